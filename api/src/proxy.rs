@@ -1,0 +1,186 @@
+// The members' meaning stands in docs of the interfaces that the helper serves
+// (data/dbus/) and in the book of the contract; a proxy only repeats signatures.
+#![allow(missing_docs)]
+
+use std::collections::HashMap;
+
+use zbus::{
+    proxy,
+    zvariant::{Fd, OwnedFd, OwnedObjectPath, OwnedValue, Value},
+};
+
+use crate::{ContainerEntry, HostFinding, Result};
+
+type Options<'a> = HashMap<&'a str, Value<'a>>;
+type Dictionary = HashMap<String, OwnedValue>;
+
+/// The root object: lists, creates and imports containers, checks the host.
+#[proxy(
+    interface = "io.gantry.Gantry1.Manager",
+    default_service = "io.gantry.Gantry1",
+    default_path = "/io/gantry/Gantry1",
+    gen_blocking = false
+)]
+pub trait Manager {
+    fn list_containers(&self, options: Options<'_>) -> Result<Vec<ContainerEntry>>;
+    fn get_container(&self, name: &str) -> Result<OwnedObjectPath>;
+    fn create_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn import_container(
+        &self,
+        archive: Fd<'_>,
+        name: &str,
+        options: Options<'_>,
+    ) -> Result<OwnedObjectPath>;
+    fn start_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    fn stop_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn kill_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    fn reboot_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn freeze_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    fn unfreeze_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    fn destroy_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn watch_usage(&self, interval_ms: u32, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn check_host(&self) -> Result<Vec<HostFinding>>;
+    fn get_defaults(&self) -> Result<(String, u64)>;
+    fn set_defaults(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;
+    fn list_host_interfaces(&self) -> Result<Vec<Dictionary>>;
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn features(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn lxc_path(&self) -> zbus::Result<String>;
+}
+
+/// One container.
+#[proxy(
+    interface = "io.gantry.Gantry1.Container",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Container {
+    fn start(&self, options: Options<'_>) -> Result<()>;
+    fn stop(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn reboot(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn kill(&self, options: Options<'_>) -> Result<()>;
+    fn freeze(&self, options: Options<'_>) -> Result<()>;
+    fn unfreeze(&self, options: Options<'_>) -> Result<()>;
+    fn wait(&self, states: &[&str], timeout_ms: i64) -> Result<String>;
+    fn destroy(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    fn rename(&self, name: &str, options: Options<'_>) -> Result<()>;
+    fn get_config(&self) -> Result<(String, u64)>;
+    fn set_config(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;
+    fn get_config_item(&self, key: &str) -> Result<Vec<String>>;
+    fn set_config_item(&self, key: &str, values: &[&str], options: Options<'_>) -> Result<()>;
+    fn open_console(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
+    fn open_shell(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
+    fn execute(
+        &self,
+        argv: &[&str],
+        options: Options<'_>,
+    ) -> Result<(OwnedFd, OwnedFd, OwnedFd, OwnedObjectPath)>;
+    fn read_log(&self, which: &str, options: Options<'_>) -> Result<OwnedFd>;
+
+    // Named apart from the change of the property `State`, which zbus calls `state_changed`.
+    #[zbus(signal, name = "StateChanged")]
+    fn state_switched(&self, old: &str, new: &str) -> Result<()>;
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn owner(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn uid(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn init_pid(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn addresses(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn autostart(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn autostart_delay(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn autostart_order(&self) -> zbus::Result<i32>;
+    #[zbus(property)]
+    fn groups(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn backend(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn privileged(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn ephemeral(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn architecture(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn config_revision(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn config_error(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn needs_restart(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn dependents(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property)]
+    fn description(&self) -> zbus::Result<String>;
+}
+
+/// A piece of work that takes a while.
+#[proxy(
+    interface = "io.gantry.Gantry1.Job",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Job {
+    fn cancel(&self, options: Options<'_>) -> Result<()>;
+    fn wait(&self, timeout_ms: i64) -> Result<String>;
+
+    #[zbus(signal)]
+    fn log(&self, line: &str) -> Result<()>;
+    #[zbus(signal)]
+    fn finished(&self, state: &str) -> Result<()>;
+
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn operation(&self) -> zbus::Result<String>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn objects(&self) -> zbus::Result<Vec<String>>;
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn started_by(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn state(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn stage(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn progress(&self) -> zbus::Result<f64>;
+    #[zbus(property)]
+    fn bytes(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn total(&self) -> zbus::Result<u64>;
+    #[zbus(property)]
+    fn can_cancel(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
+    fn result(&self) -> zbus::Result<Dictionary>;
+    #[zbus(property)]
+    fn error_name(&self) -> zbus::Result<String>;
+    #[zbus(property)]
+    fn error_message(&self) -> zbus::Result<String>;
+}
+
+/// A console, a shell, a command or a stream of usage, for one caller.
+#[proxy(
+    interface = "io.gantry.Gantry1.Session",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Session {
+    fn resize(&self, columns: u16, rows: u16) -> Result<()>;
+    fn signal(&self, number: i32) -> Result<()>;
+    fn close(&self) -> Result<()>;
+
+    #[zbus(signal)]
+    fn exited(&self, status: i32) -> Result<()>;
+    #[zbus(signal)]
+    fn sample(&self, monotonic_us: u64, usage: Vec<Dictionary>) -> Result<()>;
+    #[zbus(signal)]
+    fn detached(&self, reason: &str) -> Result<()>;
+}
