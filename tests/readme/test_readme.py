@@ -1,0 +1,25 @@
+"""The README's session works as it is written."""
+
+import pathlib
+import re
+
+from gantry import run
+
+README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
+
+
+def test_the_busctl_session(bus):
+    (session,) = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.M | re.S)
+    lines = run("bash", "-euo", "pipefail", "-c", session).stdout.splitlines()
+    assert lines.count('s "done"') == 2, lines
+    assert any('"web1" "system" "RUNNING"' in line for line in lines), lines
+    assert 'as 1 "web1"' in lines
+    assert 's "FROZEN"' in lines
+    assert any(re.fullmatch(r"State:\s+RUNNING", line) for line in lines), lines
+    assert 's "STOPPED"' in lines
+    assert bus.list() == {}
+
+
+def test_the_picture_is_there():
+    (name,) = re.findall(r"!\[.*?\]\((.*?)\)", README.read_text())
+    assert (README.parent / name).read_bytes().startswith(b"\x89PNG")
