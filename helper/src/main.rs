@@ -1,2 +1,5 @@
-//! placeholder
+//! gantry-helper: the root service that runs LXC containers.
+
+mod engine;
+
 fn main() {}
