@@ -1,0 +1,132 @@
+//! Signal names and numbers as `lxc.signal.*` spells them.
+
+/// The first real-time signal as C libraries on Linux count it: the kernel's
+/// 32, less the two that glibc keeps for threads.
+pub const SIGRTMIN: i32 = 34;
+/// The last real-time signal.
+pub const SIGRTMAX: i32 = 64;
+
+/// Names and numbers of x86, ARM, POWER, RISC-V and s390 (signal(7)).
+const NAMES: &[(&str, i32)] = &[
+    ("HUP", 1),
+    ("INT", 2),
+    ("QUIT", 3),
+    ("ILL", 4),
+    ("TRAP", 5),
+    ("ABRT", 6),
+    ("IOT", 6),
+    ("BUS", 7),
+    ("FPE", 8),
+    ("KILL", 9),
+    ("USR1", 10),
+    ("SEGV", 11),
+    ("USR2", 12),
+    ("PIPE", 13),
+    ("ALRM", 14),
+    ("TERM", 15),
+    ("STKFLT", 16),
+    ("CHLD", 17),
+    ("CLD", 17),
+    ("CONT", 18),
+    ("STOP", 19),
+    ("TSTP", 20),
+    ("TTIN", 21),
+    ("TTOU", 22),
+    ("URG", 23),
+    ("XCPU", 24),
+    ("XFSZ", 25),
+    ("VTALRM", 26),
+    ("PROF", 27),
+    ("WINCH", 28),
+    ("IO", 29),
+    ("POLL", 29),
+    ("PWR", 30),
+    ("SYS", 31),
+    ("UNUSED", 31),
+];
+
+/// SIGINT, SIGKILL and SIGPWR, which LXC uses as defaults.
+pub const SIGINT: i32 = 2;
+/// See [`SIGINT`].
+pub const SIGKILL: i32 = 9;
+/// See [`SIGINT`].
+pub const SIGPWR: i32 = 30;
+
+/// Reads a number, `SIGNAME`, `SIGRTMIN+n` or `SIGRTMAX-n`. Names need the
+/// `SIG` prefix, as in stock LXC; 0 is allowed and means none.
+pub fn parse(text: &str) -> Option<i32> {
+    if text.bytes().all(|b| b.is_ascii_digit()) {
+        return text.parse().ok().filter(|n| *n <= SIGRTMAX);
+    }
+    let name = text.strip_prefix("SIG")?;
+    let offset = |digits: &str| {
+        digits
+            .parse::<i32>()
+            .ok()
+            .filter(|n| (0..=SIGRTMAX - SIGRTMIN).contains(n))
+    };
+    match name {
+        "RTMIN" => return Some(SIGRTMIN),
+        "RTMAX" => return Some(SIGRTMAX),
+        _ => {}
+    }
+    if let Some(digits) = name.strip_prefix("RTMIN+") {
+        return offset(digits).map(|n| SIGRTMIN + n);
+    }
+    if let Some(digits) = name.strip_prefix("RTMAX-") {
+        return offset(digits).map(|n| SIGRTMAX - n);
+    }
+    NAMES
+        .iter()
+        .find(|(known, _)| *known == name)
+        .map(|(_, number)| *number)
+}
+
+/// A name for a number: `SIGTERM`, `SIGRTMIN+3`, or the number itself.
+pub fn name(number: i32) -> String {
+    if let Some((name, _)) = NAMES.iter().find(|(_, known)| *known == number) {
+        return format!("SIG{name}");
+    }
+    match number {
+        SIGRTMIN => "SIGRTMIN".to_owned(),
+        SIGRTMAX => "SIGRTMAX".to_owned(),
+        n if (SIGRTMIN..SIGRTMAX).contains(&n) => format!("SIGRTMIN+{}", n - SIGRTMIN),
+        n => n.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spellings_of_the_manual() {
+        for (text, number) in [
+            ("SIGPWR", Some(30)),
+            ("SIGKILL", Some(9)),
+            ("15", Some(15)),
+            ("0", Some(0)),
+            ("SIGRTMIN", Some(34)),
+            ("SIGRTMIN+3", Some(37)),
+            ("SIGRTMAX-1", Some(63)),
+            ("SIGCONT", Some(18)),
+            ("TERM", None),
+            ("sigterm", None),
+            ("SIGRTMIN+31", None),
+            ("SIGRTMIN+-1", None),
+            ("65", None),
+            ("-9", None),
+            ("", None),
+            ("SIGNONE", None),
+        ] {
+            assert_eq!(parse(text), number, "{text}");
+        }
+    }
+
+    #[test]
+    fn names_read_back() {
+        for number in (1..=31).chain(SIGRTMIN..=SIGRTMAX) {
+            assert_eq!(parse(&name(number)), Some(number));
+        }
+    }
+}
