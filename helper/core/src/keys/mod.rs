@@ -1,10 +1,11 @@
 //! The table of configuration keys: each is described once, and the parser,
 //! the writer, validation, authorization and the documentation all read it.
 
+mod confinement;
+mod container;
 mod grammar;
 mod network;
 mod safety;
-mod table;
 
 pub use grammar::Grammar;
 pub(crate) use grammar::{capabilities, group_ids};
@@ -137,7 +138,10 @@ impl Key {
 
 /// Every key, in the order of the documentation.
 pub fn all() -> impl Iterator<Item = &'static Key> {
-    table::KEYS.iter().chain(network::KEYS)
+    container::KEYS
+        .iter()
+        .chain(confinement::KEYS)
+        .chain(network::KEYS)
 }
 
 /// A name as found in a file, matched with the table.
