@@ -10,6 +10,7 @@ pub mod rootfs;
 
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
+use std::fmt;
 use std::path::PathBuf;
 
 /// `0` or `1`.
@@ -70,19 +71,12 @@ pub fn size(text: &str) -> Result<u64, String> {
         })
 }
 
-/// How much a console buffer really gets: at least a page, rounded up to a
-/// power of two; 0 stays 0 (off).
+/// How much a console buffer really gets, as in stock LXC: at least a page,
+/// rounded up to a power of two.
 pub fn buffer_size(bytes: u64) -> Result<u64, String> {
     const PAGE: u64 = 4096;
-    match bytes {
-        0 => Ok(0),
-        1..PAGE => Err(format!(
-            "{bytes} bytes are less than a memory page; use at least {PAGE}"
-        )),
-        _ => bytes
-            .checked_next_power_of_two()
-            .ok_or_else(|| format!("{bytes} bytes are too many")),
-    }
+    let size = bytes.max(PAGE).checked_next_power_of_two();
+    size.ok_or_else(|| format!("{bytes} bytes are too many"))
 }
 
 /// The parts of a list separated by blanks.
@@ -139,6 +133,20 @@ impl Limit {
             return Err(format!("in '{text}' the soft limit is above the hard one"));
         }
         Ok(limit)
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |limit: Option<u64>| {
+            limit.map_or_else(|| "unlimited".to_owned(), |number| number.to_string())
+        };
+        f.write_str(&text(self.soft))?;
+        if self.soft == self.hard {
+            Ok(())
+        } else {
+            write!(f, ":{}", text(self.hard))
+        }
     }
 }
 
@@ -199,6 +207,19 @@ impl TimeOffset {
             seconds,
             nanoseconds: nanoseconds.rem_euclid(1_000_000_000) as u32,
         })
+    }
+}
+
+impl fmt::Display for TimeOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.nanoseconds {
+            0 => write!(f, "{}s", self.seconds),
+            rest => write!(
+                f,
+                "{}ns",
+                i128::from(self.seconds) * 1_000_000_000 + i128::from(rest)
+            ),
+        }
     }
 }
 

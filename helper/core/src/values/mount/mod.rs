@@ -1,6 +1,10 @@
 //! Mounts: `lxc.mount.entry` and fstab lines, `lxc.rootfs.options`, and
 //! `lxc.mount.auto`.
 
+mod auto;
+
+pub use auto::{AutoMounts, CgroupMode, CgroupMount, CgroupTree, ProcMode, SharedMounts, SysMode};
+
 use super::words;
 use std::ops::{BitOr, BitOrAssign};
 use std::path::PathBuf;
@@ -313,141 +317,4 @@ pub fn parse_fstab(text: &str) -> Result<Vec<MountEntry>, (u32, String)> {
         .filter(|(_, line)| !line.is_empty() && !line.starts_with('#'))
         .map(|(number, line)| MountEntry::parse(line).map_err(|reason| (number, reason)))
         .collect()
-}
-
-/// How /proc is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProcMode {
-    /// /proc/sys (but its `net`) and sysrq-trigger read-only.
-    Mixed,
-    /// As the kernel gives it.
-    ReadWrite,
-}
-
-/// How /sys is mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SysMode {
-    /// Read-only, but /sys/devices/virtual/net.
-    Mixed,
-    /// Read-only.
-    ReadOnly,
-    /// As the kernel gives it.
-    ReadWrite,
-}
-
-/// Which cgroups are mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupTree {
-    /// `cgroup`: the container's own.
-    Own,
-    /// `cgroup-full`: everything.
-    Full,
-    /// `cgroup2`: the unified hierarchy, always.
-    Unified,
-}
-
-/// How cgroups are mounted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CgroupMode {
-    /// Writable if CAP_SYS_ADMIN is kept, else mixed.
-    ByCapability,
-    /// The container's own group writable, the rest read-only.
-    Mixed,
-    /// Read-only.
-    ReadOnly,
-    /// Writable.
-    ReadWrite,
-}
-
-/// The cgroup class of `lxc.mount.auto`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct CgroupMount {
-    /// Which.
-    pub tree: CgroupTree,
-    /// How.
-    pub mode: CgroupMode,
-    /// Also when a cgroup namespace exists.
-    pub force: bool,
-}
-
-/// The shmounts class of `lxc.mount.auto`: a shared host directory through
-/// which mounts reach a running container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SharedMounts {
-    /// On the host; must be a shared mount.
-    pub host: PathBuf,
-    /// In the container.
-    pub container: PathBuf,
-}
-
-/// `lxc.mount.auto`, with its four classes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct AutoMounts {
-    /// /proc
-    pub proc: Option<ProcMode>,
-    /// /sys
-    pub sys: Option<SysMode>,
-    /// /sys/fs/cgroup
-    pub cgroup: Option<CgroupMount>,
-    /// Mount injection.
-    pub shared: Option<SharedMounts>,
-}
-
-impl AutoMounts {
-    /// Applies one line's tokens: within each class a later one counts.
-    pub fn apply(&mut self, text: &str) -> Result<(), String> {
-        words(text).try_for_each(|token| self.apply_token(token))
-    }
-
-    fn apply_token(&mut self, token: &str) -> Result<(), String> {
-        let refuse = || format!("'{token}' is not a mount that can be made automatically");
-        match token {
-            "proc" | "proc:mixed" => self.proc = Some(ProcMode::Mixed),
-            "proc:rw" => self.proc = Some(ProcMode::ReadWrite),
-            "sys" | "sys:mixed" => self.sys = Some(SysMode::Mixed),
-            "sys:ro" => self.sys = Some(SysMode::ReadOnly),
-            "sys:rw" => self.sys = Some(SysMode::ReadWrite),
-            _ => match token.split_once(':') {
-                Some(("shmounts", paths)) => {
-                    let (host, container) =
-                        paths.split_once(':').unwrap_or((paths, "/dev/.lxc-mounts"));
-                    if host.is_empty() || container.is_empty() {
-                        return Err(format!(
-                            "'{token}' names no directory; write shmounts:HOST[:CONTAINER]"
-                        ));
-                    }
-                    self.shared = Some(SharedMounts {
-                        host: host.into(),
-                        container: container.into(),
-                    });
-                }
-                _ => self.cgroup = Some(cgroup_token(token).ok_or_else(refuse)?),
-            },
-        }
-        Ok(())
-    }
-}
-
-fn cgroup_token(token: &str) -> Option<CgroupMount> {
-    let (token, force) = match token.strip_suffix(":force") {
-        Some(rest) => (rest, true),
-        None => (token, false),
-    };
-    let (name, mode) = token
-        .split_once(':')
-        .map_or((token, None), |(name, mode)| (name, Some(mode)));
-    let tree = match name {
-        "cgroup" => CgroupTree::Own,
-        "cgroup-full" => CgroupTree::Full,
-        "cgroup2" => CgroupTree::Unified,
-        _ => return None,
-    };
-    let mode = match (mode, tree) {
-        (None, CgroupTree::Unified) | (Some("rw"), _) => CgroupMode::ReadWrite,
-        (None, _) => CgroupMode::ByCapability,
-        (Some("ro"), _) => CgroupMode::ReadOnly,
-        (Some("mixed"), CgroupTree::Own | CgroupTree::Full) => CgroupMode::Mixed,
-        _ => return None,
-    };
-    Some(CgroupMount { tree, mode, force })
 }
