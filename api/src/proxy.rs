@@ -1,5 +1,7 @@
 // The members' meaning stands in docs of the interfaces that the helper serves
 // (data/dbus/) and in the book of the contract; a proxy only repeats signatures.
+//
+// Every method lets the authority ask the user: a client with a person before it.
 #![allow(missing_docs)]
 
 use std::collections::HashMap;
@@ -22,26 +24,42 @@ type Dictionary = HashMap<String, OwnedValue>;
     gen_blocking = false
 )]
 pub trait Manager {
+    #[zbus(allow_interactive_auth)]
     fn list_containers(&self, options: Options<'_>) -> Result<Vec<ContainerEntry>>;
+    #[zbus(allow_interactive_auth)]
     fn get_container(&self, name: &str) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn create_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn import_container(
         &self,
         archive: Fd<'_>,
         name: &str,
         options: Options<'_>,
     ) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn start_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn stop_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn kill_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn reboot_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn freeze_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn unfreeze_container(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn destroy_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn watch_usage(&self, interval_ms: u32, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn check_host(&self) -> Result<Vec<HostFinding>>;
+    #[zbus(allow_interactive_auth)]
     fn get_defaults(&self) -> Result<(String, u64)>;
+    #[zbus(allow_interactive_auth)]
     fn set_defaults(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn list_host_interfaces(&self) -> Result<Vec<Dictionary>>;
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -59,26 +77,43 @@ pub trait Manager {
     gen_blocking = false
 )]
 pub trait Container {
+    #[zbus(allow_interactive_auth)]
     fn start(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn stop(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn reboot(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn kill(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn freeze(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn unfreeze(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn wait(&self, states: &[&str], timeout_ms: i64) -> Result<String>;
+    #[zbus(allow_interactive_auth)]
     fn destroy(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn rename(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn get_config(&self) -> Result<(String, u64)>;
+    #[zbus(allow_interactive_auth)]
     fn set_config(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn get_config_item(&self, key: &str) -> Result<Vec<String>>;
+    #[zbus(allow_interactive_auth)]
     fn set_config_item(&self, key: &str, values: &[&str], options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn open_console(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
+    #[zbus(allow_interactive_auth)]
     fn open_shell(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
+    #[zbus(allow_interactive_auth)]
     fn execute(
         &self,
         argv: &[&str],
         options: Options<'_>,
     ) -> Result<(OwnedFd, OwnedFd, OwnedFd, OwnedObjectPath)>;
+    #[zbus(allow_interactive_auth)]
     fn read_log(&self, which: &str, options: Options<'_>) -> Result<OwnedFd>;
 
     // Named apart from the change of the property `State`, which zbus calls `state_changed`.
@@ -132,7 +167,9 @@ pub trait Container {
     gen_blocking = false
 )]
 pub trait Job {
+    #[zbus(allow_interactive_auth)]
     fn cancel(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn wait(&self, timeout_ms: i64) -> Result<String>;
 
     #[zbus(signal)]
@@ -173,8 +210,11 @@ pub trait Job {
     gen_blocking = false
 )]
 pub trait Session {
+    #[zbus(allow_interactive_auth)]
     fn resize(&self, columns: u16, rows: u16) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn signal(&self, number: i32) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn close(&self) -> Result<()>;
 
     #[zbus(signal)]

@@ -1,2 +1,5 @@
-//! placeholder
-fn main() {}
+//! The program `gantry`.
+
+fn main() {
+    gantry::run();
+}

@@ -1,0 +1,184 @@
+use std::{collections::HashMap, fs::File, path::PathBuf};
+
+use gantry_api::{ContainerProxy, ContainerState, Error, JobProxy, ManagerProxy, Result};
+use zbus::zvariant::{Fd, OwnedObjectPath, Value};
+
+use super::{Backend, Container};
+use crate::text::tr_name;
+
+/// What can be done to a container as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Boot it.
+    Start,
+    /// Ask its init to shut down.
+    Stop,
+    /// Ask its init to shut down and boot it again.
+    Reboot,
+    /// End all its processes at once.
+    Kill,
+    /// Hold all its processes.
+    Freeze,
+    /// Let them go on.
+    Unfreeze,
+    /// Remove it with its root file system; a running one is killed first.
+    Delete,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 7] = [
+        Self::Start,
+        Self::Stop,
+        Self::Reboot,
+        Self::Kill,
+        Self::Freeze,
+        Self::Unfreeze,
+        Self::Delete,
+    ];
+
+    /// Its name among the window's actions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Reboot => "reboot",
+            Self::Kill => "kill",
+            Self::Freeze => "freeze",
+            Self::Unfreeze => "unfreeze",
+            Self::Delete => "delete",
+        }
+    }
+
+    /// Whether it makes sense in `state`.
+    #[must_use]
+    pub fn is_for(self, state: ContainerState) -> bool {
+        use ContainerState::{Freezing, Frozen, Running, Starting, Stopped, Stopping};
+        match self {
+            Self::Start => state == Stopped,
+            Self::Stop | Self::Reboot | Self::Freeze => state == Running,
+            Self::Kill => matches!(state, Running | Starting | Stopping | Freezing | Frozen),
+            Self::Unfreeze => matches!(state, Freezing | Frozen),
+            Self::Delete => true,
+        }
+    }
+
+    /// What did not happen when it fails.
+    #[must_use]
+    pub fn failure(self, name: &str) -> String {
+        let heading = match self {
+            Self::Start => "“{name}” Could Not Be Started",
+            Self::Stop => "“{name}” Could Not Be Stopped",
+            Self::Reboot => "“{name}” Could Not Be Restarted",
+            Self::Kill => "“{name}” Could Not Be Killed",
+            Self::Freeze => "“{name}” Could Not Be Frozen",
+            Self::Unfreeze => "“{name}” Could Not Be Unfrozen",
+            Self::Delete => "“{name}” Could Not Be Deleted",
+        };
+        tr_name(heading, name)
+    }
+}
+
+/// What a new container is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Template {
+    /// The helper's own small system; needs no network.
+    Busybox,
+    /// A root file system in a tar archive.
+    Archive(PathBuf),
+}
+
+/// A container to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewContainer {
+    /// Its name.
+    pub name: String,
+    /// What it is made from.
+    pub template: Template,
+    /// Whether root inside is root on the host.
+    pub privileged: bool,
+    /// Whether it is started once it is there.
+    pub start: bool,
+}
+
+type Options<'a> = HashMap<&'a str, Value<'a>>;
+
+impl Backend {
+    /// Does `action`; the job's path when it takes a while.
+    ///
+    /// # Errors
+    /// Those of the container's methods in the contract.
+    pub async fn act(&self, container: &Container, action: Action) -> Result<Option<String>> {
+        let proxy = self.container(&container.path).await?;
+        let mut options = Options::new();
+        let job = match action {
+            Action::Start => proxy.start(options).await.map(|()| None),
+            Action::Kill => proxy.kill(options).await.map(|()| None),
+            Action::Freeze => proxy.freeze(options).await.map(|()| None),
+            Action::Unfreeze => proxy.unfreeze(options).await.map(|()| None),
+            Action::Stop => proxy.stop(options).await.map(Some),
+            Action::Reboot => proxy.reboot(options).await.map(Some),
+            Action::Delete => {
+                // Only asked for after the dialog has said that it runs.
+                if container.state != ContainerState::Stopped {
+                    options.insert("force", true.into());
+                }
+                proxy.destroy(options).await.map(Some)
+            }
+        }?;
+        Ok(job.map(|path| path.to_string()))
+    }
+
+    /// Makes a container; the job's path.
+    ///
+    /// # Errors
+    /// Those of `CreateContainer` in the contract, and `InvalidArgument` when the archive cannot be opened.
+    pub async fn create(&self, new: NewContainer) -> Result<String> {
+        let bus = self.bus()?;
+        let manager = ManagerProxy::new(&bus).await?;
+        let mut options = Options::new();
+        match &new.template {
+            Template::Busybox => {
+                options.insert("template", "busybox".into());
+            }
+            Template::Archive(path) => {
+                let archive = File::open(path).map_err(|error| {
+                    let path = path.display();
+                    Error::InvalidArgument(format!("The archive {path} cannot be opened: {error}."))
+                })?;
+                options.insert("template", "local".into());
+                options.insert("rootfs", Fd::from(std::os::fd::OwnedFd::from(archive)).into());
+            }
+        }
+        options.insert("privileged", new.privileged.into());
+        options.insert("start", new.start.into());
+        let job = manager.create_container(&new.name, options).await?;
+        Ok(job.to_string())
+    }
+
+    /// Asks a job to end early.
+    ///
+    /// # Errors
+    /// Those of `Job.Cancel` in the contract.
+    pub async fn cancel(&self, job: &str) -> Result<()> {
+        let bus = self.bus()?;
+        let proxy = JobProxy::builder(&bus).path(path(job)?)?.build().await?;
+        proxy.cancel(Options::new()).await
+    }
+
+    pub(super) async fn container(&self, container: &str) -> Result<ContainerProxy<'static>> {
+        let bus = self.bus()?;
+        let proxy = ContainerProxy::builder(&bus)
+            .path(path(container)?)?
+            // The follower knows the properties already.
+            .cache_properties(zbus::proxy::CacheProperties::No)
+            .build()
+            .await?;
+        Ok(proxy)
+    }
+}
+
+pub(super) fn path(text: &str) -> Result<OwnedObjectPath> {
+    Ok(OwnedObjectPath::try_from(text).map_err(zbus::Error::from)?)
+}

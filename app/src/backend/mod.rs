@@ -1,0 +1,89 @@
+//! The D-Bus side: what the helper says, and what it is asked to do.
+//!
+//! One connection, one follower task that turns the helper's signals into
+//! [`Event`]s, and one function for each request. Nothing here knows GTK.
+
+mod absence;
+mod calls;
+mod follow;
+mod problem;
+mod properties;
+mod session;
+mod view;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use zbus::{Connection, names::OwnedUniqueName};
+
+pub use absence::Absence;
+pub use calls::{Action, NewContainer, Template};
+pub use problem::Problem;
+pub use session::{OpenSession, SessionEnd, SessionWatch};
+pub use view::{Container, Job};
+
+/// What the follower reports. An object is named by its path on the bus.
+#[derive(Debug)]
+pub enum Event {
+    /// The helper is being asked for everything; what is shown may be old.
+    Connecting,
+    /// All there is: replaces what was known.
+    Ready(Vec<Container>, Vec<Job>),
+    /// A container is new or has changed.
+    Container(Container),
+    /// A container is no more.
+    ContainerGone(String),
+    /// A job is new or has changed.
+    Job(Job),
+    /// A job is no more.
+    JobGone(String),
+    /// There is no helper to talk to.
+    Absent(Absence),
+}
+
+/// The way to the helper. Clones share one connection.
+#[derive(Clone, Debug, Default)]
+pub struct Backend(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    bus: Mutex<Option<Connection>>,
+    helper: Mutex<Option<OwnedUniqueName>>,
+    retry: Notify,
+}
+
+impl Backend {
+    /// A way that is not connected yet; [`Backend::follow`] connects it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Tries again after [`Event::Absent`].
+    pub fn retry(&self) {
+        self.0.retry.notify_one();
+    }
+
+    fn bus(&self) -> gantry_api::Result<Connection> {
+        lock(&self.0.bus)
+            .clone()
+            .ok_or_else(|| zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::NotConnected.into())).into())
+    }
+
+    fn set_bus(&self, bus: Option<Connection>) {
+        *lock(&self.0.bus) = bus;
+    }
+
+    fn helper(&self) -> Option<OwnedUniqueName> {
+        lock(&self.0.helper).clone()
+    }
+
+    fn set_helper(&self, name: Option<OwnedUniqueName>) {
+        *lock(&self.0.helper) = name;
+    }
+}
+
+/// What is behind these locks is replaced whole, so a panic elsewhere cannot leave it half-written.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

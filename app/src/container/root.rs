@@ -1,0 +1,19 @@
+use relm4::adw;
+
+use super::{overview::Overview, terminals::Terminals};
+use crate::widgets::widget;
+
+widget! {
+    /// The widgets of a container's page.
+    Root("GantryContainerPage") in "../../../data/ui/container_page.ui",
+    extends adw::BreakpointBin [] by BreakpointBinImpl [],
+    implements [],
+    {
+        header: adw::HeaderBar,
+        main_button: gtk::Button,
+        offline: adw::Banner,
+        stack: adw::ViewStack,
+        overview: super::Overview,
+        terminals: super::Terminals,
+    }
+}

@@ -1,0 +1,293 @@
+//! The dialog for a new container. The job it begins goes on without it.
+
+mod name;
+mod root;
+
+use std::{collections::HashSet, path::PathBuf};
+
+use adw::{prelude::*, subclass::prelude::*};
+use gantry_api::JobState;
+use gtk::{gio, glib};
+use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+
+pub use root::Root;
+
+use crate::{
+    backend::{Backend, Job, NewContainer, Problem, Template},
+    text::{tr, tr_name},
+    window::stage,
+};
+
+/// How far the dialog is.
+#[derive(Debug)]
+enum Step {
+    /// The form is being filled in.
+    Form,
+    /// The helper has been asked.
+    Asking,
+    /// The job runs.
+    Running(Job),
+}
+
+/// The dialog's state.
+#[derive(Debug)]
+pub struct CreateDialog {
+    backend: Backend,
+    taken: HashSet<String>,
+    name: String,
+    archive: Option<PathBuf>,
+    step: Step,
+}
+
+/// What the user wants, or what became of the job.
+#[derive(Debug)]
+pub enum Message {
+    /// Something in the form has changed.
+    Edited,
+    /// Choose an archive.
+    Choose,
+    /// This archive was chosen.
+    Chosen(PathBuf),
+    /// Make the container.
+    Create,
+    /// Cancel the job.
+    Cancel,
+    /// The dialog is closed.
+    Closed,
+    /// A job is new or has changed; it may be ours.
+    Job(Job),
+    /// A job is no more; it may be ours.
+    JobLost(String),
+}
+
+/// What the dialog cannot do itself.
+#[derive(Debug)]
+pub enum Output {
+    /// A job makes the container of this name.
+    Begun {
+        /// The job's path.
+        job: String,
+        /// The container's name.
+        name: String,
+    },
+    /// Cancel this job.
+    Cancel(String),
+    /// Tell of a problem.
+    Problem(Problem),
+    /// The dialog is closed.
+    Closed,
+}
+
+/// The answer to the request: the job, or what went wrong.
+#[derive(Debug)]
+pub struct Begun(gantry_api::Result<String>);
+
+impl Component for CreateDialog {
+    type Init = (Backend, HashSet<String>);
+    type Input = Message;
+    type Output = Output;
+    type CommandOutput = Begun;
+    type Root = Root;
+    type Widgets = ();
+
+    fn init_root() -> Root {
+        Root::default()
+    }
+
+    fn init(
+        (backend, taken): Self::Init,
+        root: Root,
+        sender: ComponentSender<Self>,
+    ) -> ComponentParts<Self> {
+        let model = Self {
+            backend,
+            taken,
+            name: String::new(),
+            archive: None,
+            step: Step::Form,
+        };
+        connect(&root, &sender);
+        model.render(&root);
+        ComponentParts { model, widgets: () }
+    }
+
+    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
+        match message {
+            Message::Edited => self.name = root.imp().name.text().into(),
+            Message::Choose => choose(root, &sender),
+            Message::Chosen(path) => {
+                root.imp().archive.set_active(true);
+                self.archive = Some(path);
+            }
+            Message::Create => self.create(&sender, root),
+            Message::Cancel => {
+                if let Step::Running(job) = &self.step {
+                    tell(&sender, Output::Cancel(job.path.clone()));
+                }
+            }
+            Message::Closed => tell(&sender, Output::Closed),
+            Message::Job(job) => self.job_changed(job, root),
+            Message::JobLost(path) => {
+                if matches!(&self.step, Step::Running(job) if job.path == path) {
+                    self.step = Step::Form;
+                }
+            }
+        }
+        self.render(root);
+    }
+
+    fn update_cmd(&mut self, Begun(result): Begun, sender: ComponentSender<Self>, root: &Root) {
+        match result {
+            Ok(job) => {
+                self.step = Step::Running(Job::new(&job));
+                let name = self.name.clone();
+                tell(&sender, Output::Begun { job, name });
+            }
+            Err(error) => {
+                self.step = Step::Form;
+                let heading = tr_name("“{name}” Could Not Be Created", &self.name);
+                if let Some(problem) = Problem::from_error(&heading, &error) {
+                    tell(&sender, Output::Problem(problem));
+                }
+            }
+        }
+        self.render(root);
+    }
+}
+
+impl CreateDialog {
+    fn create(&mut self, sender: &ComponentSender<Self>, root: &Root) {
+        let parts = root.imp();
+        let template = match &self.archive {
+            Some(path) if parts.archive.is_active() => Template::Archive(path.clone()),
+            _ => Template::Busybox,
+        };
+        let new = NewContainer {
+            name: self.name.clone(),
+            template,
+            privileged: parts.privileged.is_active(),
+            start: parts.start.is_active(),
+        };
+        self.step = Step::Asking;
+        let backend = self.backend.clone();
+        sender.oneshot_command(async move { Begun(backend.create(new).await) });
+    }
+
+    fn job_changed(&mut self, job: Job, root: &Root) {
+        let Step::Running(ours) = &self.step else {
+            return;
+        };
+        if ours.path != job.path {
+            return;
+        }
+        match job.state {
+            JobState::Running => self.step = Step::Running(job),
+            JobState::Done => {
+                root.close();
+            }
+            // Whatever went wrong, what was typed is still there to be changed.
+            JobState::Failed | JobState::Cancelled => self.step = Step::Form,
+        }
+    }
+
+    /// Makes the dialog show what the model says.
+    fn render(&self, root: &Root) {
+        let parts = root.imp();
+        let form = matches!(self.step, Step::Form);
+        let verdict = name::check(&self.name, &self.taken);
+        let wants_archive = parts.archive.is_active();
+
+        // An empty name is not wrong yet.
+        let wrong = verdict.is_err() && !self.name.is_empty();
+        if wrong {
+            parts.name.add_css_class("error");
+            parts.name_message.set_css_classes(&["caption", "error"]);
+        } else {
+            parts.name.remove_css_class("error");
+            parts.name_message.set_css_classes(&["caption", "dim-label"]);
+        }
+        let hint = tr("Letters, digits, hyphens and dots. It is the container’s host name too.");
+        parts.name_message.set_label(match &verdict {
+            Err(message) if wrong => message,
+            _ => &hint,
+        });
+        let state = if wrong {
+            gtk::AccessibleInvalidState::True
+        } else {
+            gtk::AccessibleInvalidState::False
+        };
+        parts.name.upcast_ref::<gtk::Widget>().update_state(&[gtk::accessible::State::Invalid(state)]);
+
+        if let Some(path) = &self.archive {
+            parts.archive_row.set_subtitle(&path.display().to_string());
+        }
+        parts.create_button.set_visible(form);
+        parts
+            .create_button
+            .set_sensitive(verdict.is_ok() && (!wants_archive || self.archive.is_some()));
+        parts.close_button.set_label(&tr(if form { "_Cancel" } else { "_Close" }));
+        parts.stack.set_visible_child_name(if form { "form" } else { "progress" });
+        parts.progress_page.set_title(&tr_name("Creating “{name}”", &self.name));
+        if let Step::Running(job) = &self.step {
+            parts.stage.set_label(&stage(job));
+            parts.progress.set_fraction(job.progress.clamp(0.0, 1.0));
+            parts.cancel_button.set_sensitive(job.can_cancel);
+        } else {
+            parts.stage.set_label(&tr("Asking the helper…"));
+            parts.progress.set_fraction(0.0);
+            parts.cancel_button.set_sensitive(false);
+        }
+    }
+}
+
+fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
+    let parts = root.imp();
+    let input = sender.input_sender();
+    let to = input.clone();
+    parts.name.connect_changed(move |_| to.emit(Message::Edited));
+    let to = input.clone();
+    parts.archive.connect_toggled(move |_| to.emit(Message::Edited));
+    let to = input.clone();
+    parts.choose_button.connect_clicked(move |_| to.emit(Message::Choose));
+    let to = input.clone();
+    parts.create_button.connect_clicked(move |_| to.emit(Message::Create));
+    let to = input.clone();
+    parts.cancel_button.connect_clicked(move |_| to.emit(Message::Cancel));
+    let dialog = root.downgrade();
+    parts.close_button.connect_clicked(move |_| {
+        if let Some(dialog) = dialog.upgrade() {
+            dialog.close();
+        }
+    });
+    let to = input.clone();
+    root.connect_closed(move |_| to.emit(Message::Closed));
+}
+
+fn choose(root: &Root, sender: &ComponentSender<CreateDialog>) {
+    let filter = gtk::FileFilter::new();
+    filter.set_name(Some(&tr("Archives")));
+    for pattern in ["*.tar", "*.tar.*", "*.tgz", "*.txz", "*.tzst"] {
+        filter.add_pattern(pattern);
+    }
+    let everything = gtk::FileFilter::new();
+    everything.set_name(Some(&tr("All Files")));
+    everything.add_pattern("*");
+    let filters = gio::ListStore::from_iter([filter, everything]);
+    let dialog = gtk::FileDialog::builder()
+        .title(tr("Choose an Archive"))
+        .filters(&filters)
+        .build();
+    let window = root.root().and_downcast::<gtk::Window>();
+    let input = sender.input_sender().clone();
+    dialog.open(window.as_ref(), gio::Cancellable::NONE, move |result: Result<gio::File, glib::Error>| {
+        // An error here means that nothing was chosen.
+        if let Some(path) = result.ok().and_then(|file| file.path()) {
+            input.emit(Message::Chosen(path));
+        }
+    });
+}
+
+fn tell(sender: &ComponentSender<CreateDialog>, output: Output) {
+    // Fails only when the window is gone.
+    sender.output(output).unwrap_or_default();
+}

@@ -1,0 +1,91 @@
+use gantry_api::ContainerState;
+use relm4::ComponentSender;
+
+use super::{Answer, Message, OwnJob, Root, Window, view::report};
+use crate::{
+    backend::{Action, Problem},
+    text::{tr, tr_name},
+    widgets::ask,
+};
+
+impl Window {
+    /// Asks where something would be lost, then has it done.
+    pub(super) fn ask(&self, path: String, action: Action, sender: &ComponentSender<Self>, root: &Root) {
+        let Some(container) = self.list.get(&path) else {
+            return;
+        };
+        let stopped = container.state == ContainerState::Stopped;
+        let (heading, body, verb) = match action {
+            Action::Delete if stopped => (
+                "Delete “{name}”?",
+                "Its files and its configuration are removed. This cannot be undone.",
+                "_Delete",
+            ),
+            Action::Delete => (
+                "Kill and Delete “{name}”?",
+                "It is running. All its processes are ended at once, then its files and its configuration are removed. This cannot be undone.",
+                "_Kill and Delete",
+            ),
+            Action::Kill => (
+                "Kill “{name}”?",
+                "All its processes are ended at once, and none of them can save its work.",
+                "_Kill",
+            ),
+            _ => {
+                sender.input(Message::Act(path, action));
+                return;
+            }
+        };
+        let input = sender.input_sender().clone();
+        let heading = tr_name(heading, &container.name);
+        ask::confirm(root, &heading, &tr(body), &tr(verb), move || {
+            input.emit(Message::Act(path, action));
+        });
+    }
+
+    pub(super) fn act(&self, path: String, action: Action, sender: &ComponentSender<Self>) {
+        let Some(container) = self.list.get(&path) else {
+            return;
+        };
+        let backend = self.backend.clone();
+        sender.oneshot_command(async move {
+            let result = backend.act(&container, action).await;
+            let name = container.name;
+            Answer::Acted { path, name, action, result }
+        });
+    }
+
+    pub(super) fn acted(
+        &mut self,
+        path: String,
+        name: &str,
+        action: Action,
+        result: gantry_api::Result<Option<String>>,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        let failure = action.failure(name);
+        match result {
+            Ok(None) => (),
+            Ok(Some(job)) => {
+                let own = OwnJob { failure, show: None };
+                self.job_begun(job, own, sender, root);
+            }
+            Err(error) => {
+                if let Some(problem) = Problem::from_error(&failure, &error) {
+                    let input = sender.input_sender().clone();
+                    let retry = move || input.emit(Message::Act(path, action));
+                    report(root, &problem, Some(Box::new(retry)));
+                }
+            }
+        }
+    }
+}
+
+pub(super) fn cancelled(root: &Root, result: &gantry_api::Result<()>) {
+    if let Err(error) = result
+        && let Some(problem) = Problem::from_error(&tr("The Job Could Not Be Cancelled"), error)
+    {
+        report(root, &problem, None);
+    }
+}

@@ -1,0 +1,28 @@
+use relm4::{adw, gtk};
+
+use super::jobs_button::JobsButton;
+use crate::widgets::widget;
+
+widget! {
+    /// The window's widgets.
+    Root("GantryWindow") in "../../../data/ui/window.ui",
+    extends adw::ApplicationWindow [gtk::ApplicationWindow, gtk::Window]
+        by AdwApplicationWindowImpl [WindowImpl, ApplicationWindowImpl],
+    implements [
+        gtk::gio::ActionGroup, gtk::gio::ActionMap, gtk::Native,
+        gtk::Root, gtk::ShortcutManager
+    ],
+    {
+        views: gtk::Stack,
+        split: adw::NavigationSplitView,
+        content: adw::NavigationPage,
+        pages: gtk::Stack,
+        lists: gtk::Stack,
+        list: gtk::ListView,
+        search_bar: gtk::SearchBar,
+        search: gtk::SearchEntry,
+        jobs: super::JobsButton,
+        absence: adw::StatusPage,
+        absence_details: gtk::Label,
+    }
+}

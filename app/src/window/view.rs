@@ -1,0 +1,77 @@
+use adw::{prelude::*, subclass::prelude::*};
+use gtk::gio;
+use relm4::{ComponentController as _, adw, gtk};
+
+use super::{Link, Root, Window};
+use crate::{backend::Problem, text::tr, widgets::ask};
+
+impl Window {
+    /// Makes the window show what the model says.
+    pub(super) fn render(&self, root: &Root) {
+        let parts = root.imp();
+        let online = self.link == Link::Ready;
+        let absent = matches!(self.link, Link::Absent(_));
+        let usable = [
+            ("new", online),
+            ("start", online),
+            ("stop", online),
+            ("cancel-job", online),
+            ("retry", absent),
+        ];
+        for (name, usable) in usable {
+            if let Some(action) = root.lookup_action(name).and_downcast::<gio::SimpleAction>() {
+                action.set_enabled(usable);
+            }
+        }
+        if let Link::Absent(absence) = &self.link {
+            parts.absence.set_title(&absence.heading());
+            parts.absence.set_description(Some(&absence.remedy()));
+            parts.absence_details.set_label(absence.details());
+            parts.absence_details.set_visible(!absence.details().is_empty());
+        }
+        // Terminals go on without the helper, so their page stays; so does the
+        // page of absence until the helper has really answered.
+        let keeps_terminal = self.pages.values().any(|page| page.model().has_terminals());
+        match self.link {
+            Link::Ready => parts.views.set_visible_child_name("main"),
+            Link::Absent(_) if !keeps_terminal => parts.views.set_visible_child_name("absent"),
+            Link::Absent(_) | Link::Connecting => (),
+        }
+        parts.lists.set_visible_child_name(if !self.loaded {
+            "loading"
+        } else if self.list.is_empty() {
+            "empty"
+        } else if self.list.shown() == 0 {
+            "no-match"
+        } else {
+            "list"
+        });
+        if self.current.is_none() && !parts.split.is_collapsed() {
+            parts.pages.set_visible_child_name("none");
+            parts.content.set_title(&tr("Container"));
+        }
+    }
+}
+
+/// Tells of a problem, with a way to try again where there is one.
+pub(super) fn report(root: &Root, problem: &Problem, retry: Option<Box<dyn FnOnce()>>) {
+    let report = ask::Report {
+        heading: &problem.heading,
+        cause: &problem.cause,
+        name: &problem.name,
+        details: &problem.details,
+    };
+    ask::report(root, &report, retry);
+}
+
+/// Shows who makes this program and what it may be used for.
+pub(super) fn about(root: &Root) {
+    adw::AboutDialog::builder()
+        .application_icon(gantry_api::APP_ID)
+        .application_name(tr("Gantry"))
+        .version(env!("CARGO_PKG_VERSION"))
+        .comments(tr("LXC system containers in a GNOME window"))
+        .license_type(gtk::License::Gpl30)
+        .build()
+        .present(Some(root));
+}

@@ -1,0 +1,258 @@
+"""A helper that only pretends: the contract's objects without containers behind them.
+
+For what the real helper cannot be made to do on demand: a job that waits, one that
+fails, a password dialog that is dismissed, a helper that goes away. Containers and
+jobs live in memory; a console is a PTY that echoes. Run with the address of a bus in
+DBUS_SYSTEM_BUS_ADDRESS:
+
+    fake_helper.py [NAME[=STATE]...]
+
+A name chooses what happens to the container: creating `slow…` waits until cancelled,
+creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error.
+"""
+
+import os
+import pty
+import sys
+import threading
+import tty
+
+import gi
+
+gi.require_version("Gio", "2.0")
+from gi.repository import Gio, GLib  # noqa: E402
+
+NAME = "io.gantry.Gantry1"
+ROOT = "/io/gantry/Gantry1"
+XML = """<node>
+<interface name="org.freedesktop.DBus.ObjectManager">
+  <method name="GetManagedObjects"><arg type="a{oa{sa{sv}}}" direction="out"/></method>
+</interface>
+<interface name="io.gantry.Gantry1.Manager">
+  <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+</interface>
+<interface name="io.gantry.Gantry1.Container">
+  <method name="Start"><arg type="a{sv}" direction="in"/></method>
+  <method name="Kill"><arg type="a{sv}" direction="in"/></method>
+  <method name="Freeze"><arg type="a{sv}" direction="in"/></method>
+  <method name="Unfreeze"><arg type="a{sv}" direction="in"/></method>
+  <method name="Stop"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Reboot"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Destroy"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="OpenConsole"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
+  <method name="OpenShell"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
+</interface>
+<interface name="io.gantry.Gantry1.Job">
+  <method name="Cancel"><arg type="a{sv}" direction="in"/></method>
+</interface>
+<interface name="io.gantry.Gantry1.Session">
+  <method name="Resize"><arg type="q" direction="in"/><arg type="q" direction="in"/></method>
+  <method name="Close"/>
+</interface>
+</node>"""
+INTERFACES = {interface.name: interface for interface in Gio.DBusNodeInfo.new_for_xml(XML).interfaces}
+STATES = {"Kill": "STOPPED", "Freeze": "FROZEN", "Unfreeze": "RUNNING"}
+
+
+class Refusal(Exception):
+    """An error of the contract."""
+
+
+class Helper:
+    def __init__(self, bus):
+        self.bus = bus
+        self.objects = {}
+        self.registrations = {}
+        self.sessions = {}
+        self.count = 0
+        for interface in ("org.freedesktop.DBus.ObjectManager", NAME + ".Manager"):
+            bus.register_object(ROOT, INTERFACES[interface], self.called, None, None)
+
+    # --- objects and signals
+
+    def add(self, path, kind, properties):
+        self.objects[path] = (kind, properties)
+        self.registrations[path] = self.bus.register_object(path, INTERFACES[kind], self.called, None, None)
+        self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded",
+                    GLib.Variant("(oa{sa{sv}})", (path, {kind: properties})))
+
+    def change(self, path, **changed):
+        kind, properties = self.objects[path]
+        properties.update(changed)
+        self.signal(path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                    GLib.Variant("(sa{sv}as)", (kind, changed, [])))
+
+    def remove(self, path):
+        kind, _ = self.objects.pop(path)
+        self.bus.unregister_object(self.registrations.pop(path))
+        self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved",
+                    GLib.Variant("(oas)", (path, [kind])))
+
+    def signal(self, path, interface, member, body):
+        self.bus.emit_signal(None, path, interface, member, body)
+
+    def container(self, name, state="STOPPED", privileged=False):
+        escaped = "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in name)
+        path = f"{ROOT}/container/system/{escaped}"
+        v = GLib.Variant
+        self.add(path, NAME + ".Container", {
+            "Name": v("s", name), "Owner": v("s", "system"), "Uid": v("u", 0), "State": v("s", state),
+            "InitPid": v("u", 4321 if state == "RUNNING" else 0),
+            "Addresses": v("as", ["10.0.3.17", "fd00::17"] if state == "RUNNING" else []),
+            "Autostart": v("b", False), "Groups": v("as", ["onboot"]), "Backend": v("s", "dir"),
+            "Privileged": v("b", privileged), "Ephemeral": v("b", False), "Architecture": v("s", "x86_64"),
+            "ConfigError": v("s", "/var/lib/lxc/odd/config, line 3: “lxc.rootfs.pathh” is not a key of LXC."
+                             if name.startswith("odd") else ""),
+            "NeedsRestart": v("as", ["lxc.cap.drop"] if name.startswith("changed") else []),
+            "Dependents": v("as", []), "Description": v("s", ""),
+        })
+        return path
+
+    def switch(self, path, state):
+        v, runs = GLib.Variant, state == "RUNNING"
+        self.change(path, State=v("s", state), InitPid=v("u", 4321 if runs else 0),
+                    Addresses=v("as", ["10.0.3.17"] if runs else []))
+
+    def job(self, operation, name, work, milliseconds=300):
+        """A job that ends with `work` after a while, or never when that is None."""
+        self.count += 1
+        path, v = f"{ROOT}/job/{self.count}", GLib.Variant
+        self.add(path, NAME + ".Job", {
+            "Operation": v("s", operation), "Objects": v("as", [name]), "StartedBy": v("u", 0),
+            "State": v("s", "running"), "Stage": v("s", "Unpacking"), "Progress": v("d", 0.4),
+            "Bytes": v("t", 52_000_000), "Total": v("t", 130_000_000), "CanCancel": v("b", True),
+            "ErrorName": v("s", ""), "ErrorMessage": v("s", ""),
+        })
+
+        def end():
+            if self.objects[path][1]["State"].unpack() == "running":
+                try:
+                    work()
+                    self.change(path, State=v("s", "done"), Progress=v("d", 1.0))
+                except Refusal as refusal:
+                    name, message = refusal.args
+                    self.change(path, State=v("s", "failed"), ErrorName=v("s", f"{NAME}.Error.{name}"),
+                                ErrorMessage=v("s", message))
+            return False
+
+        if work:
+            GLib.timeout_add(milliseconds, end)
+        return path
+
+    def session(self, greeting):
+        """A PTY whose other end greets and echoes; `exit` ends the session with status 3."""
+        self.count += 1
+        path = f"{ROOT}/session/{self.count}"
+        master, slave = pty.openpty()
+        tty.setraw(slave)
+        self.add(path, NAME + ".Session", {})
+        self.sessions[path] = slave
+        os.write(slave, greeting.encode())
+        threading.Thread(target=self.echo, args=(path, slave), daemon=True).start()
+        return master, path
+
+    def echo(self, path, slave):
+        line = b""
+        while data := os.read(slave, 1024):
+            os.write(slave, data.replace(b"\r", b"\r\n"))
+            line += data
+            if b"\r" in line:
+                command, line = line.split(b"\r", 1)
+                if command == b"exit":
+                    break
+                os.write(slave, b"said " + command + b"\r\n")
+        self.signal(path, NAME + ".Session", "Exited", GLib.Variant("(i)", (3,)))
+        os.close(slave)
+
+    # --- methods
+
+    def called(self, _bus, _sender, path, _interface, method, arguments, invocation):
+        try:
+            invocation_values = getattr(self, method)(path, *arguments.unpack())
+        except Refusal as refusal:
+            name, message = refusal.args
+            invocation.return_dbus_error(f"{NAME}.Error.{name}", message)
+            return
+        fds, signature, values = invocation_values or ([], "()", ())
+        fd_list = Gio.UnixFDList.new_from_array(fds) if fds else None
+        invocation.return_value_with_unix_fd_list(GLib.Variant(signature, values), fd_list)
+
+    def GetManagedObjects(self, _path):
+        objects = {path: {kind: properties} for path, (kind, properties) in self.objects.items()}
+        return [], "(a{oa{sa{sv}}})", (objects,)
+
+    def CreateContainer(self, _path, name, options):
+        def work():
+            if name.startswith("fail"):
+                raise Refusal("NoSpace", "The disk is full: “fail” needs 130 MB, 12 MB are free.\ntar: write error")
+            self.container(name, "RUNNING" if options.get("start") else "STOPPED", options.get("privileged", False))
+
+        if name.startswith("taken"):
+            raise Refusal("Exists", f"There is a container “{name}” already.")
+        return [], "(o)", (self.job("create", name, None if name.startswith("slow") else work),)
+
+    def Start(self, path, _options):
+        name = self.objects[path][1]["Name"].unpack()
+        if name.startswith("closed"):
+            raise Refusal("AuthorizationDismissed", "The dialog was closed.")
+        if name.startswith("broken"):
+            raise Refusal("StartFailed", f"“{name}” did not start at the step “network”: lxcbr0 does not exist.\n"
+                          "lxc.net.0.link = lxcbr0\nNo such device (os error 19)")
+        self.switch(path, "RUNNING")
+
+    def Kill(self, path, _options):
+        self.switch(path, "STOPPED")
+
+    def Freeze(self, path, _options):
+        self.change(path, State=GLib.Variant("s", "FROZEN"))
+
+    def Unfreeze(self, path, _options):
+        self.change(path, State=GLib.Variant("s", "RUNNING"))
+
+    def Stop(self, path, _options):
+        self.change(path, State=GLib.Variant("s", "STOPPING"))
+        name = self.objects[path][1]["Name"].unpack()
+        return [], "(o)", (self.job("stop", name, lambda: self.switch(path, "STOPPED")),)
+
+    def Reboot(self, path, _options):
+        name = self.objects[path][1]["Name"].unpack()
+        return [], "(o)", (self.job("reboot", name, lambda: self.switch(path, "RUNNING")),)
+
+    def Destroy(self, path, options):
+        name, state = (self.objects[path][1][key].unpack() for key in ("Name", "State"))
+        if state != "STOPPED" and not options.get("force"):
+            raise Refusal("WrongState", f"“{name}” is running.")
+        return [], "(o)", (self.job("destroy", name, lambda: self.remove(path)),)
+
+    def OpenConsole(self, _path, _options):
+        master, session = self.session("Welcome to the console\r\nlogin: ")
+        return [master], "(ho)", (0, session)
+
+    def OpenShell(self, _path, _options):
+        master, session = self.session("/ # ")
+        return [master], "(ho)", (0, session)
+
+    def Cancel(self, path, _options):
+        self.change(path, State=GLib.Variant("s", "cancelled"), CanCancel=GLib.Variant("b", False))
+
+    def Resize(self, _path, columns, rows):
+        print(f"resized {columns}x{rows}", flush=True)
+
+    def Close(self, path):
+        print(f"closed {path}", flush=True)
+        self.remove(path)
+
+
+def main():
+    flags = Gio.DBusConnectionFlags
+    bus = Gio.DBusConnection.new_for_address_sync(
+        os.environ["DBUS_SYSTEM_BUS_ADDRESS"], flags.AUTHENTICATION_CLIENT | flags.MESSAGE_BUS_CONNECTION, None, None)
+    helper = Helper(bus)
+    for argument in sys.argv[1:]:
+        helper.container(*argument.split("=", 1))
+    Gio.bus_own_name_on_connection(bus, NAME, Gio.BusNameOwnerFlags.NONE, None, None)
+    GLib.MainLoop().run()
+
+
+if __name__ == "__main__":
+    main()
