@@ -13,6 +13,7 @@ mod host;
 mod import;
 mod lifecycle;
 mod logs;
+mod privilege;
 mod registry;
 mod session;
 mod usage;

@@ -1,0 +1,469 @@
+//! The interface of a container.
+
+use std::{os::fd::OwnedFd, sync::Arc, time::Duration};
+
+use gantry_api::Error;
+use zbus::{
+    interface,
+    message::Header,
+    object_server::SignalEmitter,
+    zvariant::{self, OwnedObjectPath},
+};
+
+use super::{
+    Bus,
+    admission::{Risk, shortened},
+    containers::config_error,
+    error::Result,
+    options::{Dictionary, Options},
+    requests::{execute_request, new_name, read_states, size},
+};
+use crate::engine::{ContainerId, ExecuteRequest, Facts, LogKind, Size};
+
+/// What is served at a container's path.
+pub(super) struct ContainerObject {
+    pub(super) bus: Arc<Bus>,
+    pub(super) id: ContainerId,
+    /// What was known when it was put on the bus.
+    pub(super) first: Arc<Facts>,
+}
+
+impl ContainerObject {
+    fn target(&self) -> gantry_api::Result<ContainerId> {
+        Ok(self.id.clone())
+    }
+
+    /// From memory: getters run while the tree of objects is locked.
+    fn facts(&self) -> Arc<Facts> {
+        self.bus
+            .engine
+            .facts(&self.id)
+            .unwrap_or_else(|| self.first.clone())
+    }
+}
+
+#[interface(name = "io.gantry.Gantry1.Container")]
+impl ContainerObject {
+    /// Starts the container; returns when it is RUNNING. No options.
+    async fn start(&self, options: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        self.bus.start(&header, self.target(), options).await
+    }
+
+    /// Asks the container's init to shut down. Options: timeout_ms x (60000), force b:
+    /// kill it when the time is over, instead of failing with Error.TimedOut.
+    #[zbus(out_args("job"))]
+    async fn stop(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.stop(&header, self.target(), options).await
+    }
+
+    /// Asks the container's init to reboot. Options as of Stop.
+    #[zbus(out_args("job"))]
+    async fn reboot(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.reboot(&header, self.target(), options).await
+    }
+
+    /// Ends the container at once; returns when it is STOPPED. No options.
+    async fn kill(&self, options: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        self.bus.kill(&header, self.target(), options).await
+    }
+
+    /// Holds every process; returns when the container is FROZEN. No options.
+    async fn freeze(&self, options: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<()> {
+        self.bus.freeze(&header, self.target(), options).await
+    }
+
+    /// Lets a frozen container go on. No options.
+    async fn unfreeze(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus.unfreeze(&header, self.target(), options).await
+    }
+
+    /// Waits until the container is in one of these states and says in which. Gives up
+    /// with Error.TimedOut after timeout_ms; a negative number waits for ever.
+    #[zbus(out_args("state"))]
+    async fn wait(
+        &self,
+        states: Vec<String>,
+        timeout_ms: i64,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<String> {
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), read_states(&states), |_| Risk::None)
+            .await?;
+        let timeout = u64::try_from(timeout_ms).ok().map(Duration::from_millis);
+        tokio::select! {
+            state = self.bus.engine.wait(&admitted.id, &admitted.request, timeout) => {
+                Ok(state?.word().to_owned())
+            }
+            () = admitted.caller.presence.left() => {
+                Err(Error::Cancelled("the caller has left the bus".into()).into())
+            }
+        }
+    }
+
+    /// Removes the container and its root file system. Options: force b (kill it first
+    /// when it runs), snapshots b (remove its snapshots too).
+    #[zbus(out_args("job"))]
+    async fn destroy(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.destroy(&header, self.target(), options).await
+    }
+
+    /// Gives the container, which must be stopped, another name. No options.
+    async fn rename(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let request = Options::none(options).and_then(|()| new_name(name));
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, |_| Risk::None)
+            .await?;
+        self.bus
+            .engine
+            .rename(&admitted.id, &admitted.request)
+            .await?;
+        Ok(())
+    }
+
+    /// The text of the container's config and its revision.
+    #[zbus(out_args("text", "revision"))]
+    async fn get_config(&self, #[zbus(header)] header: Header<'_>) -> Result<(String, u64)> {
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), Ok(()), |()| Risk::None)
+            .await?;
+        Ok(self.bus.engine.config_text(&admitted.id).await?)
+    }
+
+    /// Replaces the config that has this revision. Keys that equal root on the host need
+    /// io.gantry.manage-unsafe. No options.
+    async fn set_config(
+        &self,
+        text: String,
+        revision: u64,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let request = Options::none(options).map(|()| text);
+        let risk = |text: &String| Risk::Config(text.clone());
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, risk)
+            .await?;
+        Ok(self
+            .bus
+            .engine
+            .set_config(&admitted.id, &admitted.request, revision)
+            .await?)
+    }
+
+    /// Every value of one key, in order, with includes read.
+    #[zbus(out_args("values"))]
+    async fn get_config_item(
+        &self,
+        key: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<String>> {
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), Ok(()), |()| Risk::None)
+            .await?;
+        Ok(self.bus.engine.config_item(&admitted.id, key).await?)
+    }
+
+    /// Gives one key these values, in order; none removes it. Keys that equal root on the
+    /// host need io.gantry.manage-unsafe. No options.
+    async fn set_config_item(
+        &self,
+        key: String,
+        values: Vec<String>,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let request = Options::none(options).map(|()| (key, values));
+        let risk = |(key, values): &(String, Vec<String>)| Risk::Item(key.clone(), values.clone());
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, risk)
+            .await?;
+        let (key, values) = &admitted.request;
+        Ok(self
+            .bus
+            .engine
+            .set_config_item(&admitted.id, key, values)
+            .await?)
+    }
+
+    /// Opens a terminal of the container: the master of a PTY. Options: tty i (0, which is
+    /// /dev/console), columns q and rows q (80 by 24).
+    #[zbus(out_args("terminal", "session"))]
+    async fn open_console(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(zvariant::OwnedFd, OwnedObjectPath)> {
+        let request = Options::read(options, |options| {
+            let tty = options.take::<i32>("tty")?.unwrap_or_default();
+            let tty = u32::try_from(tty).map_err(|_| {
+                Error::InvalidArgument(format!(
+                    "there is no tty {tty}; give 0 for the console, or the tty's number"
+                ))
+            })?;
+            Ok((tty, size(options)?))
+        });
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, |_| Risk::None)
+            .await?;
+        let (tty, size) = admitted.request;
+        let place = self.bus.session_place(&admitted.caller)?;
+        let (terminal, session) = self
+            .bus
+            .engine
+            .open_console(&admitted.id, tty, size, place.owner())
+            .await?;
+        Ok((
+            terminal.into(),
+            self.bus.show_session(session, place).await?,
+        ))
+    }
+
+    /// Opens root's login shell on a PTY of the container: its master. Options: columns q
+    /// and rows q (80 by 24). Where root in the container is root on the host this needs
+    /// io.gantry.manage-unsafe.
+    #[zbus(out_args("terminal", "session"))]
+    async fn open_shell(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(zvariant::OwnedFd, OwnedObjectPath)> {
+        let request = Options::read(options, size);
+        let risk = |_: &Size| Risk::Enter { elevated: false };
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, risk)
+            .await?;
+        let place = self.bus.session_place(&admitted.caller)?;
+        let (terminal, session) = self
+            .bus
+            .engine
+            .open_shell(&admitted.id, admitted.request, place.owner())
+            .await?;
+        Ok((
+            terminal.into(),
+            self.bus.show_session(session, place).await?,
+        ))
+    }
+
+    /// Executes a program in the container, as lxc-attach does. Options: namespaces as
+    /// (user, mnt, pid, uts, ipc, net, cgroup; all), elevated b (keep the rights of root
+    /// on the host), env as (NAME=VALUE), keep_env b (the environment of a caller does not
+    /// travel over the bus, so that this changes nothing: name in env what to keep), cwd s
+    /// (/), uid u and gid u (0), pty b, columns q and rows q (80 by 24). With pty all three
+    /// descriptors are the master of the PTY. What is elevated, and programs in
+    /// containers whose root is root on the host, need io.gantry.manage-unsafe.
+    #[zbus(out_args("stdin", "stdout", "stderr", "session"))]
+    async fn execute(
+        &self,
+        argv: Vec<String>,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<(
+        zvariant::OwnedFd,
+        zvariant::OwnedFd,
+        zvariant::OwnedFd,
+        OwnedObjectPath,
+    )> {
+        let request = Options::read(options, |options| execute_request(argv, options));
+        let risk = |request: &ExecuteRequest| Risk::Enter {
+            elevated: request.is_unsafe(),
+        };
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, risk)
+            .await?;
+        let place = self.bus.session_place(&admitted.caller)?;
+        let (streams, session) = self
+            .bus
+            .engine
+            .execute(&admitted.id, admitted.request, place.owner())
+            .await?;
+        let session = self.bus.show_session(session, place).await?;
+        Ok((
+            streams.stdin.into(),
+            streams.stdout.into(),
+            streams.stderr.into(),
+            session,
+        ))
+    }
+
+    /// A log to read from its beginning: 'console' (what the container wrote to its
+    /// console) or 'container' (what its monitor wrote about it). No options.
+    #[zbus(out_args("log"))]
+    async fn read_log(
+        &self,
+        which: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<zvariant::OwnedFd> {
+        let request = Options::none(options).and_then(|()| match which {
+            "console" => Ok(LogKind::Console),
+            "container" => Ok(LogKind::Container),
+            _ => Err(Error::InvalidArgument(format!(
+                "there is no log {}; there are console and container",
+                shortened(which)
+            ))),
+        });
+        let admitted = self
+            .bus
+            .admit(&header, self.target(), request, |_| Risk::None)
+            .await?;
+        let log: OwnedFd = self
+            .bus
+            .engine
+            .read_log(&admitted.id, admitted.request)
+            .await?;
+        Ok(log.into())
+    }
+
+    // Named apart from the change of the property `State`.
+    /// The container's state has changed.
+    #[zbus(signal, name = "StateChanged")]
+    pub(super) async fn state_switched(
+        emitter: &SignalEmitter<'_>,
+        old: &str,
+        new: &str,
+    ) -> zbus::Result<()>;
+
+    /// Its name.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn name(&self) -> &str {
+        self.id.name.as_str()
+    }
+
+    /// Whose it is: 'system' or 'u' and a user's number.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn owner(&self) -> String {
+        self.id.owner.to_string()
+    }
+
+    /// The user with whose rights it runs.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn uid(&self) -> u32 {
+        self.id.owner.uid()
+    }
+
+    /// STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or THAWED.
+    #[zbus(property)]
+    fn state(&self) -> &str {
+        self.facts().state.word()
+    }
+
+    /// The process number of its init on the host; 0 when it is stopped.
+    #[zbus(property)]
+    fn init_pid(&self) -> u32 {
+        self.facts().init_pid
+    }
+
+    /// Its addresses, without those that are good only on its own links.
+    #[zbus(property)]
+    fn addresses(&self) -> Vec<String> {
+        self.facts().addresses.clone()
+    }
+
+    /// Whether it starts with the host.
+    #[zbus(property)]
+    fn autostart(&self) -> bool {
+        self.facts().autostart
+    }
+
+    /// Seconds to wait after it was started, before the next one.
+    #[zbus(property)]
+    fn autostart_delay(&self) -> u32 {
+        self.facts().autostart_delay
+    }
+
+    /// Its place in the order of starting.
+    #[zbus(property)]
+    fn autostart_order(&self) -> i32 {
+        self.facts().autostart_order
+    }
+
+    /// The groups it is in.
+    #[zbus(property)]
+    fn groups(&self) -> Vec<String> {
+        self.facts().groups.clone()
+    }
+
+    /// How its root file system is stored: dir, overlay, btrfs, zfs, lvm or loop.
+    #[zbus(property)]
+    fn backend(&self) -> String {
+        self.facts().backend.clone()
+    }
+
+    /// Whether root in it is root on the host.
+    #[zbus(property)]
+    fn privileged(&self) -> bool {
+        self.facts().privileged
+    }
+
+    /// Whether it is destroyed when it stops.
+    #[zbus(property)]
+    fn ephemeral(&self) -> bool {
+        self.facts().ephemeral
+    }
+
+    /// The architecture of its programs.
+    #[zbus(property)]
+    fn architecture(&self) -> String {
+        self.facts().architecture.clone()
+    }
+
+    /// Changes with every change of its config.
+    #[zbus(property)]
+    fn config_revision(&self) -> u64 {
+        self.facts().config_revision
+    }
+
+    /// Why its config cannot be used: file, line, key and cause. Empty when it can.
+    #[zbus(property)]
+    fn config_error(&self) -> String {
+        config_error(&self.facts())
+    }
+
+    /// The keys whose saved value takes effect at the next start.
+    #[zbus(property)]
+    fn needs_restart(&self) -> Vec<String> {
+        self.facts().needs_restart.clone()
+    }
+
+    /// The containers that were made from it and need it.
+    #[zbus(property)]
+    fn dependents(&self) -> Vec<String> {
+        self.facts().dependents.clone()
+    }
+
+    /// A word about it from its user.
+    #[zbus(property)]
+    fn description(&self) -> String {
+        self.facts().description.clone()
+    }
+}

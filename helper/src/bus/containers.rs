@@ -1,0 +1,186 @@
+//! Which containers are on the bus, and what was last said of them.
+
+use std::{collections::HashMap, sync::Arc};
+
+use gantry_api::{Owner, container_path};
+use tokio::sync::{
+    Mutex,
+    broadcast::{Receiver, error::RecvError},
+};
+use tracing::warn;
+use zbus::zvariant::{OwnedObjectPath, Value};
+
+use super::{Bus, Properties, container::ContainerObject};
+use crate::engine::{self, ContainerId, Event, Facts};
+
+/// The containers on the bus, with the facts that were announced last.
+#[derive(Default)]
+pub(super) struct Containers {
+    known: Mutex<HashMap<ContainerId, Arc<Facts>>>,
+}
+
+/// The object path of a container.
+pub(super) fn path_of(id: &ContainerId) -> OwnedObjectPath {
+    let owner = match id.owner {
+        engine::Owner::System => Owner::System,
+        engine::Owner::User(uid) => Owner::User(uid),
+    };
+    container_path(owner, id.name.as_str())
+}
+
+impl Bus {
+    /// Every container there is, each of them on the bus by now.
+    pub(super) async fn list_containers(self: &Arc<Self>) -> engine::Result<Vec<Arc<Facts>>> {
+        // Listed under the lock, so that an older list cannot bring back what a
+        // younger one has removed.
+        let mut known = self.containers.known.lock().await;
+        let list = self.engine.list().await?;
+        let gone: Vec<ContainerId> = known
+            .keys()
+            .filter(|id| self.engine.facts(id).is_none())
+            .cloned()
+            .collect();
+        for id in gone {
+            known.remove(&id);
+            self.take_off(&id).await;
+        }
+        for facts in &list {
+            if !known.contains_key(&facts.id) {
+                known.insert(facts.id.clone(), facts.clone());
+                self.put_up(facts).await;
+            }
+        }
+        Ok(list)
+    }
+
+    /// Makes sure that a container that exists is on the bus, and gives its path.
+    pub(super) async fn show_container(self: &Arc<Self>, facts: &Arc<Facts>) -> OwnedObjectPath {
+        let mut known = self.containers.known.lock().await;
+        if !known.contains_key(&facts.id) {
+            known.insert(facts.id.clone(), facts.clone());
+            self.put_up(facts).await;
+        }
+        path_of(&facts.id)
+    }
+
+    /// Tells everybody what the engine tells, for as long as the engine lives.
+    pub(super) async fn follow_containers(self: Arc<Self>, mut events: Receiver<Event>) {
+        loop {
+            match events.recv().await {
+                Ok(event) => self.pass_on(event).await,
+                Err(RecvError::Lagged(_)) => self.catch_up().await,
+                Err(RecvError::Closed) => return,
+            }
+        }
+    }
+
+    async fn pass_on(self: &Arc<Self>, event: Event) {
+        match event {
+            // Events tell where to look; what is true now was found by then.
+            Event::Added(id) | Event::Removed(id) | Event::Changed(id) => {
+                self.bring_up_to_date(&id).await
+            }
+            Event::StateChanged { id, old, new } => {
+                self.bring_up_to_date(&id).await;
+                let path = path_of(&id);
+                let emitter = self.emitter(&path);
+                if let Err(error) =
+                    ContainerObject::state_switched(&emitter, old.word(), new.word()).await
+                {
+                    warn!(%error, %id, "could not announce a change of state");
+                }
+            }
+        }
+    }
+
+    /// After missed events: everything that is known or there.
+    async fn catch_up(self: &Arc<Self>) {
+        let list = match self.list_containers().await {
+            Ok(list) => list,
+            Err(error) => return warn!(%error, "could not list the containers"),
+        };
+        for facts in list {
+            self.bring_up_to_date(&facts.id).await;
+        }
+    }
+
+    async fn bring_up_to_date(self: &Arc<Self>, id: &ContainerId) {
+        let mut known = self.containers.known.lock().await;
+        match (known.get(id).cloned(), self.engine.facts(id)) {
+            (None, None) => {}
+            (None, Some(now)) => {
+                known.insert(id.clone(), now.clone());
+                self.put_up(&now).await;
+            }
+            (Some(_), None) => {
+                known.remove(id);
+                self.take_off(id).await;
+            }
+            (Some(before), Some(now)) => {
+                known.insert(id.clone(), now.clone());
+                let path = path_of(id);
+                self.announce::<ContainerObject>(&path, &properties(&before), properties(&now))
+                    .await;
+            }
+        }
+    }
+
+    async fn put_up(self: &Arc<Self>, facts: &Arc<Facts>) {
+        let object = ContainerObject {
+            bus: self.clone(),
+            id: facts.id.clone(),
+            first: facts.clone(),
+        };
+        if let Err(error) = self
+            .connection
+            .object_server()
+            .at(path_of(&facts.id), object)
+            .await
+        {
+            warn!(%error, id = %facts.id, "could not put a container on the bus");
+        }
+    }
+
+    async fn take_off(&self, id: &ContainerId) {
+        let removed = self
+            .connection
+            .object_server()
+            .remove::<ContainerObject, _>(path_of(id))
+            .await;
+        if let Err(error) = removed {
+            warn!(%error, %id, "could not take a container off the bus");
+        }
+    }
+}
+
+/// The properties that change.
+fn properties(facts: &Facts) -> Properties {
+    let strings = |list: &[String]| Value::from(list.to_vec());
+    HashMap::from([
+        ("State", facts.state.word().into()),
+        ("InitPid", facts.init_pid.into()),
+        ("Addresses", strings(&facts.addresses)),
+        ("Autostart", facts.autostart.into()),
+        ("AutostartDelay", facts.autostart_delay.into()),
+        ("AutostartOrder", facts.autostart_order.into()),
+        ("Groups", strings(&facts.groups)),
+        ("Backend", facts.backend.clone().into()),
+        ("Privileged", facts.privileged.into()),
+        ("Ephemeral", facts.ephemeral.into()),
+        ("Architecture", facts.architecture.clone().into()),
+        ("ConfigRevision", facts.config_revision.into()),
+        ("ConfigError", config_error(facts).into()),
+        ("NeedsRestart", strings(&facts.needs_restart)),
+        ("Dependents", strings(&facts.dependents)),
+        ("Description", facts.description.clone().into()),
+    ])
+}
+
+/// Why the config cannot be used; empty when it can.
+pub(super) fn config_error(facts: &Facts) -> String {
+    facts
+        .config_error
+        .as_ref()
+        .map(ToString::to_string)
+        .unwrap_or_default()
+}

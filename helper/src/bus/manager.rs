@@ -1,0 +1,368 @@
+//! The interface of the root object.
+
+use std::{os::fd::OwnedFd, sync::Arc};
+
+use gantry_api::{ContainerEntry, HostFinding};
+use zbus::{
+    interface,
+    message::Header,
+    zvariant::{self, OwnedObjectPath},
+};
+
+use super::{
+    Bus, Properties,
+    admission::{Risk, container_id},
+    authorization::Details,
+    containers::path_of,
+    error::{Result, from_engine},
+    jobs::Outcome,
+    options::{Dictionary, Options},
+    requests::{create_request, new_name},
+    usage::read_interval,
+};
+use crate::engine::{ContainerId, CreateRequest, HostInterface};
+
+/// What is served at the root.
+pub(super) struct ManagerObject {
+    pub(super) bus: Arc<Bus>,
+}
+
+#[interface(name = "io.gantry.Gantry1.Manager")]
+impl ManagerObject {
+    /// Every container: name, owner, state, init's process number, object path.
+    /// Options: group s (only those in this group).
+    #[zbus(out_args("containers"))]
+    async fn list_containers(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<ContainerEntry>> {
+        let request = Options::read(options, |options| options.take::<String>("group"));
+        let group = self.permit(&header, request).await?;
+        let list = self.bus.list_containers().await?;
+        Ok(list
+            .iter()
+            .filter(|facts| {
+                group
+                    .as_ref()
+                    .is_none_or(|group| facts.groups.contains(group))
+            })
+            .map(|facts| {
+                let id = &facts.id;
+                (
+                    id.name.to_string(),
+                    id.owner.to_string(),
+                    facts.state.word().to_owned(),
+                    facts.init_pid,
+                    path_of(id),
+                )
+            })
+            .collect())
+    }
+
+    /// The object of a container. Names are NAME, system/NAME or u1000/NAME.
+    #[zbus(out_args("container"))]
+    async fn get_container(
+        &self,
+        name: &str,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let admitted = self
+            .bus
+            .admit(&header, container_id(name), Ok(()), |()| Risk::None)
+            .await?;
+        Ok(self.bus.show_container(&admitted.facts).await)
+    }
+
+    /// Makes a container; the job's result has container o. Options: template s (busybox or
+    /// local; busybox, or local when rootfs is given), rootfs h (for local: a tar stream,
+    /// plain or compressed), backend s (dir or best), dir s (where to put the root file
+    /// system), owner s (system), privileged b, config as (lines 'key = value'),
+    /// architecture s, start b, ephemeral b. What equals root on the host needs
+    /// io.gantry.manage-unsafe.
+    #[zbus(out_args("job"))]
+    async fn create_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let request = create_request(name, options);
+        let caller = self.bus.callers.identify(&header).await?;
+        let (request, details) = self.about(request);
+        let request = self
+            .bus
+            .authority
+            .permit(&caller, &header, request, &details)
+            .await?;
+        self.bus.engine.check_create(&request).await?;
+        let engine = self.bus.engine.clone();
+        let objects = [path_of(&ContainerId::system(request.name.clone()))];
+        self.bus
+            .start_job(&caller, "CreateContainer", &objects, |work| async move {
+                engine.create(request, &work).await.map(|id| made(&id))
+            })
+            .await
+    }
+
+    /// Makes a container of an archive: a tar stream of an LXC container directory, plain
+    /// or compressed; the job's result has container o. Options: allow_unsafe b: the
+    /// archive's config may contain what equals root on the host, which needs
+    /// io.gantry.manage-unsafe.
+    #[zbus(out_args("job"))]
+    async fn import_container(
+        &self,
+        archive: zvariant::OwnedFd,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let request = Options::read(options, |options| options.flag("allow_unsafe"))
+            .and_then(|allow_unsafe| Ok((new_name(name)?, allow_unsafe)));
+        let caller = self.bus.callers.identify(&header).await?;
+        let details = match &request {
+            Ok((name, allow_unsafe)) => Details::of(&ContainerId::system(name.clone()))
+                .flagged(allow_unsafe.then(|| "archive".to_owned())),
+            Err(_) => Details::default(),
+        };
+        let (name, allow_unsafe) = self
+            .bus
+            .authority
+            .permit(&caller, &header, request, &details)
+            .await?;
+        // Root needs nobody's permission.
+        let allow_unsafe = allow_unsafe || caller.uid == 0;
+        let (engine, archive) = (self.bus.engine.clone(), OwnedFd::from(archive));
+        let objects = [path_of(&ContainerId::system(name.clone()))];
+        self.bus
+            .start_job(&caller, "ImportContainer", &objects, |work| async move {
+                engine
+                    .import(archive, name, allow_unsafe, &work)
+                    .await
+                    .map(|id| made(&id))
+            })
+            .await
+    }
+
+    /// As Container.Start.
+    async fn start_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus.start(&header, container_id(name), options).await
+    }
+
+    /// As Container.Stop.
+    #[zbus(out_args("job"))]
+    async fn stop_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.stop(&header, container_id(name), options).await
+    }
+
+    /// As Container.Kill.
+    async fn kill_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus.kill(&header, container_id(name), options).await
+    }
+
+    /// As Container.Reboot.
+    #[zbus(out_args("job"))]
+    async fn reboot_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.reboot(&header, container_id(name), options).await
+    }
+
+    /// As Container.Freeze.
+    async fn freeze_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus.freeze(&header, container_id(name), options).await
+    }
+
+    /// As Container.Unfreeze.
+    async fn unfreeze_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus
+            .unfreeze(&header, container_id(name), options)
+            .await
+    }
+
+    /// As Container.Destroy.
+    #[zbus(out_args("job"))]
+    async fn destroy_container(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.destroy(&header, container_id(name), options).await
+    }
+
+    /// Opens a session that emits Sample to this caller alone, each interval_ms (100 to
+    /// 3600000). Options: containers as (names; all that run).
+    #[zbus(out_args("session"))]
+    async fn watch_usage(
+        &self,
+        interval_ms: u32,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let request = read_interval(interval_ms).and_then(|pace| {
+            let names =
+                Options::read(options, |options| options.take::<Vec<String>>("containers"))?;
+            let only = names
+                .map(|names| names.iter().map(|name| container_id(name)).collect())
+                .transpose()?;
+            Ok((pace, only))
+        });
+        let caller = self.bus.callers.identify(&header).await?;
+        let (pace, only) = self
+            .bus
+            .authority
+            .permit(&caller, &header, request, &Details::default())
+            .await?;
+        let place = self.bus.session_place(&caller)?;
+        self.bus.watch_usage(pace, only, place).await
+    }
+
+    /// What the host can and cannot do: topic, item, finding with its remedy, whether all
+    /// is well.
+    #[zbus(out_args("findings"))]
+    async fn check_host(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<HostFinding>> {
+        self.permit(&header, Ok(())).await?;
+        let findings = self.bus.engine.check_host().await;
+        Ok(findings
+            .into_iter()
+            .map(|found| (found.topic, found.item, found.finding, found.ok))
+            .collect())
+    }
+
+    /// What the config of every new container begins with, and its revision.
+    #[zbus(out_args("text", "revision"))]
+    async fn get_defaults(&self, #[zbus(header)] header: Header<'_>) -> Result<(String, u64)> {
+        self.permit(&header, Ok(())).await?;
+        Ok(self.bus.engine.defaults().await?)
+    }
+
+    /// Replaces the defaults that have this revision. Keys that equal root on the host
+    /// need io.gantry.manage-unsafe. No options.
+    async fn set_defaults(
+        &self,
+        text: &str,
+        revision: u64,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        let caller = self.bus.callers.identify(&header).await?;
+        let flags = match Options::none(options) {
+            Ok(()) => self
+                .bus
+                .engine
+                .unsafe_defaults(text)
+                .await
+                .map_err(from_engine),
+            Err(error) => Err(error),
+        };
+        let details = Details::default().flagged(flags.clone().unwrap_or_default());
+        self.bus
+            .authority
+            .permit(&caller, &header, flags, &details)
+            .await?;
+        Ok(self.bus.engine.set_defaults(text, revision).await?)
+    }
+
+    /// What containers can be wired to: name s, kind s (bridge, physical, vlan, …), up b,
+    /// hwaddr s, master s (the bridge it is a port of), addresses as.
+    #[zbus(out_args("interfaces"))]
+    async fn list_host_interfaces(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<Properties>> {
+        self.permit(&header, Ok(())).await?;
+        let interfaces = self.bus.engine.host_interfaces().await?;
+        Ok(interfaces.into_iter().map(entry).collect())
+    }
+
+    /// The helper's version.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// What this helper can do beyond what every version can.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn features(&self) -> Vec<&str> {
+        vec!["template-busybox", "template-local", "backend-dir"]
+    }
+
+    /// The folder of the system's containers.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn lxc_path(&self) -> &str {
+        self.bus.engine.lxc_path()
+    }
+}
+
+impl ManagerObject {
+    /// For what is not about one container.
+    async fn permit<T>(&self, header: &Header<'_>, request: gantry_api::Result<T>) -> Result<T> {
+        let caller = self.bus.callers.identify(header).await?;
+        self.bus
+            .authority
+            .permit(&caller, header, request, &Details::default())
+            .await
+    }
+
+    /// What polkit's rules may know of a container that is to be made.
+    fn about(
+        &self,
+        request: gantry_api::Result<CreateRequest>,
+    ) -> (gantry_api::Result<CreateRequest>, Details) {
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => return (Err(error), Details::default()),
+        };
+        let details = Details::of(&ContainerId::system(request.name.clone()))
+            .with("privileged", request.privileged)
+            .with("backend", &request.backend);
+        match self.bus.engine.unsafe_create(&request) {
+            Ok(flags) => (Ok(request), details.flagged(flags)),
+            Err(error) => (Err(from_engine(error)), details),
+        }
+    }
+}
+
+fn made(id: &ContainerId) -> Outcome {
+    Outcome::from([("container", path_of(id).into_inner().into())])
+}
+
+fn entry(interface: HostInterface) -> Properties {
+    Properties::from([
+        ("name", interface.name.into()),
+        ("kind", interface.kind.into()),
+        ("up", interface.up.into()),
+        ("hwaddr", interface.hwaddr.into()),
+        ("master", interface.master.into()),
+        ("addresses", interface.addresses.into()),
+    ])
+}

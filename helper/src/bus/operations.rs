@@ -1,0 +1,133 @@
+//! What both a container's own methods and the manager's by name do.
+
+use std::sync::Arc;
+
+use zbus::{message::Header, zvariant::OwnedObjectPath};
+
+use super::{
+    Bus,
+    admission::Risk,
+    containers::path_of,
+    error::Result,
+    jobs::Outcome,
+    options::{Dictionary, Options},
+    requests::stop_options,
+};
+use crate::engine::{ContainerId, DestroyOptions};
+
+/// Which container a call is about, or why its name is none.
+type Target = gantry_api::Result<ContainerId>;
+
+impl Bus {
+    pub(super) async fn start(
+        &self,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<()> {
+        let admitted = self
+            .admit(header, target, Options::none(options), |()| Risk::None)
+            .await?;
+        Ok(self.engine.start(&admitted.id).await?)
+    }
+
+    pub(super) async fn kill(
+        &self,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<()> {
+        let admitted = self
+            .admit(header, target, Options::none(options), |()| Risk::None)
+            .await?;
+        Ok(self.engine.kill(&admitted.id).await?)
+    }
+
+    pub(super) async fn freeze(
+        &self,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<()> {
+        let admitted = self
+            .admit(header, target, Options::none(options), |()| Risk::None)
+            .await?;
+        Ok(self.engine.freeze(&admitted.id).await?)
+    }
+
+    pub(super) async fn unfreeze(
+        &self,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<()> {
+        let admitted = self
+            .admit(header, target, Options::none(options), |()| Risk::None)
+            .await?;
+        Ok(self.engine.unfreeze(&admitted.id).await?)
+    }
+
+    pub(super) async fn stop(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<OwnedObjectPath> {
+        let admitted = self
+            .admit(header, target, stop_options(options), |_| Risk::None)
+            .await?;
+        let (engine, id, options) = (self.engine.clone(), admitted.id, admitted.request);
+        let objects = [path_of(&id)];
+        self.start_job(&admitted.caller, "Stop", &objects, |work| async move {
+            engine
+                .stop(&id, options, &work)
+                .await
+                .map(|()| Outcome::new())
+        })
+        .await
+    }
+
+    pub(super) async fn reboot(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<OwnedObjectPath> {
+        let admitted = self
+            .admit(header, target, stop_options(options), |_| Risk::None)
+            .await?;
+        let (engine, id, options) = (self.engine.clone(), admitted.id, admitted.request);
+        let objects = [path_of(&id)];
+        self.start_job(&admitted.caller, "Reboot", &objects, |work| async move {
+            engine
+                .reboot(&id, options, &work)
+                .await
+                .map(|()| Outcome::new())
+        })
+        .await
+    }
+
+    pub(super) async fn destroy(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        target: Target,
+        options: Dictionary,
+    ) -> Result<OwnedObjectPath> {
+        let options = Options::read(options, |options| {
+            Ok(DestroyOptions {
+                force: options.flag("force")?,
+                snapshots: options.flag("snapshots")?,
+            })
+        });
+        let admitted = self.admit(header, target, options, |_| Risk::None).await?;
+        let (engine, id, options) = (self.engine.clone(), admitted.id, admitted.request);
+        let objects = [path_of(&id)];
+        self.start_job(&admitted.caller, "Destroy", &objects, |work| async move {
+            engine
+                .destroy(&id, options, &work)
+                .await
+                .map(|()| Outcome::new())
+        })
+        .await
+    }
+}

@@ -1,0 +1,158 @@
+//! What callers ask for, read from arguments and options before anything happens.
+
+use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
+
+use gantry_api::Error;
+use gantry_core::{name::ContainerName, namespaces::Namespace, states::State};
+
+use super::{
+    admission::shortened,
+    options::{Dictionary, Options},
+};
+use crate::engine::{CreateRequest, ExecuteRequest, Size, StopOptions};
+
+/// The name of a container that is to be.
+pub(super) fn new_name(name: &str) -> gantry_api::Result<ContainerName> {
+    ContainerName::new_host(name)
+        .map_err(|error| Error::InvalidName(format!("{}: {error}", shortened(name))))
+}
+
+/// The states to wait for.
+pub(super) fn read_states(words: &[String]) -> gantry_api::Result<Vec<State>> {
+    if words.is_empty() {
+        return Err(Error::InvalidArgument(
+            "no state to wait for was given; give one or more".into(),
+        ));
+    }
+    let state = |word: &String| {
+        State::from_word(word).ok_or_else(|| {
+            let known: Vec<_> = State::ALL.iter().map(|state| state.word()).collect();
+            Error::InvalidArgument(format!(
+                "there is no state {}; there are {}",
+                shortened(word),
+                known.join(", ")
+            ))
+        })
+    };
+    words.iter().map(state).collect()
+}
+
+/// The options columns and rows.
+pub(super) fn size(options: &mut Options) -> gantry_api::Result<Size> {
+    let default = Size::default();
+    Ok(Size {
+        columns: options.take("columns")?.unwrap_or(default.columns),
+        rows: options.take("rows")?.unwrap_or(default.rows),
+    })
+}
+
+/// The arguments and options of Execute.
+pub(super) fn execute_request(
+    argv: Vec<String>,
+    options: &mut Options,
+) -> gantry_api::Result<ExecuteRequest> {
+    if argv.first().is_none_or(String::is_empty) {
+        return Err(Error::InvalidArgument(
+            "no program was given; the first argument is its name or path".into(),
+        ));
+    }
+    let env: Vec<String> = options.take("env")?.unwrap_or_default();
+    if let Some(wrong) = env.iter().find(|entry| {
+        entry
+            .split_once('=')
+            .is_none_or(|(name, _)| name.is_empty())
+    }) {
+        return Err(Error::InvalidArgument(format!(
+            "{} in env is not NAME=VALUE",
+            shortened(wrong)
+        )));
+    }
+    options.flag("keep_env")?;
+    let namespaces = options
+        .take::<Vec<String>>("namespaces")?
+        .map(|words| read_namespaces(&words))
+        .transpose()?;
+    let size = size(options)?;
+    Ok(ExecuteRequest {
+        argv,
+        env,
+        cwd: options.take("cwd")?,
+        uid: options.take("uid")?.unwrap_or_default(),
+        gid: options.take("gid")?.unwrap_or_default(),
+        namespaces,
+        elevated: options.flag("elevated")?,
+        pty: options.flag("pty")?.then_some(size),
+    })
+}
+
+fn read_namespaces(words: &[String]) -> gantry_api::Result<Vec<Namespace>> {
+    let namespace = |word: &String| {
+        Namespace::parse(word).ok_or_else(|| {
+            let known: Vec<_> = Namespace::ALL.iter().map(|kind| kind.proc_name()).collect();
+            Error::InvalidArgument(format!(
+                "there is no namespace {}; there are {}",
+                shortened(word),
+                known.join(", ")
+            ))
+        })
+    };
+    words.iter().map(namespace).collect()
+}
+
+/// The options of CreateContainer.
+pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Result<CreateRequest> {
+    let name = new_name(name)?;
+    Options::read(options, |options| {
+        let rootfs = options.take::<OwnedFd>("rootfs")?;
+        let template = options.take::<String>("template")?;
+        let template = template.unwrap_or_else(|| match rootfs {
+            Some(_) => "local".to_owned(),
+            None => "busybox".to_owned(),
+        });
+        match options.take::<String>("owner")?.as_deref() {
+            None | Some("system") => {}
+            Some("self") => {
+                return Err(Error::Unsupported(
+                    "this version makes system containers only; leave the option \"owner\" out"
+                        .into(),
+                ));
+            }
+            Some(other) => {
+                return Err(Error::InvalidArgument(format!(
+                    "there is no owner {}; there are system and self",
+                    shortened(other)
+                )));
+            }
+        }
+        let mut request = CreateRequest::new(name, &template);
+        request.rootfs = rootfs;
+        if let Some(backend) = options.take("backend")? {
+            request.backend = backend;
+        }
+        request.directory = options.take::<String>("dir")?.map(PathBuf::from);
+        request.privileged = options.flag("privileged")?;
+        request.config = options.take("config")?.unwrap_or_default();
+        request.architecture = options.take("architecture")?;
+        request.start = options.flag("start")?;
+        request.ephemeral = options.flag("ephemeral")?;
+        Ok(request)
+    })
+}
+
+/// The options of Stop and Reboot.
+pub(super) fn stop_options(options: Dictionary) -> gantry_api::Result<StopOptions> {
+    Options::read(options, |options| {
+        let force = options.flag("force")?;
+        let timeout = match options.take::<i64>("timeout_ms")? {
+            None => StopOptions::default().timeout,
+            Some(milliseconds) => u64::try_from(milliseconds)
+                .map(Duration::from_millis)
+                .map_err(|_| {
+                    Error::InvalidArgument(format!(
+                        "the option \"timeout_ms\" is {milliseconds}; give 0 or more"
+                    ))
+                })?,
+        };
+        Ok(StopOptions { timeout, force })
+    })
+}
