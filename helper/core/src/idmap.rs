@@ -302,3 +302,136 @@ fn first_free(area: IdRange, taken: &[IdRange]) -> Option<IdRange> {
     };
     area.contains(candidate).then_some(candidate)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn range(first: u32, count: u32) -> IdRange {
+        IdRange { first, count }
+    }
+
+    fn lines(text: &str) -> Vec<SubordinateIds> {
+        parse_subordinate(text)
+    }
+
+    #[test]
+    fn maps_read_back() {
+        for text in ["u 0 100000 65536", "g 1000 1000 1", "u 0 4294901759 65536"] {
+            assert_eq!(IdMap::parse(text).unwrap().to_string(), text);
+        }
+        assert!(IdMap::parse("u 0 4294901760 65536").is_err());
+    }
+
+    #[test]
+    fn ids_are_translated_both_ways() {
+        let maps = IdMaps(vec![
+            IdMap::parse("u 0 100000 1000").unwrap(),
+            IdMap::parse("u 1000 1000 1").unwrap(),
+            IdMap::parse("g 0 200000 65536").unwrap(),
+        ]);
+        for (inside, outside) in [
+            (0, Some(100_000)),
+            (999, Some(100_999)),
+            (1000, Some(1000)),
+            (1001, None),
+        ] {
+            assert_eq!(maps.host_of(IdKind::User, inside), outside);
+            if let Some(outside) = outside {
+                assert_eq!(maps.container_of(IdKind::User, outside), Some(inside));
+            }
+        }
+        assert_eq!(maps.host_of(IdKind::Group, 5), Some(200_005));
+        assert_eq!(maps.container_of(IdKind::User, 0), None);
+        assert_eq!(maps.proc_text(IdKind::User), "0 100000 1000\n1000 1000 1\n");
+        assert_eq!(maps.check(), Ok(()));
+    }
+
+    #[test]
+    fn maps_the_kernel_refuses() {
+        for texts in [
+            &["u 0 100000 10", "u 5 200000 10", "g 0 0 1"][..],
+            &["u 0 100000 10", "u 50 100005 10", "g 0 0 1"],
+            &["u 0 100000 10"],
+            &["g 0 100000 10"],
+        ] {
+            let maps = IdMaps(
+                texts
+                    .iter()
+                    .map(|text| IdMap::parse(text).unwrap())
+                    .collect(),
+            );
+            assert!(maps.check().is_err(), "{texts:?}");
+        }
+        assert_eq!(IdMaps::default().check(), Ok(()));
+        assert_eq!(IdMaps::for_range(range(5, 9), range(6, 9)).check(), Ok(()));
+    }
+
+    #[test]
+    fn overlaps() {
+        assert!(range(0, 10).overlaps(range(9, 1)));
+        assert!(!range(0, 10).overlaps(range(10, 1)));
+        assert!(!range(0, 0).overlaps(range(0, 1)));
+        assert!(!range(u32::MAX, 1).overlaps(range(0, u32::MAX)));
+        assert!(range(u32::MAX - 1, 2).overlaps(range(u32::MAX, 1)));
+    }
+
+    #[test]
+    fn subordinate_files() {
+        let found = lines(
+            "# c\nroot:100000:65536\n\nalice:165536:65536\n1000:5:x\nbob:5\n:1:1\nx:1:0\ny:1:2:3\n",
+        );
+        assert_eq!(
+            found,
+            [
+                SubordinateIds {
+                    owner: "root".into(),
+                    range: range(100_000, 65_536)
+                },
+                SubordinateIds {
+                    owner: "alice".into(),
+                    range: range(165_536, 65_536)
+                },
+            ]
+        );
+    }
+
+    #[test]
+    fn ranges_without_a_line_for_root() {
+        assert_eq!(allocate(&[], &[]), Ok(range(1_000_000, 65_536)));
+        let users = lines("alice:100000:65536\nbob:1000000:65536\n");
+        assert_eq!(allocate(&users, &[]), Ok(range(1_065_536, 65_536)));
+        assert_eq!(
+            allocate(&users, &[range(1_065_536, 65_536)]),
+            Ok(range(1_131_072, 65_536))
+        );
+        // A gap that is too small is passed over, one that fits is used.
+        assert_eq!(
+            allocate(&[], &[range(1_010_000, 5)]),
+            Ok(range(1_010_005, 65_536))
+        );
+        assert_eq!(
+            allocate(&[], &[range(1_065_536, 5), range(1_000_000, 0)]),
+            Ok(range(1_000_000, 65_536))
+        );
+        assert_eq!(allocate(&[], &[range(0, u32::MAX)]), Err(NoFreeRange));
+    }
+
+    #[test]
+    fn ranges_out_of_roots_lines() {
+        let root = lines("alice:100000:65536\nroot:200000:65536\n0:400000:131072\n");
+        assert_eq!(allocate(&root, &[]), Ok(range(200_000, 65_536)));
+        assert_eq!(
+            allocate(&root, &[range(200_000, 1)]),
+            Ok(range(400_000, 65_536))
+        );
+        let used = [range(200_000, 65_536), range(400_000, 65_536)];
+        assert_eq!(allocate(&root, &used), Ok(range(465_536, 65_536)));
+        let full = [range(200_000, 65_536), range(400_000, 131_072)];
+        assert_eq!(allocate(&root, &full), Err(NoFreeRange));
+        assert_eq!(
+            allocate(&lines("root:100000:1000\n"), &[]),
+            Err(NoFreeRange)
+        );
+    }
+}

@@ -3,6 +3,7 @@
 //! the LXC path names other sockets.
 
 use crate::name::ContainerName;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 /// The LXC path when lxc.conf says nothing.
@@ -167,7 +168,7 @@ pub fn monitor_socket(lxc_path: &str) -> Vec<u8> {
 }
 
 /// A command socket found in /proc/net/unix.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FoundSocket {
     /// Its address tells whose it is.
     Plain {
@@ -188,26 +189,28 @@ pub enum FoundSocket {
 /// Other programs may bind such names too: whoever connects must check the
 /// peer's credentials before believing an answer.
 pub fn command_sockets(proc_net_unix: &str) -> Vec<FoundSocket> {
-    let mut found: Vec<FoundSocket> = proc_net_unix
-        .lines()
-        .skip(1)
-        .filter_map(listening_address)
+    let mut seen = HashSet::new();
+    let addresses = proc_net_unix.lines().skip(1).filter_map(listening_address);
+    addresses
         .filter_map(command_socket)
-        .collect();
-    let mut seen = std::collections::HashSet::new();
-    found.retain(|socket| seen.insert(format!("{socket:?}")));
-    found
+        .filter(|socket| seen.insert(socket.clone()))
+        .collect()
 }
 
 /// The abstract address of a line whose flags say that the socket listens
 /// (`__SO_ACCEPTCON`, bit 16).
 fn listening_address(line: &str) -> Option<&str> {
-    let mut fields = line.splitn(8, ' ').filter(|field| !field.is_empty());
-    let flags = fields.nth(3)?;
-    if u32::from_str_radix(flags, 16).ok()? & 0x1_0000 == 0 {
-        return None;
+    let mut rest = line;
+    let mut flags = "";
+    for column in 0..7 {
+        let (field, after) = rest.split_once(' ')?;
+        if column == 3 {
+            flags = field;
+        }
+        rest = after.trim_start_matches(' ');
     }
-    line.split_once(" @").map(|(_, address)| address)
+    let listens = u32::from_str_radix(flags, 16).ok()? & 0x1_0000 != 0;
+    rest.strip_prefix('@').filter(|_| listens)
 }
 
 fn command_socket(address: &str) -> Option<FoundSocket> {
@@ -305,6 +308,7 @@ Num       RefCount Protocol Flags    Type St Inode Path
 0000000000000000: 00000002 00000000 00010000 0001 01 19042 /run/dbus/system_bus_socket
 0000000000000000: 00000002 00000000 00010000 0001 01 19043 @/srv/my lxc/c2/command
 0000000000000000: 00000002 00000000 00010000 0001 01 19045 @/var/lib/lxc/../command
+0000000000000000: 00000002 00000000 00010000 0001 01    77 /run/x @/var/lib/lxc/c9/command
 broken
 ";
         assert_eq!(

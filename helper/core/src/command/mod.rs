@@ -5,6 +5,8 @@
 //! length and value is checked.
 
 mod payload;
+#[cfg(test)]
+mod tests;
 
 pub use payload::{
     CgroupContext, CgroupDescriptor, CgroupLayout, ConsoleLog, DeviceAccess, DeviceKind,
@@ -298,83 +300,4 @@ pub fn decode_text(bytes: &[u8]) -> Result<&str, WireError> {
         return Err(WireError::Text);
     }
     std::str::from_utf8(text).map_err(|_| WireError::Text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn numbers_of_the_table() {
-        assert_eq!(Command::ALL.len(), 27);
-        for (number, command) in Command::ALL.iter().enumerate() {
-            assert_eq!(command.number(), number as i32);
-            assert_eq!(Command::from_number(number as i32), Some(*command));
-        }
-        assert_eq!(Command::from_number(27), None);
-        assert_eq!(Command::from_number(-1), None);
-    }
-
-    /// What `lxc-console -t 1` sends, by hand, on a little-endian machine.
-    #[cfg(target_endian = "little")]
-    #[test]
-    fn request_bytes() {
-        let bytes = [0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0];
-        assert_eq!(RequestHeader::inline(Command::GetTtyFd, 1).encode(), bytes);
-        assert_eq!(
-            RequestHeader::decode(&bytes),
-            Ok(RequestHeader {
-                command: 0,
-                data_len: 0,
-                inline: 1
-            })
-        );
-        let item = RequestHeader::with_data(7, 9).encode();
-        assert_eq!(item, [7, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-    }
-
-    #[test]
-    fn next_free_tty_is_minus_one() {
-        let header = RequestHeader::inline(Command::GetTtyFd, -1_i64 as u64);
-        assert_eq!(
-            RequestHeader::decode(&header.encode())
-                .unwrap()
-                .inline_i32(),
-            -1
-        );
-        let short = RequestHeader::inline(Command::GetTtyFd, u64::from(u32::MAX));
-        assert_eq!(short.inline_i32(), -1);
-    }
-
-    #[test]
-    fn lengths_are_checked() {
-        let request = |length: i32| {
-            let mut bytes = [0; HEADER_LEN];
-            bytes[4..8].copy_from_slice(&length.to_ne_bytes());
-            RequestHeader::decode(&bytes)
-        };
-        assert!(request(8192).is_ok());
-        assert_eq!(request(8193), Err(WireError::DataLength(8193)));
-        assert_eq!(request(-1), Err(WireError::DataLength(-1)));
-        assert!(RequestHeader::decode(&[0; 12]).is_err());
-        assert!(ResponseHeader::decode(&[0; 17]).is_err());
-    }
-
-    #[test]
-    fn responses() {
-        let refused = ResponseHeader::failure(1);
-        assert_eq!(refused.encode()[..4], (-1_i32).to_ne_bytes());
-        let state = ResponseHeader::inline(2);
-        assert_eq!(ResponseHeader::decode(&state.encode()), Ok(state));
-    }
-
-    #[test]
-    fn texts_end_in_one_nul() {
-        assert_eq!(encode_text("lxc.arch"), b"lxc.arch\0");
-        assert_eq!(decode_text(b"lxc.arch\0"), Ok("lxc.arch"));
-        assert_eq!(decode_text(b"\0"), Ok(""));
-        for bad in [&b""[..], b"abc", b"a\0b\0", b"\xff\0"] {
-            assert_eq!(decode_text(bad), Err(WireError::Text));
-        }
-    }
 }

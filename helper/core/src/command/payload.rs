@@ -183,6 +183,50 @@ impl DeviceAccess {
     /// Bytes on the wire.
     pub const LEN: usize = 40;
 
+    /// Reads a value of `devices.allow` or `devices.deny`: `a`, or `b` or `c`
+    /// with `MAJOR:MINOR` (`*` for any) and some of `rwm`, all three when left
+    /// out. The error is a reason.
+    pub fn parse(text: &str, allow: bool) -> Result<Self, String> {
+        let refuse =
+            || format!("'{text}' is not a device rule; write 'a' or, for example, 'c 1:3 rwm'");
+        let mut words = text.split_ascii_whitespace();
+        let kind = match words.next() {
+            Some("a") => DeviceKind::All,
+            Some("b") => DeviceKind::Block,
+            Some("c") => DeviceKind::Character,
+            _ => return Err(refuse()),
+        };
+        let number = |text: &str| match text {
+            "*" => Ok(None),
+            text => crate::values::unsigned(text)
+                .map(Some)
+                .map_err(|_| refuse()),
+        };
+        let (major, minor) = match (words.next(), kind) {
+            (None, DeviceKind::All) => (None, None),
+            (numbers, _) => {
+                let (major, minor) = numbers
+                    .and_then(|text| text.split_once(':'))
+                    .ok_or_else(refuse)?;
+                (number(major)?, number(minor)?)
+            }
+        };
+        let access = words.next().unwrap_or("rwm");
+        if words.next().is_some() || !access.chars().all(|letter| "rwm".contains(letter)) {
+            return Err(refuse());
+        }
+        let has = |letter| access.contains(letter);
+        Ok(Self {
+            kind,
+            major,
+            minor,
+            read: has('r'),
+            write: has('w'),
+            mknod: has('m'),
+            allow,
+        })
+    }
+
     /// The bytes on the wire.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let number = |value: Option<u32>| {

@@ -32,7 +32,7 @@ impl Config {
                 _ => line.value.clone(),
             };
             let new = match line.key.as_str() {
-                "lxc.rootfs.backend" | "lxc.kmsg" | "lxc.pivotdir" => String::new(),
+                key if is_obsolete(key) => String::new(),
                 // An empty lxc.network.type removes every network.
                 key if value.is_empty()
                     && line.written == "lxc.network.type"
@@ -51,16 +51,14 @@ impl Config {
 
 fn is_legacy(written: &str) -> bool {
     match keys::find(written) {
-        Some(Match::Key(found)) => {
-            found.legacy
-                || matches!(
-                    found.key.name,
-                    "lxc.rootfs.backend" | "lxc.kmsg" | "lxc.pivotdir"
-                )
-        }
+        Some(Match::Key(found)) => found.legacy || found.key.obsolete,
         Some(Match::Group(_)) => written.starts_with("lxc.network") || written == "lxc.limit",
         None => false,
     }
+}
+
+fn is_obsolete(name: &str) -> bool {
+    matches!(keys::find(name), Some(Match::Key(found)) if found.key.obsolete)
 }
 
 /// A path with the store's prefix, unless it has one.

@@ -10,7 +10,7 @@ impl Config {
     /// the key other values, an empty value goes before, which clears them.
     ///
     /// `key` may be a legacy name; the modern one is written. Nothing is
-    /// changed when a value is refused.
+    /// changed when a value is refused, or when it is what it was.
     pub fn set(
         &mut self,
         key: &str,
@@ -18,6 +18,9 @@ impl Config {
         includes: &mut dyn Includes,
     ) -> Result<(), ConfigError> {
         let name = self.writable(key, values)?;
+        if self.values(&name) == values {
+            return Ok(());
+        }
         let reread = |text: String, includes: &mut dyn Includes| {
             reader::read(self.path.clone(), text, includes)
         };
@@ -25,7 +28,12 @@ impl Config {
         let edited = if in_place.values(&name) == values {
             in_place
         } else {
-            let mut lines = vec![""];
+            // A single value overrides; only a list has to be emptied first.
+            let mut lines = if values.len() == 1 && !is_list(&name) {
+                Vec::new()
+            } else {
+                vec![""]
+            };
             lines.extend(values);
             reread(appended(self.replaced(&name, &[]), &name, &lines), includes)
         };
@@ -41,8 +49,7 @@ impl Config {
         includes: &mut dyn Includes,
     ) -> Result<(), ConfigError> {
         let name = self.writable(key, &[value])?;
-        let multi = matches!(keys::find(&name), Some(Match::Key(found)) if found.key.multi);
-        if !multi {
+        if !is_list(&name) {
             return self.set(key, &[value], includes);
         }
         let text = appended(self.text.clone(), &name, &[value]);
@@ -108,6 +115,10 @@ impl Config {
                 ));
             }
         };
+        if found.key.obsolete {
+            let reason = "only LXC 1.x had this key; it is not written any more";
+            return Err(refuse(ConfigErrorKind::UnknownKey, reason));
+        }
         if found.network == NetworkIndex::Latest {
             let reason = "which network is meant is not said; write lxc.net.N. and a number for N";
             return Err(refuse(ConfigErrorKind::UnknownKey, reason));
@@ -160,6 +171,10 @@ impl Config {
             _ => appended(text, key, values),
         }
     }
+}
+
+fn is_list(name: &str) -> bool {
+    matches!(keys::find(name), Some(Match::Key(found)) if found.key.multi)
 }
 
 fn appended(mut text: String, key: &str, values: &[&str]) -> String {

@@ -6,9 +6,14 @@
 
 mod convert;
 mod edit;
+#[cfg(test)]
+mod edit_tests;
 mod error;
 mod reader;
+mod safety;
 mod scan;
+#[cfg(test)]
+mod tests;
 
 pub use error::{ConfigError, ConfigErrorKind};
 pub use scan::included_by_directory;
@@ -191,44 +196,6 @@ impl Config {
             .into_iter()
             .filter(waits)
             .collect()
-    }
-
-    /// The keys whose change from `old` to this config equals root on the
-    /// host, each once: a value came that is not harmless, or one went whose
-    /// loss is not. Values that stay are not counted.
-    pub fn unsafe_changes(&self, old: &Self) -> Vec<String> {
-        let is_unsafe = |name: &String| {
-            let (before, after) = (old.values(name), self.values(name));
-            let Some(item) = self.items_of(name).chain(old.items_of(name)).next() else {
-                return false;
-            };
-            let safe = |value: &str| item.description.safety.is_safe(&item.suffix, value);
-            let came = after.iter().filter(|value| !before.contains(value));
-            let went = before.iter().any(|value| !after.contains(value));
-            // The order of device rules and hooks counts, too.
-            let moved = before.len() == after.len() && before != after;
-            !came.into_iter().all(|value| safe(value))
-                || ((went || moved || before.len() > after.len()) && !safe(""))
-                || self.touches_unsafe_network(name)
-        };
-        self.changed_keys(old)
-            .into_iter()
-            .filter(is_unsafe)
-            .collect()
-    }
-
-    /// Whether a key is about a network whose type is not harmless: then
-    /// everything about it is not.
-    fn touches_unsafe_network(&self, key: &str) -> bool {
-        let Some((number, _)) = key
-            .strip_prefix("lxc.net.")
-            .and_then(|rest| rest.split_once('.'))
-        else {
-            return false;
-        };
-        let network_type = format!("lxc.net.{number}.type");
-        self.items_of(&network_type)
-            .any(|item| !item.description.safety.is_safe("", &item.value))
     }
 }
 

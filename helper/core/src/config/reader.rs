@@ -279,27 +279,19 @@ impl Reader<'_> {
             return fail(format!("includes nest deeper than {MAX_DEPTH} files"));
         }
         self.files.insert(path.clone());
-        let mut members = match self.includes.read(&path) {
+        let members = match self.includes.read(&path) {
             Ok(Included::File(text)) => vec![(path, text)],
-            Ok(Included::Directory(members)) => members,
+            Ok(Included::Directory(mut members)) => {
+                members.retain(|(member, _)| is_included_by_directory(member));
+                members.sort();
+                members
+            }
             Ok(Included::Missing) if value.ends_with('/') => Vec::new(),
             Ok(Included::Missing) => {
                 return fail(format!("the included file '{value}' does not exist"));
             }
             Err(error) => return fail(format!("'{value}' cannot be read: {error}")),
         };
-        if members.len() > 1
-            || members
-                .first()
-                .is_some_and(|(member, _)| member != Path::new(value))
-        {
-            members.retain(|(member, _)| {
-                member
-                    .file_name()
-                    .is_some_and(|name| included_by_directory(&name.to_string_lossy()))
-            });
-            members.sort();
-        }
         for (member, text) in members {
             if self.open.contains(&member) {
                 return fail(format!("'{}' includes itself", member.display()));
@@ -332,6 +324,12 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+fn is_included_by_directory(member: &Path) -> bool {
+    member
+        .file_name()
+        .is_some_and(|name| included_by_directory(&name.to_string_lossy()))
 }
 
 pub(super) fn group_name(group: Group) -> String {

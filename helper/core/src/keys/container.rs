@@ -127,7 +127,8 @@ pub(super) static KEYS: &[Key] = &[
         Grammar::RootfsKind,
         &[Start, Clone],
         "The store of lxc.rootfs in LXC 1.x; now the prefix of lxc.rootfs.path.",
-    ),
+    )
+    .obsolete(),
     Key::new(
         "lxc.rootfs.mount",
         Grammar::Path,
@@ -445,6 +446,7 @@ pub(super) static KEYS: &[Key] = &[
         &[],
         "Of LXC 1.x; has no effect any more.",
     )
+    .obsolete()
     .safe(),
     Key::new(
         "lxc.pivotdir",
@@ -452,5 +454,6 @@ pub(super) static KEYS: &[Key] = &[
         &[],
         "Of LXC 1.x; has no effect any more.",
     )
+    .obsolete()
     .safe(),
 ];

@@ -11,6 +11,9 @@ pub use grammar::Grammar;
 pub(crate) use grammar::{capabilities, group_ids};
 pub use safety::Safety;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -58,6 +61,8 @@ pub struct Key {
     pub live: bool,
     /// Whether changing it can equal root on the host.
     pub safety: Safety,
+    /// Whether only LXC 1.x had it: it is read but never written.
+    pub obsolete: bool,
     /// What it is for, in a sentence.
     pub meaning: &'static str,
 }
@@ -78,6 +83,7 @@ impl Key {
             effect,
             live: false,
             safety: Safety::Unsafe,
+            obsolete: false,
             meaning,
         }
     }
@@ -99,6 +105,11 @@ impl Key {
 
     const fn live(mut self) -> Self {
         self.live = true;
+        self
+    }
+
+    const fn obsolete(mut self) -> Self {
+        self.obsolete = true;
         self
     }
 

@@ -36,7 +36,11 @@ pub fn stock_value(config: &Config, key: &str) -> Option<String> {
                 .map(|item| format!("{} = {}\n", item.key, one(item)))
                 .collect()
         }
-        Match::Key(found) if found.legacy || found.key.name == "lxc.include" => return None,
+        Match::Key(found)
+            if found.legacy || found.key.obsolete || found.key.name == "lxc.include" =>
+        {
+            return None;
+        }
         Match::Key(found) => {
             let items: Vec<&Item> = config.items_of(key).collect();
             if items.is_empty() {
