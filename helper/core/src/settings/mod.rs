@@ -3,6 +3,8 @@
 mod network;
 mod parts;
 mod stock;
+#[cfg(test)]
+mod tests;
 
 pub use network::{Network, NetworkKind, Veth};
 pub use parts::{

@@ -8,6 +8,9 @@ pub mod mount;
 pub mod network;
 pub mod rootfs;
 
+#[cfg(test)]
+mod tests;
+
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
 use std::fmt;
