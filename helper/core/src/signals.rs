@@ -52,13 +52,14 @@ pub const SIGKILL: i32 = 9;
 /// See [`SIGINT`].
 pub const SIGPWR: i32 = 30;
 
-/// Reads a number, `SIGNAME`, `SIGRTMIN+n` or `SIGRTMAX-n`. Names need the
-/// `SIG` prefix, as in stock LXC; 0 is allowed and means none.
+/// Reads a number, `SIGNAME`, `SIGRTMIN+n` or `SIGRTMAX-n`, in any case. Names
+/// need the `SIG` prefix, as in stock LXC; 0 is allowed and means none.
 pub fn parse(text: &str) -> Option<i32> {
     if text.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().ok().filter(|n| *n <= SIGRTMAX);
     }
-    let name = text.strip_prefix("SIG")?;
+    let upper = text.to_ascii_uppercase();
+    let name = upper.strip_prefix("SIG")?;
     let offset = |digits: &str| {
         digits
             .parse::<i32>()
@@ -111,7 +112,8 @@ mod tests {
             ("SIGRTMAX-1", Some(63)),
             ("SIGCONT", Some(18)),
             ("TERM", None),
-            ("sigterm", None),
+            ("sigterm", Some(15)),
+            ("sigrtmin+3", Some(37)),
             ("SIGRTMIN+31", None),
             ("SIGRTMIN+-1", None),
             ("65", None),

@@ -20,6 +20,8 @@ pub enum Grammar {
     Flag,
     /// A decimal number from 0 on.
     Unsigned,
+    /// A decimal number from 1 on.
+    Count,
     /// A decimal number.
     Integer,
     /// A number of bytes.
@@ -121,7 +123,7 @@ pub enum Grammar {
 }
 
 /// What syslog facilities are called.
-pub(crate) const FACILITIES: [&str; 9] = [
+const FACILITIES: [&str; 9] = [
     "daemon", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
 ];
 
@@ -142,6 +144,8 @@ impl Grammar {
             Self::Words => Ok(()),
             Self::Flag => values::flag(value).map(drop),
             Self::Unsigned => values::unsigned(value).map(drop),
+            Self::Count if value == "0" => Err("0 is not possible; use at least 1".to_owned()),
+            Self::Count => values::unsigned(value).map(drop),
             Self::Integer => values::integer(value).map(drop),
             Self::Bytes => values::bytes(value).map(drop),
             Self::Size => values::size(value).map(drop),
@@ -192,7 +196,7 @@ impl Grammar {
                 )),
             },
             Self::LogLevel => LogLevel::parse(value).map(drop),
-            Self::Facility if FACILITIES.contains(&value) => Ok(()),
+            Self::Facility if is_facility(value) => Ok(()),
             Self::Facility => Err(format!("'{value}' is not one of {}", FACILITIES.join(", "))),
             Self::UnixAddress if value.len() > "unix:".len() && value.starts_with("unix:") => {
                 Ok(())
@@ -244,6 +248,12 @@ impl Grammar {
             _ => plain && no_dots,
         }
     }
+}
+
+fn is_facility(value: &str) -> bool {
+    FACILITIES
+        .iter()
+        .any(|facility| facility.eq_ignore_ascii_case(value))
 }
 
 fn relative(value: &str) -> Result<(), String> {

@@ -173,14 +173,14 @@ pub(super) static KEYS: &[Key] = &[
     .safe(),
     Key::new(
         "lxc.net.N.veth.n_rxqueues",
-        Grammar::Unsigned,
+        Grammar::Count,
         &[Start],
         "How many receive queues it has.",
     )
     .safe(),
     Key::new(
         "lxc.net.N.veth.n_txqueues",
-        Grammar::Unsigned,
+        Grammar::Count,
         &[Start],
         "How many transmit queues it has.",
     )

@@ -25,11 +25,11 @@ fn example(name: &str) -> String {
 const FLAGS: &[&str] = &["2", "yes", "-1", "00"];
 const NUMBERS: &[&str] = &["-1", "many", "1.5", "99999999999"];
 const SIGNAL: (&[&str], &[&str]) = (
-    &["SIGPWR", "SIGRTMIN+3", "SIGRTMAX-2", "15"],
-    &["PWR", "sigpwr", "SIGX", "-9"],
+    &["SIGPWR", "sigpwr", "SIGRTMIN+3", "SIGRTMAX-2", "15"],
+    &["PWR", "SIG15", "SIGRTMIN-1", "-9"],
 );
 const SIZES: (&[&str], &[&str]) = (
-    &["auto", "4096", "64kB", "1MB", "1GB", "10"],
+    &["auto", "4096", "64kB", "64KB", "1MB", "1GB", "10"],
     &["64K", "-1", "big", "1TB", "99999999999GB"],
 );
 const ADDRESS4: &[&str] = &[
@@ -65,9 +65,10 @@ fn samples(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
         | "lxc.pty.max"
         | "lxc.start.delay"
         | "lxc.monitor.unshare"
-        | "lxc.net.N.mtu"
-        | "lxc.net.N.veth.n_rxqueues"
-        | "lxc.net.N.veth.n_txqueues" => (&["0", "1024"], NUMBERS),
+        | "lxc.net.N.mtu" => (&["0", "1024"], NUMBERS),
+        "lxc.net.N.veth.n_rxqueues" | "lxc.net.N.veth.n_txqueues" => {
+            (&["1", "8"], &["0", "-1", "all"])
+        }
         "lxc.start.order" => (&["0", "-5", "20"], &["first", "--1", "99999999999"]),
         "lxc.init.groups" => (&["5", "5,6,7", "5, 6"], &["wheel", "5,foo", "5,,6"]),
         "lxc.init.cmd" | "lxc.execute.cmd" => (
@@ -157,8 +158,15 @@ fn samples(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
             (&["1", "max 100000"], &["a\nb"])
         }
         "lxc.prlimit.NAME" => (
-            &["1024", "1024:2048", "unlimited", "5:unlimited", "1 : 2"],
-            &["x", "1:", ":1", "2:1", "unlimited:1", "-1"],
+            &[
+                "1024",
+                "1024:2048",
+                "unlimited",
+                "5:unlimited",
+                "1 : 2",
+                "1:",
+            ],
+            &["x", ":1", "2:1", "unlimited:1", "-1"],
         ),
         "lxc.namespace.clone" | "lxc.namespace.keep" => (
             &["user", "mnt pid\tuts ipc net cgroup time"],
@@ -175,10 +183,7 @@ fn samples(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
         | "lxc.signal.stop"
         | "lxc.monitor.signal.pdeath" => SIGNAL,
         "lxc.log.level" => (&["0", "8", "debug", "ERROR", "Warn"], &["9", "loud", "-1"]),
-        "lxc.log.syslog" => (
-            &["daemon", "local0", "local7"],
-            &["local8", "LOCAL0", "kern"],
-        ),
+        "lxc.log.syslog" => (&["daemon", "local0", "LOCAL7"], &["local8", "kern"]),
         "lxc.net.N.type" => (
             &["veth", "macvlan", "ipvlan", "vlan", "phys", "empty", "none"],
             &["VETH", "bridge"],

@@ -54,16 +54,17 @@ fn digits(text: &str) -> Option<&str> {
 /// What `auto` stands for in `lxc.console.buffer.size` and `.size`.
 pub const AUTO_SIZE: u64 = 131_072;
 
-/// A size in bytes: a number, a number with `kB`, `MB` or `GB` (of 1024), or
-/// `auto`.
+/// A size in bytes: a number, a number with `kB`, `MB` or `GB` (of 1024) in any
+/// case, or `auto`.
 pub fn size(text: &str) -> Result<u64, String> {
     if text == "auto" {
         return Ok(AUTO_SIZE);
     }
-    let units = [("kB", 1_u64 << 10), ("MB", 1 << 20), ("GB", 1 << 30)];
+    let units = [("kb", 1_u64 << 10), ("mb", 1 << 20), ("gb", 1 << 30)];
+    let lower = text.to_ascii_lowercase();
     let found = units
         .iter()
-        .find_map(|(unit, factor)| Some((text.strip_suffix(unit)?, *factor)));
+        .find_map(|(unit, factor)| Some((lower.strip_suffix(unit)?, *factor)));
     let (number, factor) = found.unwrap_or((text, 1));
     digits(number.trim_end())
         .and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(factor))
@@ -127,7 +128,11 @@ impl Limit {
                 .map(Some)
                 .ok_or_else(|| format!("'{number}' is neither a number nor 'unlimited'")),
         };
-        let (soft, hard) = text.split_once(':').unwrap_or((text, text));
+        let (soft, hard) = match text.split_once(':') {
+            Some((soft, hard)) if !hard.trim().is_empty() => (soft, hard),
+            Some((soft, _)) => (soft, soft),
+            None => (text, text),
+        };
         let limit = Self {
             soft: one(soft)?,
             hard: one(hard)?,
