@@ -10,6 +10,7 @@ pub mod arch;
 pub mod caps;
 pub mod command;
 pub mod config;
+pub mod dependents;
 pub mod idmap;
 pub mod keys;
 pub mod layout;

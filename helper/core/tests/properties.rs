@@ -5,6 +5,7 @@ use gantry_core::command::{
     StateInterest, StateMessage, decode_text,
 };
 use gantry_core::config::{Config, Included, Includes, SkipIncludes};
+use gantry_core::dependents::Dependents;
 use gantry_core::idmap::{IdMap, IdRange, SubordinateIds, allocate, parse_subordinate};
 use gantry_core::keys::{self, Match};
 use gantry_core::layout::{ContainerLayout, command_sockets, normalize_lxc_path};
@@ -190,6 +191,7 @@ proptest! {
         caps::Capability::parse(&text);
         parse_subordinate(&text);
         command_sockets(&text);
+        Dependents::parse(&text);
         prop_assert_eq!(normalize_lxc_path(&normalize_lxc_path(&text)), normalize_lxc_path(&text));
     }
 

@@ -25,7 +25,8 @@ impl ConfigError {
             place.push_str(&format!(", line {}", self.line));
         }
         if !self.key.is_empty() {
-            place.push_str(&format!(", {}", self.key));
+            // Whatever stands before a '=' gets here.
+            place.push_str(&format!(", {}", self.key.escape_debug()));
         }
         place
     }

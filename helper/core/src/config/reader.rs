@@ -181,7 +181,11 @@ impl Reader<'_> {
         self.items.retain(|item| !group.contains(&item.key));
         self.types
             .retain(|number, _| !group.contains(&format!("lxc.net.{number}.type")));
-        self.next_network = self.types.keys().next_back().map_or(0, |number| number + 1);
+        self.next_network = self
+            .types
+            .keys()
+            .next_back()
+            .map_or(0, |number| number.saturating_add(1));
     }
 
     /// `lxc.network.type` opens the next network; later legacy lines are about
@@ -198,8 +202,11 @@ impl Reader<'_> {
     }
 
     fn clear(&mut self, found: &FoundKey<'_>, key: &str) -> Result<(), ConfigError> {
-        if found.key.name == "lxc.net.N.type" && found.network == NetworkIndex::Latest {
-            self.remove_group(Group::Prefix("lxc.net."));
+        if found.key.name == "lxc.net.N.type" {
+            match found.network {
+                NetworkIndex::Number(number) => drop(self.types.remove(&number)),
+                _ => self.remove_group(Group::Prefix("lxc.net.")),
+            }
         }
         self.items.retain(|item| item.key != key);
         Ok(())

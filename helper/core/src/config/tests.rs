@@ -135,6 +135,14 @@ fn unknown_keys_and_wrong_values_are_told_apart() {
 }
 
 #[test]
+fn errors_show_no_control_characters() {
+    let text = error("lxc.\u{1b}[31m = 1").to_string();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    let text = error("lxc.uts.name = \u{1b}[31m").to_string();
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+}
+
+#[test]
 fn errors_do_not_hide_the_rest() {
     let config = read("lxc.bad = 1\nlxc.start.auto = 1\nlxc.autodev = x\nlxc.group = a\n");
     assert_eq!(config.errors().len(), 2);
@@ -190,6 +198,10 @@ fn subkeys_of_a_type_need_the_type_before() {
         2
     );
     good("lxc.net.0.link = br0\nlxc.net.0.type = veth\nlxc.net.0.veth.pair = v\n");
+    assert_eq!(
+        error("lxc.net.0.type = veth\nlxc.net.0.type =\nlxc.net.0.veth.pair = v\n").line,
+        3
+    );
     // Cleared with the network.
     assert_eq!(
         error("lxc.net.0.type = veth\nlxc.net.0 =\nlxc.net.0.veth.pair = v\n").line,
