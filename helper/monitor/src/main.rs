@@ -1,2 +1,63 @@
-//! placeholder
-fn main() {}
+//! The process that holds one running container, and what enters containers.
+//!
+//! Three modes: `run` is a container's monitor, `attach` supervises one
+//! session in a container, `netlink` opens a socket in a container's network
+//! namespace. Each is started with a socket on descriptor 3, over which it
+//! reports.
+
+mod attach;
+mod cgroup;
+mod config;
+mod console;
+mod failure;
+mod hooks;
+mod log;
+mod message;
+mod netlink;
+mod netns;
+mod network;
+mod run;
+mod setup;
+mod sys;
+mod terminal;
+
+use gantry_core::layout::ContainerLayout;
+use gantry_core::name::ContainerName;
+use std::process::ExitCode;
+
+/// The descriptor of the socket to whoever started this process.
+const STARTER: i32 = 3;
+
+const USAGE: &str = "usage: gantry-monitor run|attach --lxcpath PATH --name NAME
+       gantry-monitor netlink --pid PID
+It is started by gantry-helper, with a socket on descriptor 3.";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let starter = sys::inherited(STARTER);
+    match words.as_slice() {
+        ["run", rest @ ..] => layout(rest).map(|layout| run::main(layout, starter)),
+        ["attach", rest @ ..] => {
+            layout(rest).and_then(|layout| Some(attach::main(layout, starter?)))
+        }
+        ["netlink", "--pid", pid] => pid
+            .parse()
+            .ok()
+            .and_then(|pid| Some(netns::main(pid, &starter?))),
+        _ => None,
+    }
+    .unwrap_or_else(|| {
+        eprintln!("{USAGE}");
+        ExitCode::from(2)
+    })
+}
+
+fn layout(words: &[&str]) -> Option<ContainerLayout> {
+    match words {
+        ["--lxcpath", path, "--name", name] if path.starts_with('/') => {
+            Some(ContainerLayout::new(path, ContainerName::new(name).ok()?))
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,328 @@
+//! Control groups of one container: its monitor's and its payload's, in every
+//! hierarchy of the host, of version 1 and of version 2.
+
+mod hierarchy;
+mod limits;
+mod tree;
+
+pub(crate) use hierarchy::{Hierarchy, Version};
+
+use crate::failure::{At, Step, failed};
+use crate::log;
+use gantry_core::command::CgroupLayout;
+use gantry_core::idmap::{IdKind, IdMaps};
+use gantry_core::monitor::FailureKind;
+use gantry_core::settings::CgroupDirs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+pub(super) const STEP: &str = "making the cgroups";
+
+/// How many names are tried for a group: NAME, NAME-1, ...
+const ATTEMPTS: u32 = 1000;
+
+/// The groups of one container in all hierarchies.
+pub(crate) struct Cgroups {
+    pub(crate) hierarchies: Vec<Hierarchy>,
+    /// Below each hierarchy's base, without leading slash.
+    monitor: Option<String>,
+    /// The group that carries the limits.
+    limit: Option<String>,
+    /// One level more for the container's processes.
+    inner: Option<String>,
+    pivot: Option<String>,
+}
+
+impl Cgroups {
+    /// Finds the host's hierarchies.
+    pub(crate) fn find(dirs: &CgroupDirs) -> Step<Self> {
+        let hierarchies = hierarchy::find(dirs.relative)
+            .at(STEP, || "cannot find the host's cgroups".to_owned())?;
+        Ok(Self {
+            hierarchies,
+            monitor: None,
+            limit: None,
+            inner: None,
+            pivot: dirs.monitor_pivot.clone(),
+        })
+    }
+
+    /// How the host arranges its hierarchies.
+    pub(crate) fn layout(&self) -> CgroupLayout {
+        let v1 = self.hierarchies.iter().any(|h| h.version == Version::V1);
+        let v2 = self.unified().is_some();
+        match (v1, v2) {
+            (true, true) => CgroupLayout::Hybrid,
+            (true, false) => CgroupLayout::Legacy,
+            (false, true) => CgroupLayout::Unified,
+            (false, false) => CgroupLayout::Unknown,
+        }
+    }
+
+    /// The version 2 hierarchy.
+    pub(crate) fn unified(&self) -> Option<&Hierarchy> {
+        self.hierarchies
+            .iter()
+            .find(|hierarchy| hierarchy.version == Version::V2)
+    }
+
+    /// The hierarchy of a controller; an empty name is the unified one.
+    pub(crate) fn of_controller(&self, controller: &str) -> Option<&Hierarchy> {
+        let v1 = self
+            .hierarchies
+            .iter()
+            .find(|h| h.controllers.iter().any(|c| c == controller));
+        if controller.is_empty() {
+            self.unified()
+        } else {
+            v1.or_else(|| self.unified())
+        }
+    }
+
+    /// Makes the monitor's group, `lxc.monitor.NAME`.
+    pub(crate) fn make_monitor(&mut self, name: &str, dirs: &CgroupDirs) -> Step<()> {
+        let wanted = dirs
+            .monitor
+            .clone()
+            .unwrap_or_else(|| below(dirs.base.as_deref(), &format!("lxc.monitor.{name}")));
+        self.monitor = Some(self.make(&wanted)?);
+        Ok(())
+    }
+
+    /// Makes the payload's group, `lxc.payload.NAME`.
+    pub(crate) fn make_payload(&mut self, name: &str, dirs: &CgroupDirs) -> Step<()> {
+        let wanted = dirs
+            .container
+            .clone()
+            .unwrap_or_else(|| below(dirs.base.as_deref(), &format!("lxc.payload.{name}")));
+        let limit = self.make(&wanted)?;
+        self.limit = Some(limit.clone());
+        if let Some(inner) = &dirs.inner {
+            self.inner = Some(self.make(&format!("{limit}/{inner}"))?);
+        }
+        Ok(())
+    }
+
+    /// Makes a group in every hierarchy under the first name that is free in
+    /// all, and gives back that name.
+    fn make(&self, wanted: &str) -> Step<String> {
+        if wanted.is_empty()
+            || wanted
+                .split('/')
+                .any(|part| matches!(part, "" | "." | ".."))
+        {
+            let message =
+                format!("'{wanted}' is not a cgroup below the host's; correct lxc.cgroup.dir.");
+            return failed(FailureKind::InvalidConfig, STEP, message);
+        }
+        for attempt in 0..ATTEMPTS {
+            let path = if attempt == 0 {
+                wanted.to_owned()
+            } else {
+                format!("{wanted}-{attempt}")
+            };
+            let mut made = Vec::new();
+            let failure =
+                self.hierarchies
+                    .iter()
+                    .find_map(|hierarchy| match hierarchy.make(&path) {
+                        Ok(()) => {
+                            made.push(hierarchy);
+                            None
+                        }
+                        Err(error) => Some((hierarchy, error)),
+                    });
+            let Some((hierarchy, error)) = failure else {
+                return Ok(path);
+            };
+            for hierarchy in made {
+                remove_logged(hierarchy, &path);
+            }
+            if error.kind() != io::ErrorKind::AlreadyExists {
+                return Err(error).at(STEP, || {
+                    format!("cannot make {}", hierarchy.directory(&path).display())
+                });
+            }
+        }
+        failed(
+            FailureKind::Busy,
+            STEP,
+            format!("A thousand cgroups named '{wanted}' exist; remove those left behind."),
+        )
+    }
+
+    /// Moves this process into its monitor's group, in the version 1
+    /// hierarchies only: into the unified one it was born.
+    pub(crate) fn enter_monitor(&self) -> Step<()> {
+        self.enter_v1(self.monitor.as_deref())
+    }
+
+    /// The directories of the payload's version 1 groups, opened so that init
+    /// can enter them by itself.
+    pub(crate) fn payload_tasks(&self) -> Step<Vec<OwnedFd>> {
+        let path = self.payload().unwrap_or_default();
+        self.hierarchies
+            .iter()
+            .filter(|hierarchy| hierarchy.version == Version::V1)
+            .map(|hierarchy| {
+                hierarchy.open_tasks(path).at(STEP, || {
+                    format!("cannot open {}", hierarchy.directory(path).display())
+                })
+            })
+            .collect()
+    }
+
+    fn enter_v1(&self, path: Option<&str>) -> Step<()> {
+        let Some(path) = path else { return Ok(()) };
+        for hierarchy in self.hierarchies.iter().filter(|h| h.version == Version::V1) {
+            hierarchy
+                .open_tasks(path)
+                .and_then(|tasks| enter(&tasks))
+                .at(STEP, || {
+                    format!("cannot enter {}", hierarchy.directory(path).display())
+                })?;
+        }
+        Ok(())
+    }
+
+    /// The monitor's group in the unified hierarchy, to be born in.
+    pub(crate) fn monitor_unified(&self) -> Option<OwnedFd> {
+        self.unified()?
+            .open_directory(self.monitor.as_deref()?)
+            .ok()
+    }
+
+    /// The payload's group in the unified hierarchy, to be born in.
+    pub(crate) fn payload_unified(&self) -> Option<OwnedFd> {
+        self.unified()?.open_directory(self.payload()?).ok()
+    }
+
+    /// The group of the container's processes, below each base.
+    pub(crate) fn payload(&self) -> Option<&str> {
+        self.inner.as_deref().or(self.limit.as_deref())
+    }
+
+    /// The group that carries the limits, below each base.
+    pub(crate) fn limit(&self) -> Option<&str> {
+        self.limit.as_deref()
+    }
+
+    /// Gives the payload's groups to the container's root, as far as a
+    /// delegated group goes (cgroups(7)).
+    pub(crate) fn delegate(&self, maps: &IdMaps) -> Step<()> {
+        let (Some(path), Some(uid), Some(gid)) = (
+            self.payload(),
+            maps.host_of(IdKind::User, 0),
+            maps.host_of(IdKind::Group, 0),
+        ) else {
+            return Ok(());
+        };
+        for hierarchy in &self.hierarchies {
+            hierarchy.delegate(path, uid, gid).at(STEP, || {
+                format!(
+                    "cannot give {} to the container",
+                    hierarchy.directory(path).display()
+                )
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Lets everything in the container run again, so that it can die.
+    pub(crate) fn thaw(&self) {
+        let Some(path) = self.limit() else { return };
+        for hierarchy in &self.hierarchies {
+            let (file, value) = match hierarchy.version {
+                Version::V2 => ("cgroup.freeze", "0"),
+                Version::V1 if hierarchy.controllers.iter().any(|c| c == "freezer") => {
+                    ("freezer.state", "THAWED")
+                }
+                Version::V1 => continue,
+            };
+            if let Err(error) = hierarchy.write(path, file, value) {
+                log::debug(format!(
+                    "cannot thaw {}: {error}",
+                    hierarchy.directory(path).display()
+                ));
+            }
+        }
+    }
+
+    /// Removes the payload's groups with all below.
+    pub(crate) fn remove_payload(&mut self) {
+        self.inner = None;
+        if let Some(path) = self.limit.take() {
+            self.hierarchies
+                .iter()
+                .for_each(|hierarchy| remove_logged(hierarchy, &path));
+        }
+    }
+
+    /// Leaves and removes the monitor's groups.
+    pub(crate) fn remove_monitor(&mut self) {
+        let Some(path) = self.monitor.take() else {
+            return;
+        };
+        let pivot = self.pivot.clone().unwrap_or_default();
+        for hierarchy in &self.hierarchies {
+            if !pivot.is_empty()
+                && let Err(error) = hierarchy.make(&pivot)
+                && error.kind() != io::ErrorKind::AlreadyExists
+            {
+                log::debug(format!(
+                    "cannot make {}: {error}",
+                    hierarchy.directory(&pivot).display()
+                ));
+            }
+            let left = match hierarchy.version {
+                Version::V1 => hierarchy.open_tasks(&pivot).and_then(|tasks| enter(&tasks)),
+                Version::V2 => hierarchy.write(&pivot, "cgroup.procs", "0"),
+            };
+            if let Err(error) = left {
+                log::debug(format!(
+                    "cannot leave {}: {error}",
+                    hierarchy.directory(&path).display()
+                ));
+            }
+            remove_logged(hierarchy, &path);
+        }
+    }
+}
+
+/// Moves this process, which has one thread, into the group of an open
+/// `tasks` file. "0" is the writer itself: the kernel then needs no lock
+/// against forks, which would cost a grace period.
+pub(crate) fn enter(tasks: &OwnedFd) -> io::Result<()> {
+    rustix::io::write(tasks, b"0")?;
+    Ok(())
+}
+
+fn below(base: Option<&str>, group: &str) -> String {
+    match base.map(|base| base.trim_matches('/')) {
+        Some(base) if !base.is_empty() => format!("{base}/{group}"),
+        _ => group.to_owned(),
+    }
+}
+
+fn remove_logged(hierarchy: &Hierarchy, path: &str) {
+    let directory: PathBuf = hierarchy.directory(path);
+    if let Err(error) = tree::remove(Path::new(&directory)) {
+        log::error(format!("cannot remove {}: {error}", directory.display()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::below;
+
+    #[test]
+    fn groups_lie_below_the_base() {
+        assert_eq!(below(None, "lxc.payload.c1"), "lxc.payload.c1");
+        assert_eq!(
+            below(Some("/my/base/"), "lxc.payload.c1"),
+            "my/base/lxc.payload.c1"
+        );
+        assert_eq!(below(Some("/"), "lxc.payload.c1"), "lxc.payload.c1");
+    }
+}

@@ -1,0 +1,241 @@
+//! The container's log file, as LXC places it, and the reports to whoever
+//! started this process.
+//!
+//! One thread, one container: the log is a thread-local, so that every step
+//! can write to it without handing it around.
+
+use crate::message;
+use gantry_core::monitor::{Report, ReportLevel};
+use gantry_core::values::LogLevel;
+use serde::{Deserialize, Serialize};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// How many lines a failure shows.
+const TAIL: usize = 20;
+
+thread_local! {
+    static LOG: RefCell<Log> = const { RefCell::new(Log { sink: Sink::Nowhere, report: None, tail: VecDeque::new() }) };
+}
+
+struct Log {
+    sink: Sink,
+    report: Option<OwnedFd>,
+    tail: VecDeque<String>,
+}
+
+enum Sink {
+    Nowhere,
+    File {
+        file: File,
+        name: String,
+        level: LogLevel,
+    },
+    /// Init's side of the start: the monitor writes it down.
+    Monitor(OwnedFd),
+}
+
+/// A line that init's side of the start hands to the monitor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Line {
+    pub(crate) level: LogLevel,
+    pub(crate) message: String,
+}
+
+/// From now on reports go to `socket`.
+pub(crate) fn report_to(socket: Option<OwnedFd>) {
+    LOG.with_borrow_mut(|log| log.report = socket);
+}
+
+/// From now on lines of at least `level` go to `file`.
+pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
+    LOG.with_borrow_mut(|log| {
+        log.sink = Sink::File {
+            file,
+            name: name.to_owned(),
+            level,
+        }
+    });
+}
+
+/// From now on lines go to the monitor, over `socket`.
+pub(crate) fn hand_to(socket: OwnedFd) {
+    LOG.with_borrow_mut(|log| {
+        log.report = None;
+        log.sink = Sink::Monitor(socket);
+    });
+}
+
+/// The last lines, for a failure's report.
+pub(crate) fn tail() -> Vec<String> {
+    LOG.with_borrow(|log| log.tail.iter().cloned().collect())
+}
+
+/// The container runs: nobody waits for reports, and no failure will show
+/// lines.
+pub(crate) fn started() {
+    LOG.with_borrow_mut(|log| {
+        log.report = None;
+        log.tail = VecDeque::new();
+    });
+}
+
+/// Sends a report, if somebody waits for one. A starter that is gone is no
+/// reason to stop.
+pub(crate) fn report(report: &Report) {
+    let sent = LOG.with_borrow(|log| {
+        log.report
+            .as_ref()
+            .map(|socket| message::send(socket, report, &[]))
+    });
+    if let Some(Err(error)) = sent {
+        LOG.with_borrow_mut(|log| log.report = None);
+        info(format!("nobody takes reports any more: {error}"));
+    }
+}
+
+/// For whoever looks for a fault: what hooks print, what was decided.
+pub(crate) fn debug(message: impl Into<String>) {
+    write(LogLevel::Debug, message.into());
+}
+
+/// For the record.
+pub(crate) fn info(message: impl Into<String>) {
+    write(LogLevel::Info, message.into());
+}
+
+/// Something does not work as the config says; reported to the starter, too.
+pub(crate) fn warn(message: impl Into<String>) {
+    write(LogLevel::Warn, message.into());
+}
+
+/// Something failed; reported to the starter, too.
+pub(crate) fn error(message: impl Into<String>) {
+    write(LogLevel::Error, message.into());
+}
+
+/// Writes a line at any level.
+pub(crate) fn write(level: LogLevel, message: String) {
+    let reported = LOG.with_borrow_mut(|log| log.write(level, &message));
+    if reported {
+        let level = if level >= LogLevel::Error {
+            ReportLevel::Error
+        } else {
+            ReportLevel::Warning
+        };
+        report(&Report::Log { level, message });
+    }
+}
+
+impl Log {
+    /// Gives back whether the starter is to be told, too.
+    fn write(&mut self, level: LogLevel, message: &str) -> bool {
+        match &mut self.sink {
+            Sink::Monitor(socket) => {
+                // The monitor notices by itself when its other side is gone.
+                drop(message::send(
+                    &*socket,
+                    &Line {
+                        level,
+                        message: message.to_owned(),
+                    },
+                    &[],
+                ));
+                return false;
+            }
+            Sink::File {
+                file,
+                name,
+                level: least,
+            } if level >= *least => {
+                let line = format!(
+                    "gantry {name} {} {:<8} {message}\n",
+                    timestamp(),
+                    level.stock_name()
+                );
+                // A full disk must not stop a container.
+                drop(file.write_all(line.as_bytes()));
+            }
+            _ => {}
+        }
+        if self.tail.len() == TAIL {
+            self.tail.pop_front();
+        }
+        self.tail
+            .push_back(format!("{:<5} {message}", level.stock_name()));
+        level >= LogLevel::Warn && self.report.is_some()
+    }
+}
+
+/// `YYYYMMDDHHMMSS.mmm` in UTC, as LXC stamps its lines.
+fn timestamp() -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let (year, month, day) = civil_date(now.as_secs() / 86_400);
+    let second = now.as_secs() % 86_400;
+    format!(
+        "{year:04}{month:02}{day:02}{:02}{:02}{:02}.{:03}",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        now.subsec_millis()
+    )
+}
+
+/// The Gregorian date of a day counted from 1970-01-01: years are counted
+/// from March, so that the leap day is the last of its year.
+fn civil_date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let day_of_era = days % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted_month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
+    let month = if shifted_month < 10 {
+        shifted_month + 3
+    } else {
+        shifted_month - 9
+    };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dates() {
+        for (days, date) in [
+            (0, (1970, 1, 1)),
+            (58, (1970, 2, 28)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_781, (2026, 11, 24)),
+        ] {
+            assert_eq!(civil_date(days), date);
+        }
+    }
+
+    #[test]
+    fn lines_below_the_level_stay_out_of_the_file_but_in_the_tail() {
+        let path = std::env::temp_dir().join(format!("gantry-log-{}", std::process::id()));
+        write_to(File::create(&path).unwrap(), "c1", LogLevel::Warn);
+        info("quiet");
+        error("loud");
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(
+            text.contains("ERROR    loud") && text.starts_with("gantry c1 2"),
+            "{text}"
+        );
+        assert!(!text.contains("quiet"));
+        assert_eq!(tail(), ["INFO  quiet", "ERROR loud"]);
+    }
+}

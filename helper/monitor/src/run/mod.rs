@@ -1,0 +1,203 @@
+//! `run`: the monitor of one container.
+
+mod clients;
+mod commands;
+mod end;
+mod namespaces;
+mod serve;
+mod server;
+mod start;
+
+use crate::cgroup::Cgroups;
+use crate::config;
+use crate::console::Console;
+use crate::failure::{At, Step, failed};
+use crate::hooks::Hooks;
+use crate::log;
+use crate::network::{self, Interfaces};
+use crate::setup::mount_point;
+use crate::sys::{self, Fork};
+use gantry_core::config::Config;
+use gantry_core::layout::ContainerLayout;
+use gantry_core::monitor::{Failure, FailureKind, Report};
+use gantry_core::settings::Settings;
+use gantry_core::states::State;
+use rustix::fs::{Mode, OFlags, open};
+use server::Server;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+/// One container and all that belongs to it.
+struct Monitor {
+    layout: ContainerLayout,
+    config: Config,
+    settings: Settings,
+    state: State,
+    server: Server,
+    hooks: Hooks,
+    cgroups: Cgroups,
+    interfaces: Interfaces,
+    console: Console,
+    mount_point: PathBuf,
+    init: Option<Init>,
+    /// Whether somebody asked for init's end: then it is no reboot.
+    stopping: bool,
+}
+
+/// The container's first process.
+struct Init {
+    pid: i32,
+    pidfd: OwnedFd,
+    clone_flags: u64,
+    /// The root of the container's devpts.
+    devpts: Option<OwnedFd>,
+    /// Kept for stop hooks, if there are any.
+    namespaces: Vec<(gantry_core::namespaces::Namespace, OwnedFd)>,
+}
+
+/// Starts the container, serves it until it ends, and cleans up.
+pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>) -> ExitCode {
+    log::report_to(starter);
+    let monitor = match prepare(layout) {
+        Ok(monitor) => monitor,
+        Err(failure) => return report_failure(failure),
+    };
+    let born_in = monitor.cgroups.monitor_unified();
+    match sys::fork(0, born_in.as_ref()) {
+        Ok(Fork::Parent(..)) => sys::exit_now(0),
+        Ok(Fork::Child) => {
+            drop(born_in);
+            live(monitor)
+        }
+        Err(error) => {
+            let mut monitor = monitor;
+            monitor.cgroups.remove_monitor();
+            let failure = Err::<(), _>(error).at("starting the monitor", || {
+                "cannot start a process".to_owned()
+            });
+            failure.map_or_else(report_failure, |()| ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// All that can be refused before anything but the monitor's cgroup is made.
+/// The command socket comes first: it tells whether the container runs.
+fn prepare(layout: ContainerLayout) -> Step<Monitor> {
+    let server = Server::bind(&layout)?;
+    let (config, settings) = config::load(&layout)?;
+    open_log(&layout, &settings)?;
+    for key in config::not_acted_on(&settings) {
+        log::warn(key);
+    }
+    network::check(&settings)?;
+    namespaces::check(&settings)?;
+    let Some(rootfs) = &settings.rootfs else {
+        let message =
+            "lxc.rootfs.path is not set, and sharing the host's root is not supported yet; set it.";
+        return failed(FailureKind::Unsupported, "reading the config", message);
+    };
+    let mount_point = mount_point(rootfs)?;
+    let hooks = Hooks::new(&layout, &settings, &mount_point)?;
+    let console = Console::new(&settings.console)?;
+    let mut cgroups = Cgroups::find(&settings.cgroup_dirs)?;
+    cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
+    Ok(Monitor {
+        layout,
+        config,
+        settings,
+        state: State::Stopped,
+        server,
+        hooks,
+        cgroups,
+        interfaces: Interfaces::none(),
+        console,
+        mount_point,
+        init: None,
+        stopping: false,
+    })
+}
+
+/// The monitor's life, in a process of its own.
+fn live(mut monitor: Monitor) -> ExitCode {
+    let started = detach()
+        .and_then(|()| monitor.cgroups.enter_monitor())
+        .and_then(|()| monitor.unshare_mounts())
+        .and_then(|()| monitor.start());
+    if let Err(failure) = started {
+        monitor.abort();
+        return report_failure(failure);
+    }
+    monitor.report_running();
+    match monitor.serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Without its loop a container cannot be held.
+            log::error(failure.message.clone());
+            monitor.abort();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Lets go of terminal, session and directory of whoever started this.
+fn detach() -> Step<()> {
+    let step = "detaching the monitor";
+    rustix::process::setsid().at(step, || "cannot begin a session".to_owned())?;
+    rustix::process::chdir("/").at(step, || "cannot enter /".to_owned())?;
+    let null = open(
+        "/dev/null",
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, || "cannot open /dev/null".to_owned())?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .at(step, || "cannot set the standard streams".to_owned())
+}
+
+/// Undoing is done: tells the starter why.
+fn report_failure(mut failure: Failure) -> ExitCode {
+    log::write(
+        gantry_core::values::LogLevel::Error,
+        format!("{}: {}", failure.step, failure.message),
+    );
+    failure.log = log::tail();
+    log::report(&Report::Failed(failure));
+    ExitCode::FAILURE
+}
+
+/// Opens the log where LXC has it. A log that cannot be written is no reason
+/// not to start, unless the config asks for that file.
+fn open_log(layout: &ContainerLayout, settings: &Settings) -> Step<()> {
+    let path = settings
+        .log
+        .file
+        .clone()
+        .unwrap_or_else(|| layout.log_file());
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if let Err(error) = std::fs::create_dir_all(parent) {
+        log::debug(format!("cannot make {}: {error}", parent.display()));
+    }
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NOCTTY;
+    match open(&path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640)) {
+        Ok(file) => log::write_to(File::from(file), layout.name().as_str(), settings.log.level),
+        Err(errno) if settings.log.file.is_some() => {
+            return Err(errno).at("opening the log", || {
+                format!("cannot open lxc.log.file = {}", path.display())
+            });
+        }
+        Err(errno) => log::warn(format!(
+            "there is no log: cannot open {}: {errno}",
+            path.display()
+        )),
+    }
+    Ok(())
+}

@@ -1,0 +1,132 @@
+//! The monitor's loop: waits for init's end, clients, terminals and signals.
+
+use super::Monitor;
+use crate::failure::{At, Step};
+use crate::sys;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use std::os::fd::{AsFd, AsRawFd};
+
+const STEP: &str = "watching the container";
+
+/// Signals that are passed on to init.
+const FORWARDED: [Signal; 7] = [
+    Signal::SIGHUP,
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTERM,
+    Signal::SIGPWR,
+    Signal::SIGUSR1,
+    Signal::SIGUSR2,
+];
+
+impl Monitor {
+    /// Serves until the container has ended for good.
+    pub(super) fn serve(&mut self) -> Step<()> {
+        let mask: SigSet = FORWARDED.into_iter().collect();
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)
+            .at(STEP, || "cannot block signals".to_owned())?;
+        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .at(STEP, || "cannot receive signals".to_owned())?;
+        sys::release_unused_memory();
+        loop {
+            let ready = self.wait(&signals)?;
+            for fd in ready {
+                self.dispatch(fd, &signals);
+            }
+            if let Some(status) = self.init_status()? {
+                if !self.end(status)? {
+                    return Ok(());
+                }
+                self.report_running();
+                sys::release_unused_memory();
+            }
+        }
+    }
+
+    /// Waits for something to do; gives back the descriptors that are ready.
+    fn wait(&self, signals: &SignalFd) -> Step<Vec<i32>> {
+        let flags = |read: bool, write: bool| {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::POLLIN, read);
+            flags.set(PollFlags::POLLOUT, write);
+            flags
+        };
+        let mut waiting = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
+        waiting.extend(
+            self.init
+                .iter()
+                .map(|init| PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN)),
+        );
+        waiting.extend(
+            self.server
+                .listener()
+                .map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)),
+        );
+        let connections = self.server.connections.values();
+        waiting
+            .extend(connections.map(|c| PollFd::new(c.socket.as_fd(), flags(true, c.is_behind()))));
+        waiting.extend(
+            self.console
+                .interests()
+                .into_iter()
+                .map(|(fd, read, write)| PollFd::new(fd, flags(read, write))),
+        );
+        match poll(&mut waiting, PollTimeout::NONE) {
+            Ok(_) | Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno).at(STEP, || "cannot wait".to_owned()),
+        }
+        Ok(waiting
+            .iter()
+            .filter(|fd| fd.any() == Some(true))
+            .map(|fd| fd.as_fd().as_raw_fd())
+            .collect())
+    }
+
+    /// Handles one descriptor. It may be gone by what was handled before.
+    fn dispatch(&mut self, fd: i32, signals: &SignalFd) {
+        if fd == signals.as_raw_fd() {
+            self.forward_signals(signals);
+        } else if self
+            .server
+            .listener()
+            .is_some_and(|listener| listener.as_raw_fd() == fd)
+        {
+            self.server.accept();
+        } else if self.server.connections.contains_key(&fd) {
+            self.serve_connection(fd);
+        } else {
+            self.console.ready(fd);
+        }
+    }
+
+    fn forward_signals(&self, signals: &SignalFd) {
+        while let Ok(Some(received)) = signals.read_signal() {
+            // For an init a hang-up means nothing; its monitor's user meant
+            // it to end.
+            let number = match received.ssi_signo as i32 {
+                libc::SIGHUP => libc::SIGTERM,
+                number => number,
+            };
+            self.signal_init(number);
+        }
+    }
+
+    /// Init's wait status once it has ended.
+    fn init_status(&self) -> Step<Option<i32>> {
+        let Some(init) = &self.init else {
+            return Ok(None);
+        };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        let status = waitid(WaitId::PidFd(init.pidfd.as_fd()), options)
+            .at(STEP, || "cannot watch init".to_owned())?;
+        let Some(status) = status else {
+            return Ok(None);
+        };
+        let killed = status.terminating_signal().map(|signal| signal & 0x7f);
+        Ok(killed.or_else(|| status.exit_status().map(|code| (code & 0xff) << 8)))
+    }
+}

@@ -1,0 +1,377 @@
+//! Starting the container, from the monitor's side.
+
+use super::namespaces::clone_flags;
+use super::{Init, Monitor};
+use crate::config::read_fstab;
+use crate::failure::{At, Step, failed, failure};
+use crate::log;
+use crate::message;
+use crate::setup::{self, FromInit, Mount, Plan, ToInit};
+use crate::sys::{self, Fork};
+use gantry_core::idmap::IdKind;
+use gantry_core::monitor::{FailureKind, Report};
+use gantry_core::namespaces::Namespace;
+use gantry_core::settings::HookStage;
+use gantry_core::states::State;
+use gantry_core::values::RESOURCES;
+use gantry_core::values::mount::parse_fstab;
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
+use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+const STEP: &str = "starting init";
+
+impl Monitor {
+    /// `lxc.monitor.unshare`: mounts that hooks make stay with the monitor.
+    pub(super) fn unshare_mounts(&self) -> Step<()> {
+        if !self.settings.monitor.unshare {
+            return Ok(());
+        }
+        let step = "making the monitor's mount namespace";
+        nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)
+            .at(step, || "cannot unshare mounts".to_owned())?;
+        let root = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+            .at(step, || "cannot open /".to_owned())?;
+        let slave =
+            sys::MountAttributes::propagate(rustix::mount::MountPropagationFlags::DOWNSTREAM);
+        sys::mount_setattr(&root, true, &slave)
+            .at(step, || "cannot cut mounts off the host's".to_owned())
+    }
+
+    /// Brings the container up to init's exec. After a failure everything
+    /// that was made still stands, for [`Monitor::abort`].
+    pub(super) fn start(&mut self) -> Step<()> {
+        self.set_state(State::Starting);
+        self.stopping = false;
+        self.hooks.run(HookStage::PreStart, &[])?;
+        let name = self.layout.name().as_str().to_owned();
+        self.cgroups
+            .make_payload(&name, &self.settings.cgroup_dirs)?;
+        self.cgroups.apply_limits(&self.settings.cgroup)?;
+        if !self.settings.is_privileged() {
+            self.cgroups.delegate(&self.settings.idmaps)?;
+        }
+        let mounts = self.read_mounts()?;
+
+        let socket = self.start_init(mounts)?;
+        self.make_network(&name)?;
+        self.await_ready(&socket)?;
+        self.cgroups.apply_device_rules(&self.settings.cgroup)?;
+        self.hooks.run(HookStage::StartHost, &[])?;
+        message::send(&socket, &ToInit::Go, &[]).at(STEP, || "cannot reach init".to_owned())?;
+        self.await_exec(&socket)?;
+        self.set_state(State::Running);
+        Ok(())
+    }
+
+    /// Tells the starter that init runs, and gives back what only the start
+    /// needed.
+    pub(super) fn report_running(&self) {
+        if let Some(init) = &self.init {
+            log::report(&Report::Running {
+                pid: init.pid.unsigned_abs(),
+            });
+        }
+        log::started();
+    }
+
+    /// The mounts of the config: fstab's, then the entries.
+    fn read_mounts(&self) -> Step<Vec<Mount>> {
+        let step = "reading the mounts";
+        let mut entries = Vec::new();
+        if let Some(path) = &self.settings.fstab {
+            let text = read_fstab(path).at(step, || {
+                format!("cannot read lxc.mount.fstab = {}", path.display())
+            })?;
+            entries = parse_fstab(&text).map_err(|(line, reason)| {
+                let message = format!(
+                    "{}, line {line}: {reason}. Correct the line.",
+                    path.display()
+                );
+                failure(FailureKind::InvalidConfig, step, message)
+            })?;
+        }
+        entries.extend(self.settings.mounts.iter().cloned());
+        Ok(entries
+            .into_iter()
+            .map(|entry| Mount {
+                entry,
+                prepared: None,
+            })
+            .collect())
+    }
+
+    /// Makes the process and its namespaces, and lets it begin. Gives back the
+    /// socket to it.
+    fn start_init(&mut self, mounts: Vec<Mount>) -> Step<OwnedFd> {
+        let flags = clone_flags(&self.settings);
+        let flags_cgroup = Namespace::Cgroup.clone_flag();
+        let flags_user = Namespace::User.clone_flag();
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .at(STEP, || "cannot make a socket".to_owned())?;
+        let tasks = self.cgroups.payload_tasks()?;
+        let entries: Vec<_> = mounts.iter().map(|mount| mount.entry.clone()).collect();
+        let born_in = self.cgroups.payload_unified();
+        // The cgroup namespace is made once init is in all of its groups.
+        match sys::fork(flags & !flags_cgroup, born_in.as_ref())
+            .at(STEP, || "cannot make namespaces".to_owned())?
+        {
+            Fork::Child => {
+                drop(ours);
+                let plan = Plan {
+                    settings: &self.settings,
+                    hooks: &self.hooks,
+                    hierarchies: &self.cgroups.hierarchies,
+                    tasks,
+                    mounts,
+                    mount_point: self.mount_point.clone(),
+                    rootfs: self.rootfs_paths(),
+                    cgroup_namespace: flags & flags_cgroup != 0,
+                };
+                setup::run(plan, theirs)
+            }
+            Fork::Parent(pid, pidfd) => {
+                drop(theirs);
+                self.init = Some(Init {
+                    pid,
+                    pidfd,
+                    clone_flags: flags,
+                    devpts: None,
+                    namespaces: Vec::new(),
+                });
+                self.hooks.tell("LXC_PID", pid.to_string());
+                let mapped = flags & flags_user != 0;
+                if mapped {
+                    self.write_id_maps(pid)?;
+                }
+                let namespace = mapped
+                    .then(|| open_namespace(pid, Namespace::User))
+                    .transpose()?;
+                self.apply_process_limits(pid)?;
+                self.hand_over_mounts(&ours, &entries, namespace.as_ref())?;
+                if self.hooks.any(HookStage::Stop) {
+                    self.keep_namespaces(pid, flags)?;
+                }
+                Ok(ours)
+            }
+        }
+    }
+
+    fn rootfs_paths(&self) -> Vec<PathBuf> {
+        let configured = self
+            .settings
+            .rootfs
+            .as_ref()
+            .map(|rootfs| PathBuf::from(&rootfs.path.path));
+        configured
+            .into_iter()
+            .chain([self.layout.rootfs(), self.mount_point.clone()])
+            .collect()
+    }
+
+    fn write_id_maps(&self, pid: i32) -> Step<()> {
+        for (kind, file) in [(IdKind::User, "uid_map"), (IdKind::Group, "gid_map")] {
+            let path = format!("/proc/{pid}/{file}");
+            std::fs::write(&path, self.settings.idmaps.proc_text(kind))
+                .at("mapping ids", || {
+                    format!("cannot write the maps of lxc.idmap to {path}")
+                })?;
+        }
+        Ok(())
+    }
+
+    /// Prepares what only the host's root may mount, and sends it.
+    fn hand_over_mounts(
+        &self,
+        socket: &OwnedFd,
+        entries: &[gantry_core::values::mount::MountEntry],
+        namespace: Option<&OwnedFd>,
+    ) -> Step<()> {
+        let Some(rootfs) = &self.settings.rootfs else {
+            return Ok(());
+        };
+        let mut fds = vec![setup::prepare_rootfs(rootfs, namespace)?];
+        let mut prepared = Vec::new();
+        for (index, entry) in entries
+            .iter()
+            .enumerate()
+            .filter(|(_, entry)| entry.options.idmap.is_some())
+        {
+            use gantry_core::values::mount::MountIdmap;
+            let tree = match (&entry.options.idmap, namespace) {
+                (Some(MountIdmap::Path(path)), _) => {
+                    let opened = open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+                    setup::prepare_idmapped(
+                        entry,
+                        &opened.at(STEP, || format!("cannot open {}", path.display()))?,
+                    )?
+                }
+                (Some(MountIdmap::Container), Some(namespace)) => {
+                    setup::prepare_idmapped(entry, namespace)?
+                }
+                _ => {
+                    let message = format!(
+                        "The mount onto {} has idmap=container, which needs lxc.idmap.",
+                        entry.target
+                    );
+                    return failed(FailureKind::InvalidConfig, STEP, message);
+                }
+            };
+            fds.push(tree);
+            prepared.push(index);
+        }
+        let fds: Vec<&OwnedFd> = fds.iter().collect();
+        message::send(socket, &ToInit::Mapped { prepared }, &fds)
+            .at(STEP, || "cannot reach init".to_owned())
+    }
+
+    /// `lxc.prlimit.*` and `lxc.proc.*`, which need the host's rights.
+    fn apply_process_limits(&self, pid: i32) -> Step<()> {
+        for (name, limit) in &self.settings.prlimits {
+            let number = resource_number(name);
+            let value = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
+            sys::prlimit(pid, number, value(limit.soft), value(limit.hard))
+                .at("setting limits", || {
+                    format!("cannot set lxc.prlimit.{name}")
+                })?;
+        }
+        if self.settings.proc.is_empty() {
+            return Ok(());
+        }
+        let step = "setting lxc.proc";
+        let directory = open(
+            format!("/proc/{pid}"),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at(step, || "cannot open init's /proc".to_owned())?;
+        for (file, value) in &self.settings.proc {
+            let resolve =
+                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+            let path = file.replace('.', "/");
+            openat2(
+                &directory,
+                &path,
+                OFlags::WRONLY | OFlags::CLOEXEC,
+                Mode::empty(),
+                resolve,
+            )
+            .and_then(|opened| rustix::io::write(&opened, value.as_bytes()))
+            .at(step, || format!("cannot set lxc.proc.{file} = {value}"))?;
+        }
+        Ok(())
+    }
+
+    fn keep_namespaces(&mut self, pid: i32, flags: u64) -> Step<()> {
+        let kinds = Namespace::from_clone_flags(flags & !Namespace::Cgroup.clone_flag());
+        let opened = kinds
+            .into_iter()
+            .map(|kind| Ok((kind, open_namespace(pid, kind)?)))
+            .collect::<Step<Vec<_>>>()?;
+        if let Some(init) = &mut self.init {
+            init.namespaces = opened;
+        }
+        Ok(())
+    }
+
+    fn make_network(&mut self, name: &str) -> Step<()> {
+        let Some(init) = &self.init else {
+            return Ok(());
+        };
+        if self.settings.networks.is_empty() || init.clone_flags & Namespace::Net.clone_flag() == 0
+        {
+            return Ok(());
+        }
+        let namespace = open_namespace(init.pid, Namespace::Net)?;
+        self.interfaces
+            .make(name, &self.settings, &namespace, &self.hooks)
+    }
+
+    /// Waits until init's side has built the container, and takes over its
+    /// terminals.
+    fn await_ready(&mut self, socket: &OwnedFd) -> Step<()> {
+        loop {
+            match receive(socket)? {
+                Some((FromInit::Ready { console }, fds)) => {
+                    let mut fds = fds.into_iter();
+                    let devpts = fds.next();
+                    let master = if console { fds.next() } else { None };
+                    self.console.connect(master, fds.collect())?;
+                    if let Some(init) = &mut self.init {
+                        init.devpts = devpts;
+                    }
+                    return Ok(());
+                }
+                Some((message, _)) => handle(message)?,
+                None => {
+                    return failed(
+                        FailureKind::StartFailed,
+                        STEP,
+                        "Init died while it built the container.",
+                    );
+                }
+            }
+        }
+    }
+
+    /// Waits until the socket closes at exec.
+    fn await_exec(&self, socket: &OwnedFd) -> Step<()> {
+        while let Some((message, _)) = receive(socket)? {
+            handle(message)?;
+        }
+        Ok(())
+    }
+}
+
+fn receive(socket: &OwnedFd) -> Step<Option<(FromInit, Vec<OwnedFd>)>> {
+    message::receive::<FromInit>(socket).at(STEP, || "cannot hear init".to_owned())
+}
+
+fn handle(message: FromInit) -> Step<()> {
+    match message {
+        FromInit::Line(line) => log::write(line.level, line.message),
+        FromInit::Failed(failure) => return Err(failure),
+        FromInit::Ready { .. } => {}
+    }
+    Ok(())
+}
+
+fn open_namespace(pid: i32, kind: Namespace) -> Step<OwnedFd> {
+    let path = format!("/proc/{pid}/ns/{}", kind.proc_name());
+    open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .at(STEP, || format!("cannot open {path}"))
+}
+
+/// RLIMIT_* of a name of [`RESOURCES`].
+fn resource_number(name: &str) -> u32 {
+    let numbers = [
+        libc::RLIMIT_AS,
+        libc::RLIMIT_CORE,
+        libc::RLIMIT_CPU,
+        libc::RLIMIT_DATA,
+        libc::RLIMIT_FSIZE,
+        libc::RLIMIT_LOCKS,
+        libc::RLIMIT_MEMLOCK,
+        libc::RLIMIT_MSGQUEUE,
+        libc::RLIMIT_NICE,
+        libc::RLIMIT_NOFILE,
+        libc::RLIMIT_NPROC,
+        libc::RLIMIT_RSS,
+        libc::RLIMIT_RTPRIO,
+        libc::RLIMIT_RTTIME,
+        libc::RLIMIT_SIGPENDING,
+        libc::RLIMIT_STACK,
+    ];
+    let found = RESOURCES
+        .iter()
+        .zip(numbers)
+        .find(|(known, _)| **known == name);
+    // A name that the config does not allow: a number the kernel refuses.
+    found.map_or(u32::MAX, |(_, number)| number)
+}

@@ -1,0 +1,209 @@
+//! The last steps before init: rights, hooks of the container, exec.
+
+use super::dev::Terminals;
+use super::mounts::filesystem;
+use crate::failure::{At, Step, failed};
+use crate::hooks::{Hooks, variables};
+use crate::sys;
+use gantry_core::caps::{Capability, CapabilitySet};
+use gantry_core::monitor::FailureKind;
+use gantry_core::settings::{Capabilities, HookStage, Settings};
+use gantry_core::values::VariableScope;
+use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+use rustix::mount::MountAttrFlags;
+use rustix::thread::{CapabilitySet as Set, CapabilitySets, capabilities, set_capabilities};
+use std::convert::Infallible;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::OwnedFd;
+
+const STEP: &str = "executing init";
+
+/// Writes `lxc.sysctl.*` through a /proc that nobody else sees.
+pub(super) fn write_sysctls(settings: &Settings) -> Step<()> {
+    if settings.sysctls.is_empty() {
+        return Ok(());
+    }
+    let step = "setting sysctls";
+    let proc = filesystem("proc", "proc", &[], MountAttrFlags::empty())
+        .at(step, || "cannot open /proc".to_owned())?;
+    for (key, value) in &settings.sysctls {
+        let path = format!("sys/{}", key.replace('.', "/"));
+        let resolve =
+            ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+        openat2(
+            &proc,
+            &path,
+            OFlags::WRONLY | OFlags::CLOEXEC,
+            Mode::empty(),
+            resolve,
+        )
+        .and_then(|file| rustix::io::write(&file, value.as_bytes()))
+        .at(step, || format!("cannot set lxc.sysctl.{key} = {value}"))?;
+    }
+    Ok(())
+}
+
+/// Gives up rights and becomes init.
+pub(super) fn run(settings: &Settings, hooks: &Hooks, terminals: Terminals) -> Step<Infallible> {
+    if let Some(personality) = settings.personality {
+        sys::set_personality(personality.number()).at(STEP, || "cannot set lxc.arch".to_owned())?;
+    }
+    let kept = limit_capabilities(settings.capabilities)
+        .at(STEP, || "cannot drop capabilities".to_owned())?;
+    if settings.no_new_privs {
+        rustix::thread::set_no_new_privs(true)
+            .at(STEP, || "cannot set lxc.no_new_privs".to_owned())?;
+    }
+    hooks.run(HookStage::Start, &[])?;
+
+    let environment = environment(settings, &terminals);
+    let input = match &terminals.console {
+        Some(console) => console
+            .slave
+            .try_clone()
+            .at(STEP, || "cannot copy a descriptor".to_owned())?,
+        None => rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::NOCTTY, Mode::empty())
+            .at(STEP, || "cannot open /dev/null".to_owned())?,
+    };
+    standard_streams(&input).at(STEP, || "cannot set the standard streams".to_owned())?;
+    drop(input);
+    drop(terminals);
+    rustix::process::setsid().at(STEP, || "cannot begin a session".to_owned())?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    let cwd = settings
+        .init
+        .cwd
+        .as_deref()
+        .unwrap_or(std::path::Path::new("/"));
+    rustix::process::chdir(cwd).at(STEP, || {
+        format!("cannot enter lxc.init.cwd = {}", cwd.display())
+    })?;
+    inside_root().at(STEP, || {
+        "the working directory is outside of the container".to_owned()
+    })?;
+    become_init_user(settings, kept).at(STEP, || "cannot become lxc.init.uid".to_owned())?;
+    sys::default_signals();
+    sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
+    execute(&settings.init.argv(), &environment)
+}
+
+fn standard_streams(input: &OwnedFd) -> io::Result<()> {
+    rustix::stdio::dup2_stdin(input)?;
+    rustix::stdio::dup2_stdout(input)?;
+    rustix::stdio::dup2_stderr(input)?;
+    Ok(())
+}
+
+/// The kernel prefixes a directory that cannot be reached from the root.
+fn inside_root() -> io::Result<()> {
+    let path = rustix::process::getcwd(Vec::new())?;
+    if path.to_bytes().starts_with(b"/") {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}
+
+/// Takes what is not to be kept out of the bounding and inheritable sets, and
+/// gives back what is kept.
+fn limit_capabilities(wanted: Capabilities) -> io::Result<CapabilitySet> {
+    let mut kept = CapabilitySet::default();
+    for capability in CapabilitySet::from_bits(u64::MAX).iter() {
+        let keep = match wanted {
+            Capabilities::Drop(dropped) => !dropped.contains(capability),
+            Capabilities::Keep(kept) => kept.contains(capability),
+        };
+        if keep {
+            kept.insert(capability);
+        } else if !sys::drop_from_bounding_set(capability.number())? {
+            break;
+        }
+    }
+    let mut sets = capabilities(None)?;
+    sets.inheritable &= Set::from_bits_retain(kept.bits());
+    set_capabilities(None, sets)?;
+    Ok(kept)
+}
+
+/// Root gets its rights by the rules for root at exec; any other user keeps
+/// the wanted ones by the ambient set.
+fn become_init_user(settings: &Settings, kept: CapabilitySet) -> io::Result<()> {
+    let init = &settings.init;
+    let groups = init.groups.as_deref();
+    if init.uid == 0 {
+        if init.gid != 0 || groups.is_some() {
+            sys::become_user(0, init.gid, groups)?;
+        }
+        return Ok(());
+    }
+    rustix::thread::set_keep_capabilities(true)?;
+    sys::become_user(init.uid, init.gid, Some(groups.unwrap_or_default()))?;
+    if settings.capabilities == Capabilities::Drop(CapabilitySet::default()) {
+        return Ok(());
+    }
+    let permitted = capabilities(None)?.permitted & Set::from_bits_retain(kept.bits());
+    set_capabilities(
+        None,
+        CapabilitySets {
+            effective: permitted,
+            permitted,
+            inheritable: permitted,
+        },
+    )?;
+    let raise = |capability: Capability| sys::raise_ambient(capability.number());
+    CapabilitySet::from_bits(permitted.bits())
+        .iter()
+        .try_for_each(raise)
+}
+
+/// `container`, `container_ttys` if there are any, then what the config says.
+fn environment(settings: &Settings, terminals: &Terminals) -> Vec<(String, String)> {
+    let mut environment = vec![("container".to_owned(), "lxc".to_owned())];
+    if !terminals.ttys.is_empty() {
+        let ttys: Vec<String> = terminals
+            .ttys
+            .iter()
+            .map(|tty| format!("pts/{}", tty.number))
+            .collect();
+        environment.push(("container_ttys".to_owned(), ttys.join(" ")));
+    }
+    for (name, value) in variables(settings, VariableScope::Runtime) {
+        environment.retain(|(known, _)| *known != name);
+        environment.push((name, value));
+    }
+    environment
+}
+
+fn execute(argv: &[String], environment: &[(String, String)]) -> Step<Infallible> {
+    let c_string =
+        |text: &str| CString::new(text).at(STEP, || "a text for init holds a NUL".to_owned());
+    let words = argv
+        .iter()
+        .map(|word| c_string(word))
+        .collect::<Step<Vec<_>>>()?;
+    let variables = environment
+        .iter()
+        .map(|(name, value)| c_string(&format!("{name}={value}")))
+        .collect::<Step<Vec<_>>>()?;
+    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    let variables: Vec<&CStr> = variables.iter().map(CString::as_c_str).collect();
+    let Some(program) = words.first() else {
+        return failed(
+            FailureKind::InvalidConfig,
+            STEP,
+            "lxc.init.cmd names no program; correct it.",
+        );
+    };
+    match nix::unistd::execve(program, &words, &variables) {
+        Ok(never) => Ok(never),
+        Err(errno) => {
+            let message = format!(
+                "The container cannot execute {}: {}. Check lxc.init.cmd and the root file system.",
+                program.to_string_lossy(),
+                io::Error::from(errno)
+            );
+            failed(FailureKind::StartFailed, STEP, message)
+        }
+    }
+}

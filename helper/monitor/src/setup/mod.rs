@@ -1,0 +1,206 @@
+//! Init's side of a start: the first process in the container's namespaces
+//! builds the container around itself, then becomes its init.
+
+mod become_init;
+mod dev;
+mod mounts;
+mod root;
+mod rootfs;
+mod standard;
+
+pub(crate) use mounts::{Mount, prepare_idmapped};
+pub(crate) use rootfs::{mount_point, prepare as prepare_rootfs};
+
+use crate::cgroup::{self, Hierarchy};
+use crate::failure::{At, Step, failure};
+use crate::hooks::Hooks;
+use crate::log::{self, Line};
+use crate::message;
+use crate::sys;
+use gantry_core::monitor::{Failure, FailureKind};
+use gantry_core::settings::{HookStage, Settings};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, Mode, OFlags, open};
+use rustix::mount::MountPropagationFlags;
+use serde::{Deserialize, Serialize};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// What the monitor tells init's side.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum ToInit {
+    /// The ids are mapped. With it come the root's mount and then the mounts
+    /// that only the monitor could prepare, for the entries of these numbers.
+    Mapped { prepared: Vec<usize> },
+    /// All is ready on the host: become init.
+    Go,
+}
+
+/// What init's side tells the monitor. Its end, without a failure before, is
+/// init's exec.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum FromInit {
+    /// The container is built. With it come the devpts directory, the
+    /// console's master if there is one, and the ttys' masters.
+    Ready { console: bool },
+    /// It cannot be.
+    Failed(Failure),
+    /// A line for the log.
+    Line(Line),
+}
+
+/// What init's side needs to know.
+pub(crate) struct Plan<'a> {
+    pub(crate) settings: &'a Settings,
+    pub(crate) hooks: &'a Hooks,
+    pub(crate) hierarchies: &'a [Hierarchy],
+    /// The payload's version 1 groups, to enter.
+    pub(crate) tasks: Vec<OwnedFd>,
+    pub(crate) mounts: Vec<Mount>,
+    /// Where the root is put together.
+    pub(crate) mount_point: PathBuf,
+    /// The root on the host, as absolute mount targets may name it.
+    pub(crate) rootfs: Vec<PathBuf>,
+    /// Whether a cgroup namespace is wanted.
+    pub(crate) cgroup_namespace: bool,
+}
+
+/// Builds the container and becomes its init; never comes back.
+pub(crate) fn run(plan: Plan<'_>, monitor: OwnedFd) -> ! {
+    let Err(failure) = build(plan, &monitor);
+    // If the monitor is gone there is nobody to tell.
+    drop(message::send(&monitor, &FromInit::Failed(failure), &[]));
+    sys::exit_now(1)
+}
+
+fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible> {
+    let step = "starting";
+    log::hand_to(
+        monitor
+            .try_clone()
+            .at(step, || "cannot copy a socket".to_owned())?,
+    );
+    let settings = plan.settings;
+    let rootfs = receive_mapped(&mut plan, monitor)?;
+    sys::become_user(0, 0, Some(&[]))
+        .at(step, || "cannot become the container's root".to_owned())?;
+    // Changing ids clears it, hence only now.
+    sys::set_parent_death_signal(settings.monitor.death_signal).at(step, || {
+        "cannot set the signal for the monitor's death".to_owned()
+    })?;
+    for tasks in std::mem::take(&mut plan.tasks) {
+        cgroup::enter(&tasks).at(step, || "cannot enter the container's cgroup".to_owned())?;
+    }
+    if plan.cgroup_namespace {
+        unshare(CloneFlags::CLONE_NEWCGROUP)
+            .at(step, || "cannot make a cgroup namespace".to_owned())?;
+    }
+    rustix::process::umask(Mode::empty());
+
+    let root = assemble(&plan, &rootfs)?;
+    if let Some(name) = &settings.uts_name {
+        nix::unistd::sethostname(name).at(step, || "cannot set the host name".to_owned())?;
+    }
+    if settings.keyring_session != Some(true)
+        && let Err(error) = sys::join_new_session_keyring()
+    {
+        log::info(format!(
+            "the container shares its starter's keyring: {error}"
+        ));
+    }
+    let terminals = furnish(&root, &plan)?;
+
+    let mut fds = vec![&terminals.devpts];
+    fds.extend(terminals.console.as_ref().map(|console| &console.master));
+    fds.extend(terminals.ttys.iter().map(|tty| &tty.master));
+    message::send(
+        monitor,
+        &FromInit::Ready {
+            console: terminals.console.is_some(),
+        },
+        &fds,
+    )
+    .at(step, || "cannot reach the monitor".to_owned())?;
+    rootfs::pivot(&root)?;
+    expect_go(monitor)?;
+    become_init::run(settings, plan.hooks, terminals)
+}
+
+/// Waits until the ids are mapped and takes what comes with the news.
+fn receive_mapped(plan: &mut Plan<'_>, monitor: &OwnedFd) -> Step<OwnedFd> {
+    let step = "starting";
+    let gone = || failure(FailureKind::Cancelled, step, "The monitor has gone.");
+    let received =
+        message::receive::<ToInit>(monitor).at(step, || "cannot hear the monitor".to_owned())?;
+    let Some((ToInit::Mapped { prepared }, fds)) = received else {
+        return Err(gone());
+    };
+    let mut fds = fds.into_iter();
+    let rootfs = fds.next().ok_or_else(gone)?;
+    for (index, tree) in prepared.into_iter().zip(fds) {
+        if let Some(mount) = plan.mounts.get_mut(index) {
+            mount.prepared = Some(tree);
+        }
+    }
+    Ok(rootfs)
+}
+
+fn expect_go(monitor: &OwnedFd) -> Step<()> {
+    match message::receive::<ToInit>(monitor)
+        .at("starting", || "cannot hear the monitor".to_owned())?
+    {
+        Some((ToInit::Go, _)) => Ok(()),
+        _ => Err(failure(
+            FailureKind::Cancelled,
+            "starting",
+            "The monitor has gone.",
+        )),
+    }
+}
+
+/// Mounts the root where it is put together.
+fn assemble(plan: &Plan<'_>, rootfs: &OwnedFd) -> Step<root::Root> {
+    let step = "mounting the root file system";
+    // What the container mounts must never show up on the host.
+    let host = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .at(step, || "cannot open /".to_owned())?;
+    let slave = sys::MountAttributes::propagate(MountPropagationFlags::DOWNSTREAM);
+    sys::mount_setattr(&host, true, &slave)
+        .at(step, || "cannot cut mounts off the host's".to_owned())?;
+    plan.hooks.run(HookStage::PreMount, &[])?;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let place = rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty())
+        .at(step, || {
+            format!("cannot open {}", plan.mount_point.display())
+        })?;
+    root::attach(rootfs, &place).at(step, || {
+        format!("cannot mount it on {}", plan.mount_point.display())
+    })?;
+    // Opened anew, to see what is mounted there now.
+    let directory = rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty())
+        .at(step, || {
+            format!("cannot open {}", plan.mount_point.display())
+        })?;
+    Ok(root::Root::new(directory))
+}
+
+/// Mounts everything below the root, in stock LXC's order.
+fn furnish(root: &root::Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
+    let settings = plan.settings;
+    if settings.autodev {
+        dev::mount(root, settings)?;
+    }
+    standard::mount_proc_and_sys(root, settings)?;
+    mounts::make(root, &plan.mounts, &plan.rootfs)?;
+    standard::mount_cgroups(root, settings, plan.hierarchies)?;
+    plan.hooks.run(HookStage::Mount, &[])?;
+    if settings.autodev {
+        plan.hooks.run(HookStage::Autodev, &[])?;
+        dev::populate(root, settings)?;
+    }
+    let terminals = dev::make_terminals(root, settings)?;
+    rootfs::hide_boot_id(root, settings);
+    become_init::write_sysctls(settings)?;
+    Ok(terminals)
+}
