@@ -4,7 +4,14 @@
 //! has needed it for a minute. Containers, consoles and sessions do not depend on it.
 
 mod bus;
+mod cgroup;
 mod engine;
+mod error;
+mod image;
+mod linux;
+mod network;
+mod storage;
+mod work;
 
 use std::{io, panic, process::ExitCode};
 
@@ -19,6 +26,10 @@ use tracing_subscriber::EnvFilter;
 use crate::{bus::Service, engine::Engine};
 
 fn main() -> ExitCode {
+    // Before there are threads: the worker is this program started anew.
+    if let Some(status) = linux::worker::run_if_asked() {
+        return status;
+    }
     // What the helper makes is root's alone unless said otherwise.
     umask(Mode::from_bits_truncate(0o077));
     tracing_subscriber::fmt()

@@ -1,75 +1,263 @@
 //! Reading and changing configs. They are their users' files: what is not
 //! changed stays as it is, byte for byte.
 
+use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
+use crate::linux::files;
+use gantry_core::config::Config;
+use gantry_core::keys::{self, Match, NetworkIndex};
+use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
+use gantry_core::settings::Settings;
+use std::path::{Path, PathBuf};
+
+/// Mode of a config that did not exist.
+const MODE: u32 = 0o644;
 
 impl Engine {
     /// The text of a container's config and its revision.
-    pub(crate) async fn config_text(&self, _id: &ContainerId) -> Result<(String, u64)> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn config_text(&self, id: &ContainerId) -> Result<(String, u64)> {
+        let file = disk::read_config(&self.config_path(id)?)?;
+        Ok((file.config.text().to_owned(), file.revision))
     }
 
     /// Replaces a container's config. [`Error::Conflict`] if `revision` is not
     /// the present one, [`Error::InvalidConfig`] if the text has an error.
     pub(crate) async fn set_config(
         &self,
-        _id: &ContainerId,
-        _text: &str,
-        _revision: u64,
+        id: &ContainerId,
+        text: &str,
+        revision: u64,
     ) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+        let path = self.config_path(id)?;
+        let _lock = self.lock(&id.name).await?;
+        write(&path, text, Some(revision))?;
+        self.refresh().await
     }
 
     /// The values of one key, includes taken into account; one that is set
     /// once or not at all gives one or no value.
-    pub(crate) async fn config_item(&self, _id: &ContainerId, _key: &str) -> Result<Vec<String>> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn config_item(&self, id: &ContainerId, key: &str) -> Result<Vec<String>> {
+        let name = modern_name(key)?;
+        let file = disk::read_config(&self.config_path(id)?)?;
+        Ok(file
+            .config
+            .values(&name)
+            .into_iter()
+            .map(str::to_owned)
+            .collect())
     }
 
     /// Sets one key to these values; none removes it.
     pub(crate) async fn set_config_item(
         &self,
-        _id: &ContainerId,
-        _key: &str,
-        _values: &[String],
+        id: &ContainerId,
+        key: &str,
+        values: &[String],
     ) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+        let path = self.config_path(id)?;
+        let _lock = self.lock(&id.name).await?;
+        let file = disk::read_config(&path)?;
+        let edited = with_item(&file.config, key, values)?;
+        files::replace(&path, edited.text().as_bytes(), MODE)
+            .map_err(|error| Error::path("writing", &path, &error))?;
+        self.refresh().await
     }
 
     /// The keys by which `text` would give a container rights that equal root
     /// on the host and that its present config does not give. Empty: the
     /// change is in the safe subset.
-    pub(crate) async fn unsafe_config(
-        &self,
-        _id: &ContainerId,
-        _text: &str,
-    ) -> Result<Vec<String>> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn unsafe_config(&self, id: &ContainerId, text: &str) -> Result<Vec<String>> {
+        let path = self.config_path(id)?;
+        let old = disk::read_config(&path)?.config;
+        Ok(parse(&path, text)?.unsafe_changes(&old))
     }
 
     /// As [`Engine::unsafe_config`], for setting one key.
     pub(crate) async fn unsafe_config_item(
         &self,
-        _id: &ContainerId,
-        _key: &str,
-        _values: &[String],
+        id: &ContainerId,
+        key: &str,
+        values: &[String],
     ) -> Result<Vec<String>> {
-        Err(Error::Unsupported("not yet".into()))
+        let old = disk::read_config(&self.config_path(id)?)?.config;
+        Ok(with_item(&old, key, values)?.unsafe_changes(&old))
     }
 
     /// The text that every new container's config begins with, and its
-    /// revision.
+    /// revision (0 if there is no such file).
     pub(crate) async fn defaults(&self) -> Result<(String, u64)> {
-        Err(Error::Unsupported("not yet".into()))
+        let file = read_defaults()?;
+        Ok((file.config.text().to_owned(), file.revision))
     }
 
     /// Replaces the defaults; errors as [`Engine::set_config`].
-    pub(crate) async fn set_defaults(&self, _text: &str, _revision: u64) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn set_defaults(&self, text: &str, revision: u64) -> Result<()> {
+        write(&defaults_path()?, text, Some(revision))
     }
 
     /// As [`Engine::unsafe_config`], for the defaults.
-    pub(crate) async fn unsafe_defaults(&self, _text: &str) -> Result<Vec<String>> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn unsafe_defaults(&self, text: &str) -> Result<Vec<String>> {
+        Ok(parse(&defaults_path()?, text)?.unsafe_changes(&read_defaults()?.config))
+    }
+
+    fn config_path(&self, id: &ContainerId) -> Result<PathBuf> {
+        self.need_system(id)?;
+        let path = self.layout(&id.name).config();
+        if path.exists() {
+            Ok(path)
+        } else {
+            Err(Error::NotFound(format!(
+                "there is no container '{}'",
+                id.name
+            )))
+        }
+    }
+}
+
+/// Reads a text as the config at a path, and refuses one with errors.
+pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
+    if let Some(position) = text.find(|c: char| c.is_control() && !matches!(c, '\n' | '\t')) {
+        let line = text
+            .get(..position)
+            .unwrap_or_default()
+            .matches('\n')
+            .count()
+            + 1;
+        return Err(Error::InvalidConfig(super::ConfigFault {
+            file: path.to_path_buf(),
+            line: u32::try_from(line).unwrap_or(u32::MAX),
+            key: String::new(),
+            message: "the line has a control character; remove it".to_owned(),
+        }));
+    }
+    let config = Config::parse(path, text.to_owned(), &mut DiskIncludes)?;
+    Settings::from_config(&config)?;
+    Ok(config)
+}
+
+fn write(path: &Path, text: &str, revision: Option<u64>) -> Result<()> {
+    parse(path, text)?;
+    let present = match std::fs::symlink_metadata(path) {
+        Ok(metadata) => files::revision(&metadata),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
+        Err(error) => return Err(Error::path("reading", path, &error)),
+    };
+    if revision.is_some_and(|revision| revision != present) {
+        return Err(Error::Conflict(format!(
+            "{} was changed by somebody else in the meantime; read it again and repeat the change",
+            path.display()
+        )));
+    }
+    files::replace(path, text.as_bytes(), MODE)
+        .map_err(|error| Error::path("writing", path, &error))
+}
+
+fn with_item(config: &Config, key: &str, values: &[String]) -> Result<Config> {
+    if values
+        .iter()
+        .any(|value| value.chars().any(char::is_control))
+    {
+        return Err(Error::InvalidArgument(format!(
+            "a value for {key} has a control character; remove it"
+        )));
+    }
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let mut edited = config.clone();
+    if values.is_empty() {
+        edited.clear(key, &mut DiskIncludes)?;
+    } else {
+        edited.set(key, &values, &mut DiskIncludes)?;
+    }
+    Ok(edited)
+}
+
+/// The modern name of a key, `lxc.net.N` keys with their number.
+fn modern_name(key: &str) -> Result<String> {
+    match keys::find(key) {
+        Some(Match::Key(found)) if found.network != NetworkIndex::Latest => Ok(found.name(0)),
+        _ => Err(Error::InvalidArgument(format!(
+            "'{key}' is not a key of a container's config"
+        ))),
+    }
+}
+
+/// A key of lxc.conf(5).
+pub(super) fn global(key: &str) -> Result<Option<String>> {
+    match std::fs::read_to_string(GLOBAL_CONFIG) {
+        Ok(text) => Ok(global_value(&text, key).map(str::to_owned)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::path("reading", Path::new(GLOBAL_CONFIG), &error)),
+    }
+}
+
+fn defaults_path() -> Result<PathBuf> {
+    Ok(global("lxc.default_config")?.map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from))
+}
+
+/// The config that new containers begin with; an empty one if there is none.
+pub(super) fn read_defaults() -> Result<ConfigFile> {
+    let path = defaults_path()?;
+    match disk::read_config(&path) {
+        Err(Error::NotFound(_)) => Ok(ConfigFile {
+            config: Config::read(&path, String::new(), &mut DiskIncludes),
+            revision: 0,
+        }),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stale_revision_is_a_conflict_and_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        std::fs::write(&path, "lxc.uts.name = a\n").unwrap();
+        let revision = disk::read_config(&path).unwrap().revision;
+        write(&path, "# mine\nlxc.uts.name = b\n", Some(revision)).unwrap();
+        assert!(matches!(
+            write(&path, "lxc.uts.name = c\n", Some(revision)),
+            Err(Error::Conflict(_))
+        ));
+        assert_eq!(
+            std::fs::read_to_string(&path).unwrap(),
+            "# mine\nlxc.uts.name = b\n"
+        );
+    }
+
+    #[test]
+    fn errors_name_file_line_and_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        let error = write(&path, "lxc.uts.name = a\nlxc.tty.max = many\n", Some(0)).unwrap_err();
+        let Error::InvalidConfig(fault) = error else {
+            panic!("{error}")
+        };
+        assert_eq!(
+            (fault.file, fault.line, fault.key.as_str()),
+            (path.clone(), 2, "lxc.tty.max")
+        );
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn control_characters_are_refused() {
+        let path = Path::new("/x/config");
+        assert!(parse(path, "lxc.uts.name = a\r\nlxc.hook.start = b\n").is_err());
+        let config = parse(path, "").unwrap();
+        let smuggled = ["a\nlxc.hook.pre-start = /x".to_owned()];
+        assert!(matches!(
+            with_item(&config, "lxc.uts.name", &smuggled),
+            Err(Error::InvalidArgument(_))
+        ));
+    }
+
+    #[test]
+    fn legacy_names_are_understood() {
+        assert_eq!(modern_name("lxc.utsname").unwrap(), "lxc.uts.name");
+        assert_eq!(modern_name("lxc.net.1.link").unwrap(), "lxc.net.1.link");
+        assert!(modern_name("lxc.nonsense").is_err());
     }
 }

@@ -1,9 +1,29 @@
-//! Starting, stopping and what lies between.
+//! Starting, stopping and what lies between. All but starting works through
+//! the command socket, so whose monitor it is does not matter.
 
-use super::{ContainerId, Engine, Error, Result, Work};
+use super::client::Client;
+use super::{ContainerId, Engine, Error, Event, Owner, Result, Work};
+use crate::linux::lock::FileLock;
+use crate::linux::process::Process;
+use gantry_core::command::StateInterest;
+use gantry_core::layout::RUN_DIR;
+use gantry_core::monitor::{Report, ReportLevel};
 use gantry_core::name::ContainerName;
+use gantry_core::signals;
 use gantry_core::states::State;
+use std::path::Path;
 use std::time::Duration;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::{Instant, sleep, timeout_at};
+
+/// How long a monitor may take to clean up after a kill.
+const KILL_PATIENCE: Duration = Duration::from_secs(30);
+/// How long LXC's lock is waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long a whole start may take, hooks included, before it is given up.
+const START_PATIENCE: Duration = Duration::from_secs(600);
+/// systemd's request to halt: SIGRTMIN+3 (systemd(1)).
+const SYSTEMD_HALT: i32 = signals::SIGRTMIN + 3;
 
 /// How to stop or reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,84 +44,366 @@ impl Default for StopOptions {
     }
 }
 
-/// How to destroy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub(crate) struct DestroyOptions {
-    /// Kill it first when it runs.
-    pub(crate) force: bool,
-    /// Destroy its snapshots with it.
-    pub(crate) snapshots: bool,
-}
-
 impl Engine {
     /// Starts a container; returns when its init has been executed.
-    pub(crate) async fn start(&self, _id: &ContainerId) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn start(&self, id: &ContainerId) -> Result<()> {
+        let facts = self.get(id).await?;
+        if facts.state != State::Stopped {
+            return Err(Error::WrongState(format!(
+                "container '{}' is already {}",
+                id.name, facts.state
+            )));
+        }
+        if let Some(fault) = &facts.config_error {
+            return Err(Error::InvalidConfig(fault.clone()));
+        }
+        let _lock = self.lock(&id.name).await?;
+        self.set_launching(&id.name, true);
+        let result = self.launch(&id.name).await;
+        self.set_launching(&id.name, false);
+        match result {
+            Ok(pid) => {
+                self.registry().set_state(&id.name, State::Running, pid);
+                self.watch(&id.name);
+                Ok(())
+            }
+            Err(error) => {
+                // What is left of it is seen by a look at the kernel.
+                self.refresh().await?;
+                if !Client::new(&self.layout(&id.name)).is_alive().await {
+                    self.registry().set_state(&id.name, State::Stopped, 0);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    fn set_launching(&self, name: &ContainerName, launching: bool) {
+        let mut registry = self.registry();
+        if let Some(entry) = registry.entry(name) {
+            entry.launching = launching;
+        }
+        if launching {
+            registry.set_state(name, State::Starting, 0);
+        }
+    }
+
+    /// Runs a monitor and follows its reports until init runs.
+    async fn launch(&self, name: &ContainerName) -> Result<u32> {
+        let channel = self.0.launcher.monitor(&self.layout(name))?;
+        let reports = async {
+            loop {
+                match channel.receive::<Report>().await {
+                    Ok(Some((Report::Running { pid }, _))) => return Ok(pid),
+                    Ok(Some((Report::Failed(failure), _))) => return Err(Error::from(failure)),
+                    Ok(Some((Report::Log { level, message }, _))) => log(name, level, &message),
+                    Ok(None) => return Err(lost_monitor(name, "it ended without a word")),
+                    Err(error) => return Err(lost_monitor(name, &error.to_string())),
+                }
+            }
+        };
+        match tokio::time::timeout(START_PATIENCE, reports).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::TimedOut(format!(
+                "container '{name}' has not started after {} s; kill it to try again",
+                START_PATIENCE.as_secs()
+            ))),
+        }
     }
 
     /// Asks a container's init to shut down and waits until it is stopped.
     pub(crate) async fn stop(
         &self,
-        _id: &ContainerId,
-        _options: StopOptions,
-        _work: &Work,
+        id: &ContainerId,
+        options: StopOptions,
+        work: &Work,
     ) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+        let client = self.running(id).await?;
+        work.stage("shutting down");
+        self.signal_init(id, &client, "lxc.signal.halt", None)
+            .await?;
+        let deadline = deadline(Some(options.timeout));
+        let stopped = tokio::select! {
+            result = self.await_state(id, &[State::Stopped], deadline) => result,
+            () = work.cancelled() => return Err(cancelled(id)),
+        };
+        match stopped {
+            Err(Error::TimedOut(_)) if options.force => {
+                work.stage("killing");
+                work.log(format!(
+                    "no clean stop within {:?}, killing it",
+                    options.timeout
+                ));
+                self.kill(id).await
+            }
+            Err(Error::TimedOut(_)) => Err(Error::TimedOut(format!(
+                "container '{}' did not stop within {:?}; give it more time, or kill it",
+                id.name, options.timeout
+            ))),
+            result => result.map(|_| ()),
+        }
     }
 
     /// Asks a container's init to reboot and waits until it runs again.
     pub(crate) async fn reboot(
         &self,
-        _id: &ContainerId,
-        _options: StopOptions,
-        _work: &Work,
+        id: &ContainerId,
+        options: StopOptions,
+        work: &Work,
     ) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+        let client = self.running(id).await?;
+        work.stage("rebooting");
+        // Asked before the signal is sent, so that no reboot is too quick.
+        let failed = |error: std::io::Error| {
+            Error::io(format_args!("waiting for container '{}'", id.name), &error)
+        };
+        let next_running = client
+            .await_states(StateInterest::next_running())
+            .await
+            .map_err(failed)?;
+        self.signal_init(id, &client, "lxc.signal.reboot", Some(signals::SIGINT))
+            .await?;
+        let Some(Err(waiting)) = next_running else {
+            return Ok(());
+        };
+        let rebooted = tokio::select! {
+            news = tokio::time::timeout(options.timeout, waiting.news()) => news,
+            () = work.cancelled() => return Err(cancelled(id)),
+        };
+        match rebooted {
+            Ok(Ok(super::client::StateNews::Reached(State::Running))) => self.refresh().await,
+            Ok(Ok(_)) => Err(Error::WrongState(format!(
+                "container '{}' stopped instead of rebooting",
+                id.name
+            ))),
+            Ok(Err(error)) => Err(failed(error)),
+            Err(_) if options.force => {
+                work.stage("killing");
+                work.log(format!(
+                    "no clean reboot within {:?}, killing and starting it",
+                    options.timeout
+                ));
+                self.kill(id).await?;
+                work.stage("starting");
+                self.start(id).await
+            }
+            Err(_) => Err(Error::TimedOut(format!(
+                "container '{}' did not reboot within {:?}; give it more time, or force it",
+                id.name, options.timeout
+            ))),
+        }
     }
 
     /// Ends a container at once; returns when it is stopped.
-    pub(crate) async fn kill(&self, _id: &ContainerId) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// Holds every process of a container; returns when they are held.
-    pub(crate) async fn freeze(&self, _id: &ContainerId) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
-    }
-
-    /// Lets a frozen container go on.
-    pub(crate) async fn unfreeze(&self, _id: &ContainerId) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+    pub(crate) async fn kill(&self, id: &ContainerId) -> Result<()> {
+        let client = self.running(id).await?;
+        match client.stop(KILL_PATIENCE).await {
+            Ok(()) => {}
+            Err(error @ Error::TimedOut(_)) => {
+                // The monitor is stuck; without init nothing of the container is left.
+                tracing::warn!("{error}; killing init of container {} itself", id.name);
+                let init = match self.facts(id).map(|facts| facts.init_pid) {
+                    Some(pid) if pid != 0 => Process::open(pid),
+                    _ => return Err(error),
+                };
+                init.and_then(|init| init.send(signals::SIGKILL))
+                    .map_err(|error| {
+                        Error::io(format_args!("killing container '{}'", id.name), &error)
+                    })?;
+            }
+            Err(error) => return Err(error),
+        }
+        self.await_state(id, &[State::Stopped], deadline(Some(KILL_PATIENCE)))
+            .await
+            .map(|_| ())
     }
 
     /// Waits until a container is in one of `states`, and says in which.
     /// Without a time-out it waits for ever.
     pub(crate) async fn wait(
         &self,
-        _id: &ContainerId,
-        _states: &[State],
-        _timeout: Option<Duration>,
+        id: &ContainerId,
+        states: &[State],
+        timeout: Option<Duration>,
     ) -> Result<State> {
-        Err(Error::Unsupported("not yet".into()))
+        if states.is_empty() {
+            return Err(Error::InvalidArgument(
+                "no state to wait for was given".to_owned(),
+            ));
+        }
+        self.get(id).await?;
+        self.await_state(id, states, deadline(timeout)).await
     }
 
-    /// Removes a container and its root file system. Refused while it runs
-    /// (unless forced), has snapshots (unless they go too) or dependents.
-    pub(crate) async fn destroy(
+    async fn await_state(
         &self,
-        _id: &ContainerId,
-        _options: DestroyOptions,
-        _work: &Work,
+        id: &ContainerId,
+        states: &[State],
+        deadline: Instant,
+    ) -> Result<State> {
+        let mut events = self.subscribe();
+        self.refresh().await?;
+        let mut now = self.facts(id).map_or(State::Stopped, |facts| facts.state);
+        loop {
+            if states.contains(&now) {
+                return Ok(now);
+            }
+            match timeout_at(deadline, events.recv()).await {
+                Ok(Ok(Event::StateChanged { id: of, new, .. })) if of == *id => now = new,
+                Ok(Ok(Event::Removed(of))) if of == *id => {
+                    return Err(Error::NotFound(format!(
+                        "container '{}' was destroyed",
+                        id.name
+                    )));
+                }
+                Ok(Ok(_)) => {}
+                Ok(Err(RecvError::Lagged(_))) => now = self.get(id).await?.state,
+                Ok(Err(RecvError::Closed)) => {
+                    return Err(Error::Failed("the helper is ending".to_owned()));
+                }
+                Err(_) => {
+                    let wanted: Vec<&str> = states.iter().map(|state| state.word()).collect();
+                    return Err(Error::TimedOut(format!(
+                        "container '{}' is still {now}, not {}",
+                        id.name,
+                        wanted.join(" or ")
+                    )));
+                }
+            }
+        }
+    }
+
+    /// The monitor of a container that is not stopped.
+    pub(super) async fn running(&self, id: &ContainerId) -> Result<Client> {
+        let facts = self.get(id).await?;
+        if facts.state == State::Stopped {
+            return Err(Error::WrongState(format!(
+                "container '{}' is not running; start it first",
+                id.name
+            )));
+        }
+        Ok(Client::new(&self.layout(&id.name)))
+    }
+
+    /// Sends init the signal that a key of its config names. A frozen init
+    /// takes no signal, so it is let go first.
+    async fn signal_init(
+        &self,
+        id: &ContainerId,
+        client: &Client,
+        key: &str,
+        default: Option<i32>,
     ) -> Result<()> {
-        Err(Error::Unsupported("not yet".into()))
+        if self
+            .facts(id)
+            .is_some_and(|facts| facts.state == State::Frozen)
+        {
+            self.unfreeze(id).await?;
+        }
+        let init = client.init().await?;
+        let configured = client
+            .config_item(key)
+            .await?
+            .and_then(|text| signals::parse(text.trim()));
+        let signal = match configured.filter(|signal| *signal != 0).or(default) {
+            Some(signal) => signal,
+            None => halt_signal(client.init_pid().await, &init)?,
+        };
+        init.send(signal)
+            .map_err(|error| Error::io(format_args!("signalling container '{}'", id.name), &error))
     }
 
-    /// Gives a stopped container another name.
-    pub(crate) async fn rename(
-        &self,
-        _id: &ContainerId,
-        _new: &ContainerName,
-    ) -> Result<ContainerId> {
-        Err(Error::Unsupported("not yet".into()))
+    /// Takes LXC's lock of a container, held until dropped.
+    pub(super) async fn lock(&self, name: &ContainerName) -> Result<FileLock> {
+        let path = self.layout(name).lock_file(Path::new(RUN_DIR));
+        let deadline = Instant::now() + LOCK_PATIENCE;
+        loop {
+            match FileLock::try_take(&path) {
+                Ok(Some(lock)) => return Ok(lock),
+                Ok(None) if Instant::now() < deadline => sleep(Duration::from_millis(20)).await,
+                Ok(None) => {
+                    return Err(Error::Busy(format!(
+                        "somebody else is working on container '{name}'; try again"
+                    )));
+                }
+                Err(error) => return Err(Error::path("locking", &path, &error)),
+            }
+        }
+    }
+
+    /// Refuses containers that are not in the system's LXC path.
+    pub(super) fn need_system(&self, id: &ContainerId) -> Result<()> {
+        match id.owner {
+            Owner::System => Ok(()),
+            Owner::User(_) => Err(Error::NotFound(format!("there is no container '{id}'"))),
+        }
+    }
+}
+
+/// What init understands as a request to halt: systemd's signal if it waits
+/// for it, else SIGPWR, as sysvinit does.
+fn halt_signal(pid: u32, init: &Process) -> Result<i32> {
+    let gone = || Error::WrongState("the container has just stopped".to_owned());
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
+    // Only now is it certain that the file was init's.
+    if !init.is_alive() {
+        return Err(gone());
+    }
+    let waits = awaits_signal(&status, SYSTEMD_HALT);
+    Ok(if waits { SYSTEMD_HALT } else { signals::SIGPWR })
+}
+
+/// Whether a process blocks a signal (to read it from a signalfd) or catches
+/// it, by the text of its /proc/PID/status.
+fn awaits_signal(status: &str, signal: i32) -> bool {
+    let has = |field: &str| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(field));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
+    };
+    has("SigBlk:") || has("SigCgt:")
+}
+
+fn deadline(timeout: Option<Duration>) -> Instant {
+    /// For ever, for a process that ends with its machine.
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    Instant::now() + timeout.unwrap_or(YEAR).min(YEAR)
+}
+
+fn cancelled(id: &ContainerId) -> Error {
+    Error::Cancelled(format!(
+        "waiting for container '{}' was cancelled; it goes on by itself",
+        id.name
+    ))
+}
+
+fn lost_monitor(name: &ContainerName, cause: &str) -> Error {
+    Error::StartFailed {
+        step: "running its monitor".to_owned(),
+        message: format!("container '{name}' did not start: its monitor was lost: {cause}"),
+        log: Vec::new(),
+    }
+}
+
+fn log(name: &ContainerName, level: ReportLevel, message: &str) {
+    match level {
+        ReportLevel::Debug => tracing::debug!("{name}: {message}"),
+        ReportLevel::Info => tracing::info!("{name}: {message}"),
+        ReportLevel::Warning => tracing::warn!("{name}: {message}"),
+        ReportLevel::Error => tracing::error!("{name}: {message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systemd_is_known_by_its_signal() {
+        let systemd = "Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigCgt:\t00000000000004ec\n";
+        assert!(awaits_signal(systemd, SYSTEMD_HALT));
+        let busybox = "SigBlk:\t0000000000000000\nSigCgt:\t0000000008005003\n";
+        assert!(!awaits_signal(busybox, SYSTEMD_HALT));
+        assert!(!awaits_signal("", SYSTEMD_HALT));
     }
 }

@@ -5,32 +5,48 @@
 //! before every answer. Nothing here lives or dies with a container: monitors
 //! and sessions go on when this process ends, and are adopted by the next.
 
+mod client;
 mod config;
 mod create;
-mod error;
+mod destroy;
+mod disk;
 mod facts;
+mod freezer;
 mod host;
+mod idmaps;
 mod import;
+mod launcher;
 mod lifecycle;
 mod logs;
 mod privilege;
 mod registry;
 mod session;
+mod staging;
 mod usage;
-mod work;
+mod watch;
 
+pub(crate) use crate::error::{ConfigFault, Error, Result};
+pub(crate) use crate::network::interfaces::HostInterface;
+pub(crate) use crate::work::{Observer, Progress, Work};
 pub(crate) use create::CreateRequest;
-pub(crate) use error::{ConfigFault, Error, Result};
+pub(crate) use destroy::DestroyOptions;
 pub(crate) use facts::{ContainerId, Event, Facts, Owner};
-pub(crate) use host::{Finding, HostInterface};
-pub(crate) use lifecycle::{DestroyOptions, StopOptions};
+pub(crate) use host::Finding;
+pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size, Streams};
 pub(crate) use usage::Usage;
-pub(crate) use work::{Observer, Progress, Work};
 
-use std::sync::Arc;
+use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
+use launcher::Launcher;
+use registry::Registry;
+use session::Numbers;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
+
+/// How many events a slow receiver may be behind.
+const EVENTS: usize = 1024;
 
 /// The engine. Clones are the same engine.
 #[derive(Debug, Clone)]
@@ -41,17 +57,50 @@ pub(crate) struct Engine(Arc<Shared>);
 struct Shared {
     lxc_path: String,
     events: broadcast::Sender<Event>,
+    registry: Mutex<Registry>,
+    refreshing: tokio::sync::Mutex<()>,
+    launcher: Launcher,
+    meters: usage::Meters,
+    sessions: Numbers,
+    /// Held from the choice of an id range until it stands in a config.
+    ranges: tokio::sync::Mutex<()>,
 }
 
 impl Engine {
     /// Reads lxc.conf(5), removes what interrupted creations left behind and
     /// takes up what runs. Call it once, inside a tokio runtime.
     pub(crate) async fn open() -> Result<Self> {
-        let (events, _) = broadcast::channel(1024);
-        Ok(Self(Arc::new(Shared {
-            lxc_path: gantry_core::layout::DEFAULT_LXC_PATH.to_owned(),
+        // No child may begin in, or hold on to, somebody's directory.
+        std::env::set_current_dir("/").map_err(|error| Error::io("changing to /", &error))?;
+        let lxc_path =
+            config::global("lxc.lxcpath")?.unwrap_or_else(|| DEFAULT_LXC_PATH.to_owned());
+        let lxc_path = normalize_lxc_path(&lxc_path);
+        if !lxc_path.starts_with('/') {
+            return Err(Error::InvalidArgument(format!(
+                "lxc.lxcpath is '{lxc_path}'; make it an absolute path"
+            )));
+        }
+        crate::linux::files::create_dirs(Path::new(&lxc_path), 0o755)
+            .map_err(|error| Error::path("making", Path::new(&lxc_path), &error))?;
+        staging::remove_leftovers(Path::new(&lxc_path));
+        let (events, _) = broadcast::channel(EVENTS);
+        let registry = Registry::open(&lxc_path, events.clone())
+            .map_err(|error| Error::path("watching", Path::new(&lxc_path), &error))?;
+        let engine = Self(Arc::new(Shared {
+            lxc_path,
             events,
-        })))
+            registry: Mutex::new(registry),
+            refreshing: tokio::sync::Mutex::default(),
+            launcher: Launcher::open()?,
+            meters: usage::Meters::default(),
+            sessions: Numbers::default(),
+            ranges: tokio::sync::Mutex::default(),
+        }));
+        engine.refresh().await?;
+        engine
+            .keep_fresh()
+            .map_err(|error| Error::io("watching the LXC path", &error))?;
+        Ok(engine)
     }
 
     /// The system's LXC path.

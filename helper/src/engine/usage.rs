@@ -1,6 +1,11 @@
 //! What containers use.
 
+use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
+use crate::cgroup::Groups;
+use crate::network::traffic::Counters;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// What a running container uses. A number that the host does not count is
 /// none.
@@ -22,9 +27,9 @@ pub(crate) struct Usage {
     pub(crate) io_read: Option<u64>,
     /// Bytes written to block devices.
     pub(crate) io_write: Option<u64>,
-    /// Bytes that the container received.
+    /// Bytes that the container received on interfaces with a host's end.
     pub(crate) rx: Option<u64>,
-    /// Bytes that the container sent.
+    /// Bytes that the container sent on those.
     pub(crate) tx: Option<u64>,
     /// Share of the last ten seconds in which some task waited for a
     /// processor, in percent.
@@ -35,9 +40,92 @@ pub(crate) struct Usage {
     pub(crate) pressure_io: Option<f64>,
 }
 
+/// The files that tell a container's usage, kept open while its init lives.
+#[derive(Debug)]
+struct Meter {
+    init_pid: u32,
+    groups: Groups,
+    traffic: Counters,
+}
+
+/// The meters of the containers that somebody looked at.
+#[derive(Debug, Default)]
+pub(super) struct Meters(Mutex<HashMap<ContainerId, Arc<Meter>>>);
+
 impl Engine {
-    /// What a running container uses now.
-    pub(crate) async fn usage(&self, _id: &ContainerId) -> Result<Usage> {
-        Err(Error::Unsupported("not yet".into()))
+    /// What a running container uses now. Cheap enough to be asked each
+    /// second for every container.
+    pub(crate) async fn usage(&self, id: &ContainerId) -> Result<Usage> {
+        let facts = self
+            .facts(id)
+            .ok_or_else(|| Error::NotFound(format!("there is no container '{}'", id.name)))?;
+        if facts.init_pid == 0 {
+            self.0.meters.with(|meters| meters.remove(id));
+            return Err(Error::WrongState(format!(
+                "container '{}' is not running; start it first",
+                id.name
+            )));
+        }
+        let known = self.0.meters.with(|meters| meters.get(id).cloned());
+        let meter = match known.filter(|meter| meter.init_pid == facts.init_pid) {
+            Some(meter) => meter,
+            None => {
+                let meter = Arc::new(self.open_meter(id, facts.init_pid).await?);
+                self.0
+                    .meters
+                    .with(|meters| meters.insert(id.clone(), meter.clone()));
+                meter
+            }
+        };
+        let (rx, tx) = meter.traffic.read().unzip();
+        let group = meter.groups.sample();
+        Ok(Usage {
+            cpu_ns: group.cpu_ns,
+            memory: group.memory,
+            memory_peak: group.memory_peak,
+            memory_limit: group.memory_limit,
+            swap: group.swap,
+            pids: group.pids,
+            io_read: group.io_read,
+            io_write: group.io_write,
+            rx,
+            tx,
+            pressure_cpu: group.pressure_cpu,
+            pressure_memory: group.pressure_memory,
+            pressure_io: group.pressure_io,
+        })
+    }
+
+    async fn open_meter(&self, id: &ContainerId, init_pid: u32) -> Result<Meter> {
+        let client = Client::new(&self.layout(&id.name));
+        let mut groups = Groups::default();
+        for controller in Groups::CONTROLLERS {
+            // Hosts differ in what they have.
+            if let Ok(group) = client.cgroup(Some(controller)).await {
+                groups.add_version_1(controller, &group);
+            }
+        }
+        if let Ok(group) = client.cgroup(None).await {
+            groups.add_version_2(&group);
+        }
+        let traffic = match self.0.launcher.netlink(init_pid).await {
+            Ok(socket) => Counters::open(&socket).await,
+            Err(error) => Err(error),
+        };
+        let traffic = traffic.unwrap_or_else(|error| {
+            tracing::debug!("the traffic of container {} is not known: {error}", id.name);
+            Counters::default()
+        });
+        Ok(Meter {
+            init_pid,
+            groups,
+            traffic,
+        })
+    }
+}
+
+impl Meters {
+    fn with<T>(&self, use_it: impl FnOnce(&mut HashMap<ContainerId, Arc<Meter>>) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

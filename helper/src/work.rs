@@ -1,6 +1,6 @@
 //! The line between a long operation and whoever watches it.
 
-use super::{Error, Result};
+use crate::error::{Error, Result};
 use tokio::sync::{mpsc, watch};
 
 /// How far an operation is.

@@ -1,0 +1,332 @@
+//! Removing and renaming containers.
+
+use super::disk;
+use super::staging::Trash;
+use super::{ContainerId, Engine, Error, Facts, Result, Work};
+use crate::storage;
+use gantry_core::config::Config;
+use gantry_core::layout::ContainerLayout;
+use gantry_core::name::ContainerName;
+use gantry_core::settings::{HookStage, Settings};
+use gantry_core::states::State;
+use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
+use rustix::fs::{CWD, RenameFlags};
+use std::path::{Path, PathBuf};
+
+/// How to destroy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct DestroyOptions {
+    /// Kill it first when it runs.
+    pub(crate) force: bool,
+    /// Destroy its snapshots with it.
+    pub(crate) snapshots: bool,
+}
+
+impl Engine {
+    /// Removes a container and its root file system. Refused while it runs
+    /// (unless forced), has snapshots (unless they go too) or dependents.
+    pub(crate) async fn destroy(
+        &self,
+        id: &ContainerId,
+        options: DestroyOptions,
+        work: &Work,
+    ) -> Result<()> {
+        let facts = self.get(id).await?;
+        let layout = self.layout(&id.name);
+        refuse_dependents(&facts, &layout, options.snapshots)?;
+        if facts.state != State::Stopped && !options.force {
+            return Err(Error::WrongState(format!(
+                "container '{}' is {}; stop it first, or force it",
+                id.name, facts.state
+            )));
+        }
+        let config = disk::read_config(&layout.config())
+            .ok()
+            .map(|file| file.config);
+        refuse_hooks(id, config.as_ref())?;
+        let elsewhere = storage_elsewhere(id, &layout, config.as_ref())?;
+        work.check()?;
+        if facts.state != State::Stopped {
+            work.stage("killing");
+            self.kill(id).await?;
+        }
+        let _lock = self.lock(&id.name).await?;
+        work.stage("removing");
+        // In one step it is gone; what the removal takes after that is out of
+        // sight, and done by the next helper if this one ends.
+        let trash = Trash::take(
+            Path::new(self.lxc_path()),
+            &layout.directory(),
+            elsewhere.as_deref(),
+        )?;
+        forget_origins(&layout, trash.path());
+        self.refresh().await?;
+        tokio::task::spawn_blocking(move || trash.empty())
+            .await
+            .map_err(|error| {
+                Error::Failed(format!("removing container '{}' failed: {error}", id.name))
+            })?
+    }
+
+    /// Gives a stopped container another name: its directory, and what in its
+    /// config names that directory or is its old name.
+    pub(crate) async fn rename(
+        &self,
+        id: &ContainerId,
+        new: &ContainerName,
+    ) -> Result<ContainerId> {
+        let facts = self.get(id).await?;
+        if facts.state != State::Stopped {
+            return Err(Error::WrongState(format!(
+                "container '{}' is {}; stop it first",
+                id.name, facts.state
+            )));
+        }
+        let (old_layout, new_layout) = (self.layout(&id.name), self.layout(new));
+        refuse_dependents(&facts, &old_layout, false)?;
+        if new_layout.directory().exists() {
+            return Err(Error::Exists(format!(
+                "there is a container '{new}' already; choose another name"
+            )));
+        }
+        let _old_lock = self.lock(&id.name).await?;
+        let _new_lock = self.lock(new).await?;
+        let config = disk::read_config(&old_layout.config())?.config;
+        config.check()?;
+        let text = relocated(&config, &old_layout, &new_layout)?;
+        // Under the old name a config of the new one would not start, so the
+        // directory goes first: then it is known by its new name and the
+        // config can be written at leisure.
+        rustix::fs::renameat_with(
+            CWD,
+            old_layout.directory(),
+            CWD,
+            new_layout.directory(),
+            RenameFlags::NOREPLACE,
+        )
+        .map_err(|error| Error::path("renaming", &old_layout.directory(), &error.into()))?;
+        let path = new_layout.config();
+        if let Err(error) = crate::linux::files::replace(&path, text.as_bytes(), 0o640) {
+            rustix::fs::renameat_with(
+                CWD,
+                new_layout.directory(),
+                CWD,
+                old_layout.directory(),
+                RenameFlags::NOREPLACE,
+            )
+            .map_err(|error| {
+                Error::path("renaming back", &new_layout.directory(), &error.into())
+            })?;
+            return Err(Error::path("writing", &path, &error));
+        }
+        self.refresh().await?;
+        Ok(ContainerId::system(new.clone()))
+    }
+}
+
+/// The text of a config for another place: paths below the old directory, and
+/// the host name if it was the container's.
+pub(super) fn relocated(
+    config: &Config,
+    old: &ContainerLayout,
+    new: &ContainerLayout,
+) -> Result<String> {
+    let mut moved = config.clone();
+    let includes = &mut disk::DiskIncludes;
+    let (from, to) = (
+        old.directory().display().to_string(),
+        new.directory().display().to_string(),
+    );
+    let mut keys: Vec<String> = config.items().iter().map(|item| item.key.clone()).collect();
+    keys.sort();
+    keys.dedup();
+    for key in keys {
+        let values = config.values(&key);
+        let changed: Vec<String> = values
+            .iter()
+            .map(|value| match key.as_str() {
+                "lxc.uts.name" if *value == old.name().as_str() => new.name().to_string(),
+                _ => replace_path(value, &from, &to),
+            })
+            .collect();
+        if changed
+            .iter()
+            .map(String::as_str)
+            .ne(values.iter().copied())
+        {
+            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
+            moved.set(&key, &changed, includes)?;
+        }
+    }
+    Ok(moved.text().to_owned())
+}
+
+/// Replaces a path wherever it stands as whole components.
+fn replace_path(value: &str, from: &str, to: &str) -> String {
+    let mut result = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some(position) = rest.find(from) {
+        let (before, at) = rest.split_at(position);
+        let after = at.get(from.len()..).unwrap_or_default();
+        let starts = before
+            .chars()
+            .next_back()
+            .is_none_or(|c| !c.is_alphanumeric() && !"/._-".contains(c));
+        let ends = after
+            .chars()
+            .next()
+            .is_none_or(|c| !c.is_alphanumeric() && !"._-".contains(c));
+        result.push_str(before);
+        result.push_str(if starts && ends { to } else { from });
+        rest = after;
+    }
+    result + rest
+}
+
+fn refuse_dependents(facts: &Facts, layout: &ContainerLayout, snapshots_too: bool) -> Result<()> {
+    let name = &facts.id.name;
+    if !facts.dependents.is_empty() {
+        return Err(Error::HasDependents(format!(
+            "container '{name}' is needed by {}; destroy those first",
+            facts.dependents.join(", ")
+        )));
+    }
+    let mut snapshots = std::fs::read_dir(layout.snapshots()).into_iter().flatten();
+    if !snapshots_too && snapshots.next().is_some() {
+        return Err(Error::HasDependents(format!(
+            "container '{name}' has snapshots; delete them first, or ask for them to go, too"
+        )));
+    }
+    Ok(())
+}
+
+/// A hook may hold what must not be lost, and is not run by the helper.
+fn refuse_hooks(id: &ContainerId, config: Option<&Config>) -> Result<()> {
+    let settings = config.and_then(|config| Settings::from_config(config).ok());
+    match settings.filter(|settings| !settings.hooks.of(HookStage::Destroy).is_empty()) {
+        None => Ok(()),
+        Some(_) => Err(Error::Unsupported(format!(
+            "container '{}' has lxc.hook.destroy, which is not run yet; use lxc-destroy, or remove the key",
+            id.name
+        ))),
+    }
+}
+
+/// The root file system, when it is managed and not in the container's
+/// directory.
+fn storage_elsewhere(
+    id: &ContainerId,
+    layout: &ContainerLayout,
+    config: Option<&Config>,
+) -> Result<Option<PathBuf>> {
+    let Some(config) = config else {
+        return Ok(None);
+    };
+    let Some(rootfs) = config.get("lxc.rootfs.path").map(RootfsPath::parse) else {
+        return Ok(None);
+    };
+    if config.get("lxc.rootfs.managed") == Some("0") {
+        return Ok(None);
+    }
+    let path = PathBuf::from(&rootfs.path);
+    let is_inside =
+        path.starts_with(layout.directory()) && !path.components().any(|c| c.as_os_str() == "..");
+    let kind = match rootfs.kind {
+        RootfsKind::Unprefixed => storage::detect(&rootfs.path).to_owned(),
+        kind => kind.prefix().to_owned(),
+    };
+    match kind.as_str() {
+        // The upper directory of an overlay lies in the container's own.
+        "dir" | "overlay" | "loop" if is_inside => Ok(None),
+        "overlay" => Ok(None),
+        // Only what create made: a directory called after the container.
+        "dir"
+            if path
+                .file_name()
+                .is_some_and(|name| name == id.name.as_str()) =>
+        {
+            Ok(Some(path))
+        }
+        "dir" => {
+            tracing::warn!(
+                "{} is not called after container '{}' and is left alone",
+                path.display(),
+                id.name
+            );
+            Ok(None)
+        }
+        kind => Err(Error::Unsupported(format!(
+            "container '{}' is stored on {kind}, which cannot be removed yet; use lxc-destroy",
+            id.name
+        ))),
+    }
+}
+
+/// Takes a container out of the lists of those that it depended on.
+fn forget_origins(layout: &ContainerLayout, directory: &Path) {
+    let name = |path: PathBuf| {
+        path.file_name()
+            .map(std::ffi::OsStr::to_os_string)
+            .unwrap_or_default()
+    };
+    let Ok(text) = std::fs::read_to_string(directory.join(name(layout.origins()))) else {
+        return;
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    for origin in lines.chunks_exact(2) {
+        let [lxc_path, origin] = origin else { continue };
+        let Ok(origin) = ContainerName::new(origin) else {
+            continue;
+        };
+        let list = ContainerLayout::new(lxc_path, origin).dependents();
+        let Ok(dependents) = std::fs::read_to_string(&list) else {
+            continue;
+        };
+        let lines: Vec<&str> = dependents.lines().collect();
+        let kept: String = lines
+            .chunks_exact(2)
+            .filter(|pair| *pair != [layout.lxc_path(), layout.name().as_str()])
+            .flat_map(|pair| pair.iter().flat_map(|line| [*line, "\n"]))
+            .collect();
+        let result = if kept.is_empty() {
+            std::fs::remove_file(&list)
+        } else {
+            crate::linux::files::replace(&list, kept.as_bytes(), 0o640)
+        };
+        if let Err(error) = result {
+            tracing::warn!("changing {} failed: {error}", list.display());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_move_as_whole_components() {
+        let moved = |value| replace_path(value, "/var/lib/lxc/c1", "/var/lib/lxc/web");
+        assert_eq!(
+            moved("dir:/var/lib/lxc/c1/rootfs"),
+            "dir:/var/lib/lxc/web/rootfs"
+        );
+        assert_eq!(moved("/var/lib/lxc/c10/rootfs"), "/var/lib/lxc/c10/rootfs");
+        assert_eq!(moved("/srv/var/lib/lxc/c1"), "/srv/var/lib/lxc/c1");
+        assert_eq!(
+            moved("/a /var/lib/lxc/c1 /var/lib/lxc/c1/b"),
+            "/a /var/lib/lxc/web /var/lib/lxc/web/b"
+        );
+    }
+
+    #[test]
+    fn a_moved_config_keeps_its_comments() {
+        let layout =
+            |name: &str| ContainerLayout::new("/var/lib/lxc", ContainerName::new(name).unwrap());
+        let text = "# mine\nlxc.uts.name = c1\n\nlxc.rootfs.path = dir:/var/lib/lxc/c1/rootfs\nlxc.group = c1\n";
+        let config = Config::read(Path::new("/x"), text.to_owned(), &mut disk::DiskIncludes);
+        assert_eq!(
+            relocated(&config, &layout("c1"), &layout("web")).unwrap(),
+            "# mine\nlxc.uts.name = web\n\nlxc.rootfs.path = dir:/var/lib/lxc/web/rootfs\nlxc.group = c1\n"
+        );
+    }
+}

@@ -1,0 +1,260 @@
+//! Watching containers run: their states, their init and their addresses,
+//! by event.
+
+use super::client::{Client, StateNews};
+use super::disk::DiskIncludes;
+use super::registry::Registry;
+use super::{Engine, Result, Shared};
+use crate::linux::process::Process;
+use crate::linux::readiness;
+use crate::network::addresses;
+use gantry_core::command::StateInterest;
+use gantry_core::config::Config;
+use gantry_core::layout::ContainerLayout;
+use gantry_core::monitor::{Extension, RunningConfig};
+use gantry_core::name::ContainerName;
+use gantry_core::states::State;
+use std::io;
+use std::sync::{Arc, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::task::JoinHandle;
+
+/// How often it is looked for containers that others have started.
+const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+/// Between two tries with a monitor that says something strange.
+const RETRY: Duration = Duration::from_millis(200);
+/// How long a list waits for the state of a container that was not known.
+const STATE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Ends a task with whoever holds this.
+struct TaskGuard(JoinHandle<()>);
+
+impl Drop for TaskGuard {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Engine {
+    /// The registry, for a moment.
+    pub(super) fn registry(&self) -> MutexGuard<'_, Registry> {
+        // What a panic left is still what was last known, and is refreshed.
+        self.0
+            .registry
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The places of a system container.
+    pub(super) fn layout(&self, name: &ContainerName) -> ContainerLayout {
+        ContainerLayout::new(&self.0.lxc_path, name.clone())
+    }
+
+    /// Makes the registry fresh, and takes up what runs and was not known.
+    pub(super) async fn refresh(&self) -> Result<()> {
+        let _one_at_a_time = self.0.refreshing.lock().await;
+        let unwatched = self.registry().refresh()?;
+        for name in unwatched {
+            self.adopt(&name).await;
+        }
+        Ok(())
+    }
+
+    /// Takes up a container whose monitor listens.
+    async fn adopt(&self, name: &ContainerName) {
+        let client = Client::new(&self.layout(name));
+        match tokio::time::timeout(STATE_PATIENCE, client.state()).await {
+            Ok(Ok(State::Stopped)) => {}
+            Ok(Ok(state)) => {
+                let pid = client.init_pid().await;
+                self.registry().set_state(name, state, pid);
+                self.watch(name);
+            }
+            Ok(Err(error)) => tracing::warn!("asking the monitor of {name} failed: {error}"),
+            Err(_) => tracing::warn!("the monitor of {name} does not answer"),
+        }
+    }
+
+    /// Watches a running container from now on, if nobody does.
+    pub(super) fn watch(&self, name: &ContainerName) {
+        let mut registry = self.registry();
+        let Some(entry) = registry.entry(name).filter(|entry| entry.watcher.is_none()) else {
+            return;
+        };
+        let watcher = Watcher {
+            engine: self.clone(),
+            client: Client::new(&self.layout(name)),
+            name: name.clone(),
+        };
+        entry.watcher = Some(tokio::spawn(watcher.run()).abort_handle());
+    }
+
+    /// Keeps the registry fresh while nobody asks, for whoever subscribed.
+    pub(super) fn keep_fresh(&self) -> io::Result<()> {
+        let notifier = readiness::watch(self.registry().notifier()?, Interest::READABLE)?;
+        let shared = Arc::downgrade(&self.0);
+        tokio::spawn(async move {
+            let mut tick = tokio::time::interval(SCAN_INTERVAL);
+            tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            loop {
+                tokio::select! {
+                    ready = notifier.readable() => match ready {
+                        Ok(mut ready) => ready.clear_ready(),
+                        Err(_) => return,
+                    },
+                    _ = tick.tick() => {}
+                }
+                let Some(engine) = shared.upgrade().map(Engine) else {
+                    return;
+                };
+                if engine.is_observed()
+                    && let Err(error) = engine.refresh().await
+                {
+                    tracing::warn!("looking at the containers failed: {error}");
+                }
+            }
+        });
+        Ok(())
+    }
+
+    fn is_observed(&self) -> bool {
+        let Shared { events, .. } = &*self.0;
+        events.receiver_count() > 0
+    }
+}
+
+/// Watches one container until it is stopped.
+struct Watcher {
+    engine: Engine,
+    client: Client,
+    name: ContainerName,
+}
+
+impl Watcher {
+    async fn run(self) {
+        let mut init: Option<Process> = None;
+        let mut pid = 0;
+        let mut addresses: Option<TaskGuard> = None;
+        loop {
+            let Some((state, known_pid)) = self.known() else {
+                return;
+            };
+            if known_pid != pid || (init.is_none() && known_pid != 0) {
+                pid = known_pid;
+                init = Process::open(pid).ok();
+                addresses = init.is_some().then(|| self.watch_addresses(pid));
+                if init.is_some() {
+                    self.ask_running_config().await;
+                }
+            }
+            let others: Vec<State> = State::ALL
+                .into_iter()
+                .filter(|other| *other != state)
+                .collect();
+            match self.client.await_states(StateInterest::of(&others)).await {
+                Ok(None) => break,
+                Ok(Some(Ok(reached))) => self.reached(reached).await,
+                Ok(Some(Err(waiting))) => {
+                    let news = tokio::select! {
+                        news = waiting.news() => news,
+                        () = ended(init.as_ref()) => {
+                            // A reboot, perhaps too quick for its states to be seen.
+                            init = None;
+                            drop(addresses.take());
+                            Ok(StateNews::Ended)
+                        }
+                    };
+                    match news {
+                        Ok(StateNews::Reached(reached)) => self.reached(reached).await,
+                        Ok(StateNews::Ended) if self.client.is_alive().await => {
+                            tokio::time::sleep(Duration::from_millis(5)).await;
+                            if let Ok(state) = self.client.state().await {
+                                self.reached(state).await;
+                            }
+                        }
+                        Ok(StateNews::Ended) => break,
+                        Err(error) => self.complain(&error).await,
+                    }
+                }
+                Err(error) => self.complain(&error).await,
+            }
+        }
+        // Last: it ends this task.
+        self.engine
+            .registry()
+            .set_state(&self.name, State::Stopped, 0);
+    }
+
+    fn known(&self) -> Option<(State, u32)> {
+        let id = super::ContainerId::system(self.name.clone());
+        self.engine
+            .facts(&id)
+            .map(|facts| (facts.state, facts.init_pid))
+    }
+
+    async fn reached(&self, state: State) {
+        let pid = if state == State::Stopped {
+            0
+        } else {
+            self.client.init_pid().await
+        };
+        if state == State::Stopped {
+            // Told before the socket closes: the end of the connection counts.
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            return;
+        }
+        self.engine.registry().set_state(&self.name, state, pid);
+    }
+
+    async fn complain(&self, error: &io::Error) {
+        tracing::warn!("watching container {} failed: {error}", self.name);
+        tokio::time::sleep(RETRY).await;
+    }
+
+    async fn ask_running_config(&self) {
+        match self
+            .client
+            .extension::<RunningConfig>(Extension::GetConfig, None::<&()>)
+            .await
+        {
+            Ok(Some((running, _))) => {
+                let path = self.engine.layout(&self.name).config();
+                let config = Config::read(&path, running.text, &mut DiskIncludes);
+                self.engine
+                    .registry()
+                    .set_running_config(&self.name, config);
+            }
+            // A monitor of stock LXC does not tell.
+            Ok(None) => {}
+            Err(error) => tracing::debug!(
+                "asking for the running config of {} failed: {error}",
+                self.name
+            ),
+        }
+    }
+
+    fn watch_addresses(&self, pid: u32) -> TaskGuard {
+        let (engine, name) = (self.engine.clone(), self.name.clone());
+        TaskGuard(tokio::spawn(async move {
+            let result = async {
+                let socket = engine.0.launcher.netlink(pid).await?;
+                addresses::watch(socket, |found| {
+                    engine.registry().set_addresses(&name, found)
+                })
+                .await
+            };
+            if let Err(error) = result.await {
+                tracing::debug!("watching the addresses of {name} failed: {error}");
+            }
+        }))
+    }
+}
+
+/// Returns when a process has ended; never if there is none.
+async fn ended(process: Option<&Process>) {
+    match process {
+        Some(process) => process.ended().await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,192 @@
+//! Files of root's, read and replaced with care.
+
+use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use std::fs::{File, Metadata};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+/// Opens a regular file for reading. Neither a link at the end of the path
+/// nor anything else (a FIFO would block) is opened.
+pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
+    let flags =
+        OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is not a regular file",
+        ));
+    }
+    Ok((file, metadata))
+}
+
+/// Reads at most `limit` bytes; a longer file is an error.
+pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is longer than {limit} bytes"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Replaces a file's content in one step: a temporary file beside it, synced,
+/// then renamed. Mode and owner stay; a new file is root's with `mode`.
+pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let directory = rustix::fs::open(
+        parent,
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    let old = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(stat) => Some(stat),
+        Err(rustix::io::Errno::NOENT) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let temporary = format!(".{}.{}", name.to_string_lossy(), random_letters(8)?);
+    let result =
+        write_new(directory.as_fd(), &temporary, bytes, mode, old.as_ref()).and_then(|()| {
+            Ok(rustix::fs::renameat(
+                &directory, &temporary, &directory, name,
+            )?)
+        });
+    if let Err(error) = result {
+        remove_quietly(directory.as_fd(), &temporary);
+        return Err(error);
+    }
+    Ok(rustix::fs::fsync(&directory)?)
+}
+
+fn write_new(
+    directory: impl AsFd,
+    name: &str,
+    bytes: &[u8],
+    mode: u32,
+    old: Option<&rustix::fs::Stat>,
+) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::openat(
+        directory,
+        name,
+        flags,
+        Mode::from_raw_mode(0o600),
+    )?);
+    file.write_all(bytes)?;
+    match old {
+        Some(old) => {
+            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
+            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+            rustix::fs::fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o7777))?;
+        }
+        None => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?,
+    }
+    file.sync_all()
+}
+
+fn remove_quietly(directory: impl AsFd, name: &str) {
+    match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => tracing::warn!("removing the temporary file {name} failed: {error}"),
+    }
+}
+
+/// Makes a directory and those above it that are missing, with this mode.
+pub(crate) fn create_dirs(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(mode)
+        .create(path)
+}
+
+/// Opens a directory to work below it. The last part of the path may not be a
+/// link.
+pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Letters and digits, for names that nobody else has.
+pub(crate) fn random_letters(count: usize) -> io::Result<String> {
+    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+    Ok(random_bytes(count)?
+        .iter()
+        .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))
+        .collect())
+}
+
+/// Bytes from the kernel's random number generator.
+pub(crate) fn random_bytes(count: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = vec![0; count];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// A number that changes whenever a file does: of its inode, size and times.
+pub(crate) fn revision(metadata: &Metadata) -> u64 {
+    let mut bytes = Vec::with_capacity(48);
+    for number in [metadata.ino(), metadata.size(), metadata.dev()] {
+        bytes.extend(number.to_ne_bytes());
+    }
+    for number in [
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec(),
+    ] {
+        bytes.extend(number.to_ne_bytes());
+    }
+    gantry_core::layout::fnv1a_64(&bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn replacing_keeps_the_mode_and_leaves_nothing_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("config");
+        replace(&path, b"a", 0o640).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o604)).unwrap();
+        let before = revision(&path.metadata().unwrap());
+        replace(&path, b"b", 0o640).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"b");
+        assert_eq!(
+            path.metadata().unwrap().permissions().mode() & 0o7777,
+            0o604
+        );
+        assert_ne!(revision(&path.metadata().unwrap()), before);
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let directory = tempfile::tempdir().unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(open_regular(&fifo).is_err());
+        let link = directory.path().join("link");
+        std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
+        assert!(open_regular(&link).is_err());
+    }
+
+    #[test]
+    fn long_files_are_refused() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"12345").unwrap();
+        io::Seek::rewind(&mut file).unwrap();
+        assert!(read_bounded(&file, 4).is_err());
+        io::Seek::rewind(&mut file).unwrap();
+        assert_eq!(read_bounded(&file, 5).unwrap(), b"12345");
+    }
+}

@@ -1,0 +1,14 @@
+//! Thin wrappers over what the kernel offers. The only place of this crate
+//! with `unsafe`.
+
+#![allow(unsafe_code)]
+
+pub(crate) mod channel;
+pub(crate) mod files;
+pub(crate) mod lock;
+pub(crate) mod memfd;
+pub(crate) mod netlink;
+pub(crate) mod process;
+pub(crate) mod readiness;
+pub(crate) mod spawn;
+pub(crate) mod worker;
