@@ -330,3 +330,54 @@ fn action_of(header: &Header<'_>, details: &Details) -> gantry_api::Result<&'sta
         action::MANAGE_UNSAFE
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::ACTIONS;
+    use std::collections::BTreeSet;
+
+    const SERVED: &[(&str, &str)] = &[
+        (
+            "Manager",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Manager.xml"),
+        ),
+        (
+            "Container",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Container.xml"),
+        ),
+        (
+            "Job",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Job.xml"),
+        ),
+        (
+            "Session",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Session.xml"),
+        ),
+    ];
+    const POLICY: &str = include_str!("../../../data/polkit/io.gantry.policy");
+
+    #[test]
+    fn every_method_has_its_action_and_every_action_is_declared() {
+        let served: BTreeSet<(&str, &str)> = SERVED
+            .iter()
+            .flat_map(|(interface, xml)| {
+                let names = xml
+                    .split("<method name=\"")
+                    .skip(1)
+                    .filter_map(|rest| rest.split('"').next());
+                names.map(|name| (*interface, name))
+            })
+            .collect();
+        let listed: BTreeSet<(&str, &str)> = ACTIONS
+            .iter()
+            .map(|(interface, method, _)| (*interface, *method))
+            .collect();
+        assert_eq!(served, listed);
+        for (_, method, action) in ACTIONS {
+            assert!(
+                POLICY.contains(&format!("<action id=\"{action}\">")),
+                "{method}: {action}"
+            );
+        }
+    }
+}

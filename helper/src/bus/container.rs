@@ -136,10 +136,13 @@ impl ContainerObject {
             .bus
             .admit(&header, self.target(), request, |_| Risk::None)
             .await?;
-        self.bus
+        let renamed = self
+            .bus
             .engine
             .rename(&admitted.id, &admitted.request)
             .await?;
+        self.bus.settle(&admitted.id).await;
+        self.bus.settle(&renamed).await;
         Ok(())
     }
 

@@ -104,6 +104,15 @@ impl Bus {
         }
     }
 
+    /// Makes sure that the bus shows what was just done to a container.
+    pub(super) async fn settle(self: &Arc<Self>, id: &ContainerId) {
+        match self.engine.get(id).await {
+            Ok(_) | Err(engine::Error::NotFound(_)) => self.bring_up_to_date(id).await,
+            Err(error) => warn!(%error, %id, "could not look at a container"),
+        }
+    }
+
+    /// Puts a container on the bus, takes it off or announces what changed.
     async fn bring_up_to_date(self: &Arc<Self>, id: &ContainerId) {
         let mut known = self.containers.known.lock().await;
         match (known.get(id).cloned(), self.engine.facts(id)) {

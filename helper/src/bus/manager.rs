@@ -96,11 +96,12 @@ impl ManagerObject {
             .permit(&caller, &header, request, &details)
             .await?;
         self.bus.engine.check_create(&request).await?;
-        let engine = self.bus.engine.clone();
+        let bus = self.bus.clone();
         let objects = [path_of(&ContainerId::system(request.name.clone()))];
         self.bus
             .start_job(&caller, "CreateContainer", &objects, |work| async move {
-                engine.create(request, &work).await.map(|id| made(&id))
+                let id = bus.engine.create(request, &work).await?;
+                Ok(bus.made(&id).await)
             })
             .await
     }
@@ -132,14 +133,15 @@ impl ManagerObject {
             .await?;
         // Root needs nobody's permission.
         let allow_unsafe = allow_unsafe || caller.uid == 0;
-        let (engine, archive) = (self.bus.engine.clone(), OwnedFd::from(archive));
+        let (bus, archive) = (self.bus.clone(), OwnedFd::from(archive));
         let objects = [path_of(&ContainerId::system(name.clone()))];
         self.bus
             .start_job(&caller, "ImportContainer", &objects, |work| async move {
-                engine
+                let id = bus
+                    .engine
                     .import(archive, name, allow_unsafe, &work)
-                    .await
-                    .map(|id| made(&id))
+                    .await?;
+                Ok(bus.made(&id).await)
             })
             .await
     }
@@ -323,6 +325,14 @@ impl ManagerObject {
     }
 }
 
+impl Bus {
+    /// The outcome of a job that made a container, which is on the bus by now.
+    async fn made(self: &Arc<Self>, id: &ContainerId) -> Outcome {
+        self.settle(id).await;
+        Outcome::from([("container", path_of(id).into_inner().into())])
+    }
+}
+
 impl ManagerObject {
     /// For what is not about one container.
     async fn permit<T>(&self, header: &Header<'_>, request: gantry_api::Result<T>) -> Result<T> {
@@ -350,10 +360,6 @@ impl ManagerObject {
             Err(error) => (Err(from_engine(error)), details),
         }
     }
-}
-
-fn made(id: &ContainerId) -> Outcome {
-    Outcome::from([("container", path_of(id).into_inner().into())])
 }
 
 fn entry(interface: HostInterface) -> Properties {

@@ -120,13 +120,13 @@ impl Bus {
             })
         });
         let admitted = self.admit(header, target, options, |_| Risk::None).await?;
-        let (engine, id, options) = (self.engine.clone(), admitted.id, admitted.request);
+        let (bus, id, options) = (self.clone(), admitted.id, admitted.request);
         let objects = [path_of(&id)];
         self.start_job(&admitted.caller, "Destroy", &objects, |work| async move {
-            engine
-                .destroy(&id, options, &work)
-                .await
-                .map(|()| Outcome::new())
+            bus.engine.destroy(&id, options, &work).await?;
+            // Whoever waits for the job finds the object gone.
+            bus.settle(&id).await;
+            Ok(Outcome::new())
         })
         .await
     }

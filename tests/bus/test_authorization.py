@@ -1,0 +1,275 @@
+"""Who may do what. Numbers in names are items of the security checklist."""
+
+import pathlib
+import time
+from xml.etree import ElementTree
+
+import pytest
+
+import gantry
+import people
+from agent import Agent
+from people import REFUSALS, Person, place, rule
+
+POLICY = pathlib.Path(__file__).parents[2] / "data/polkit/io.gantry.policy"
+INTERACTIVE = "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"
+LIST = (gantry.ROOT, "Manager", "ListContainers", "(a{sv})", [{}])
+ALL = "return polkit.Result.YES;"
+
+
+
+def watch(bus, interval=1000):
+    return bus.manager("WatchUsage", "(ua{sv})", interval, {})
+
+
+@pytest.mark.parametrize("user", ["nobody", "bob"])
+def test_35_every_method_is_refused_to_those_without_authorization(bus, user):
+    place("web")
+    bus.manager("GetContainer", "(s)", "web")
+    watch(bus)
+    job = gantry.Job(bus, bus.manager("StopContainer", "(sa{sv})", "web", {}))
+    job.wait()
+    calls = [people.plain_call(*method) for method in people.methods(bus)]
+    seen = {interface for _path, interface, *_ in calls}
+    assert {"Manager", "Container", "Job", "Session"} <= seen
+    with Person(user) as person:
+        for call, (error, message) in zip(calls, person.ask(*calls)):
+            assert error in REFUSALS, f"{call}: {error} {message}"
+        for call in calls:
+            error, message = person.ask(call, interactive=True)[0]
+            # An invalid request is refused without a dialog, for what it is.
+            allowed = REFUSALS | {"InvalidArgument", "InvalidName", "InvalidConfig", "NotFound"}
+            assert error in allowed, f"{call}: {error} {message}"
+    assert bus.list() == {"web": "STOPPED"}
+
+
+def test_root_is_never_asked_and_needs_no_polkit(bus):
+    people.stop_polkit()
+    try:
+        assert bus.list() == {}
+    finally:
+        people.start_polkit()
+
+
+def test_34_without_polkit_users_are_refused(bus):
+    with rule(ALL), Person("bob") as bob:
+        assert bob.ask(LIST)[0][0] == ""
+        people.stop_polkit()
+        try:
+            error, message = bob.ask(LIST)[0]
+            assert error == "NotAuthorized" and "polkit" in message
+            assert bob.ask(LIST, interactive=True)[0][0] == "NotAuthorized"
+            assert bus.list() == {}
+        finally:
+            people.start_polkit()
+        assert bob.ask(LIST)[0][0] == ""
+
+
+def test_34_polkit_that_dies_during_a_dialog_refuses():
+    with Person("bob") as bob, Agent(bob, "wait") as agent:
+        bob.send(LIST, interactive=True)
+        gantry.until(lambda: agent.asked)
+        people.restart_polkit()
+        assert bob.answers()[0][0] == "NotAuthorized"
+
+
+def test_passwords_are_asked_for_only_when_the_call_allows_it():
+    with Person("bob") as bob, Agent(bob, "yes") as agent:
+        assert bob.ask(LIST)[0][0] == INTERACTIVE
+        assert agent.asked == []
+        assert bob.ask(LIST, interactive=True)[0][0] == ""
+        assert [action for action, *_ in agent.asked] == ["io.gantry.inspect"]
+
+
+def test_without_an_agent_the_dialog_cannot_be():
+    with Person("bob") as bob:
+        error, message = bob.ask(LIST, interactive=True)[0]
+        assert error == "NotAuthorized" and "agent" in message
+
+
+def test_a_dismissed_dialog_has_its_own_error():
+    with Person("bob") as bob, Agent(bob, "dismiss"):
+        assert bob.ask(LIST, interactive=True)[0][0] == "AuthorizationDismissed"
+
+
+def test_a_rule_that_says_no_brings_up_no_dialog():
+    with rule("return polkit.Result.NO;"), Person("bob") as bob, Agent(bob, "yes") as agent:
+        assert bob.ask(LIST, interactive=True)[0][0] == "NotAuthorized"
+        assert agent.asked == []
+
+
+def test_invalid_requests_bring_up_no_dialog():
+    with Person("bob") as bob, Agent(bob, "yes") as agent:
+        assert bob.manager("GetContainer", "(s)", "../x", interactive=True)[0] == "InvalidName"
+        assert bob.manager("GetContainer", "(s)", "none", interactive=True)[0] == "NotFound"
+        wrong = {"no-such-option": ("b", True)}
+        assert bob.manager("ListContainers", "(a{sv})", wrong, interactive=True)[0] == "InvalidArgument"
+        assert agent.asked == []
+        # Who does not let a dialog come up learns nothing.
+        assert bob.manager("GetContainer", "(s)", "none")[0] == INTERACTIVE
+
+
+def test_rules_may_look_at_the_details(bus):
+    place("web")
+    place("db")
+    with rule("""
+        return action.lookup("container") === "web" && action.lookup("owner") === "system"
+            && action.lookup("privileged") === "true" && action.lookup("backend") === "dir"
+            ? polkit.Result.YES : polkit.Result.NO;
+    """), Person("bob") as bob:
+        assert bob.manager("GetContainer", "(s)", "web")[0] == ""
+        assert bob.manager("GetContainer", "(s)", "db")[0] == "NotAuthorized"
+        assert bob.manager("GetContainer", "(s)", "nothing")[0] == "NotAuthorized"
+
+
+def test_33_a_container_that_changed_during_the_dialog_is_left_alone(bus):
+    folder = pathlib.Path(place("web", "lxc.idmap = u 0 1000000 65536", "lxc.idmap = g 0 1000000 65536"))
+
+    def change():
+        config = folder / "config"
+        config.write_text("\n".join(line for line in config.read_text().splitlines() if "idmap" not in line) + "\n")
+        return "yes"
+
+    with Person("bob") as bob, Agent(bob, change) as agent:
+        answer = bob.manager("StopContainer", "(sa{sv})", "web", {}, interactive=True)
+        assert answer[0] == "Conflict", answer
+        assert len(agent.asked) == 1
+
+
+UNSAFE = """
+    return action.id === "io.gantry.manage-unsafe" ? polkit.Result.NO : polkit.Result.YES;
+"""
+
+
+def test_40_what_equals_root_has_an_action_of_its_own(bus):
+    place("web", "lxc.idmap = u 0 1000000 65536", "lxc.idmap = g 0 1000000 65536")
+    path = gantry.Container(bus, "web").path
+
+    def item(key, *values):
+        return path, "Container", "SetConfigItem", "(sasa{sv})", [key, list(values), {}]
+
+    with rule(UNSAFE), Person("bob") as bob:
+        assert bob.manager("CreateContainer", "(sa{sv})", "db", {"privileged": ("b", True)})[0] == "NotAuthorized"
+        hook = {"config": ("as", ["lxc.hook.pre-start = /bin/true"])}
+        assert bob.manager("CreateContainer", "(sa{sv})", "db", hook)[0] == "NotAuthorized"
+        assert bob.manager("ImportContainer", "(hsa{sv})", 0, "db", {"allow_unsafe": ("b", True)})[0] == "NotAuthorized"
+        text, revision = gantry.Container(bus, "web").call("GetConfig")
+        for line in ("lxc.mount.entry = /etc etc none bind 0 0", "lxc.hook.start-host = /bin/true"):
+            call = path, "Container", "SetConfig", "(sta{sv})", [f"{text}{line}\n", revision, {}]
+            assert bob.ask(call)[0][0] == "NotAuthorized", line
+        assert bob.ask(item("lxc.hook.pre-start", "/bin/true"))[0][0] == "NotAuthorized"
+        assert bob.ask(item("lxc.idmap"))[0][0] == "NotAuthorized"
+        assert bob.ask(item("lxc.start.auto", "1"))[0][0] == ""
+        assert bob.ask(item("lxc.hook.pre-start"))[0][0] == "", "nothing is set"
+    assert bus.list() == {"web": "STOPPED"}
+    assert "hook" not in pathlib.Path(gantry.LXC_PATH, "web", "config").read_text()
+    flagged = 'return action.lookup("unsafe") === "lxc.hook.pre-start" ? polkit.Result.YES : polkit.Result.NO;'
+    with rule(flagged), Person("bob") as bob:
+        assert bob.ask(item("lxc.idmap"))[0][0] == "NotAuthorized"
+        assert bob.ask(item("lxc.hook.pre-start", "/bin/true"))[0][0] == "", "rules see what is unsafe"
+
+
+def test_40_unsafe_authorizations_are_never_kept():
+    for action in ElementTree.parse(POLICY).iter("action"):
+        defaults = {kind.tag: kind.text for kind in action.find("defaults")}
+        assert defaults["allow_any"] == defaults["allow_inactive"] == "auth_admin"
+        if action.get("id") in ("io.gantry.manage-unsafe", "io.gantry.image-untrusted"):
+            assert defaults["allow_active"] == "auth_admin"
+
+
+OTHERS = """
+    return action.id === "io.gantry.cancel-other" ? polkit.Result.NO : polkit.Result.YES;
+"""
+
+
+def test_36_sessions_and_jobs_of_others_are_left_alone(bus):
+    with rule(OTHERS), Person("alice") as alice, Person("bob") as bob, Person("alice") as again:
+        path = eval(alice.manager("WatchUsage", "(ua{sv})", 1000, {})[1])
+        calls = [
+            (path, "Session", "Resize", "(qq)", [80, 24]),
+            (path, "Session", "Signal", "(i)", [15]),
+            (path, "Session", "Close", "()", []),
+        ]
+        assert [error for error, _ in bob.ask(*calls)] == ["NotAuthorized"] * 3
+        assert [error for error, _ in again.ask(*calls)] == ["NotAuthorized"] * 3
+        assert path in bus.objects()
+        assert [error for error, _ in alice.ask(*calls[:2])] == ["WrongState"] * 2
+        assert alice.ask(calls[2])[0][0] == ""
+        gantry.until(lambda: path not in bus.objects())
+
+
+def test_36_a_job_is_cancelled_by_its_user_alone(bus, tmp_path):
+    place("web")
+    with rule(OTHERS), Person("alice") as alice, Person("bob") as bob, Person("alice") as again:
+        error, path = alice.manager("StopContainer", "(sa{sv})", "web", {})
+        assert error == ""
+        cancel = (eval(path), "Job", "Cancel", "(a{sv})", [{}])
+        assert bob.ask(cancel)[0][0] == "NotAuthorized"
+        # It has ended at once, for the container is stopped; who may cancel is told so.
+        assert again.ask(cancel)[0][0] in ("", "WrongState")
+
+
+def test_39_a_session_ends_with_its_client(bus):
+    with rule(ALL):
+        alice = Person("alice")
+        path = eval(alice.manager("WatchUsage", "(ua{sv})", 1000, {})[1])
+        assert path in bus.objects()
+        alice.leave()
+        gantry.until(lambda: path not in bus.objects())
+
+
+def test_39_a_dialog_goes_away_with_its_client():
+    bob = Person("bob")
+    with Agent(bob, "wait") as agent:
+        bob.send(LIST, interactive=True)
+        gantry.until(lambda: agent.asked)
+        bob.leave()
+        gantry.until(lambda: agent.cancelled)
+
+
+def test_38_sessions_are_limited_for_each_user(bus):
+    call = (gantry.ROOT, "Manager", "WatchUsage", "(ua{sv})", [10000, {}])
+    with rule(ALL), Person("alice") as alice, Person("bob") as bob:
+        errors = [error for error, _ in alice.ask(*[call] * 70)]
+        assert errors.count("") == 64 and errors.count("QuotaExceeded") == 6
+        assert bob.ask(call)[0][0] == ""
+        for _ in range(66):
+            watch(bus)
+
+
+def test_38_waiting_calls_are_limited_for_each_user(bus):
+    place("web")
+    call = (gantry.Container(bus, "web").path, "Container", "Wait", "(asx)", [["RUNNING"], 1500])
+    with rule(ALL), Person("alice") as alice:
+        errors = [error for error, _ in alice.ask(*[call] * 110)]
+        assert errors.count("TimedOut") == 100 and errors.count("QuotaExceeded") == 10
+        assert alice.ask(LIST)[0][0] == ""
+
+
+def test_38_dialogs_are_limited_for_each_user():
+    with Person("bob") as bob, Agent(bob, "wait") as agent:
+        bob.send(*[LIST] * 6, interactive=True)
+        # polkit asks one after the other; the limit counts those that wait too.
+        gantry.until(lambda: agent.asked)
+        time.sleep(0.3)
+        agent.answer = lambda: "dismiss"
+        people.restart_polkit()
+        errors = [error for error, _ in bob.answers()]
+        assert errors.count("QuotaExceeded") == 2, errors
+
+
+def test_37_samples_and_log_lines_go_to_their_client_alone(bus):
+    other = gantry.Bus()
+    with other.signals("Session") as overheard, bus.signals("Session", "Sample") as samples:
+        watch(bus, 100)
+        gantry.until(lambda: samples, pump=True)
+        gantry.until(lambda: len(samples) > 2, pump=True)
+    assert overheard == []
+    other.close()
+
+
+def test_43_every_authorised_action_is_in_the_log(bus, log):
+    place("web")
+    bus.manager("GetContainer", "(s)", "web")
+    lines = [line for line in pathlib.Path(log).read_text().splitlines() if "authorised" in line]
+    assert any('member="GetContainer"' in line and 'container="web"' in line and "uid=0" in line for line in lines)
