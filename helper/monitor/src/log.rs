@@ -118,6 +118,11 @@ pub(crate) fn error(message: impl Into<String>) {
     write(LogLevel::Error, message.into());
 }
 
+/// Writes a failure down that is reported by itself.
+pub(crate) fn record(message: &str) {
+    LOG.with_borrow_mut(|log| log.write(LogLevel::Error, message));
+}
+
 /// Writes a line at any level.
 pub(crate) fn write(level: LogLevel, message: String) {
     let reported = LOG.with_borrow_mut(|log| log.write(level, &message));

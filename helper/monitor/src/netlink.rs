@@ -13,7 +13,7 @@ use netlink_packet_route::{AddressFamily, route::RouteAddress, route::RouteAttri
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily as SocketFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind,
-    recv, send, socket,
+    connect, recv, send, socket,
 };
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
@@ -45,6 +45,8 @@ impl Netlink {
             SockProtocol::NetlinkRoute,
         )?;
         bind(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
+        // To the kernel, and heard from nobody else.
+        connect(socket.as_raw_fd(), &NetlinkAddr::new(0, 0))?;
         Ok(Self {
             socket,
             sequence: 0,

@@ -116,8 +116,15 @@ impl Interfaces {
                 let host = open(&mut host, Netlink::open)?;
                 let index =
                     self.make_veth(host, name, *number, network, veth, &names, namespace)?;
+                let inside = open(&mut inside, || Netlink::open_in(namespace))?;
+                if network.up {
+                    // Its end cannot be born up: the kernel ties a pair
+                    // together only after that.
+                    inside
+                        .set_link(index, true, Vec::new())
+                        .at(STEP, || format!("cannot bring up lxc.net.{number}"))?;
+                }
                 if !network.ipv4.is_empty() || !network.ipv6.is_empty() || has_gateway(network) {
-                    let inside = open(&mut inside, || Netlink::open_in(namespace))?;
                     configure(host, inside, *number, network, index)?;
                 }
             }
@@ -183,11 +190,9 @@ impl Interfaces {
         peer.attributes.extend(mtu.map(LinkAttribute::Mtu));
         let hwaddr = network.hwaddr.map(|hwaddr| hwaddr.fill(random).to_vec());
         peer.attributes.extend(hwaddr.map(LinkAttribute::Address));
-        if network.up {
-            up(&mut peer);
-        }
         let mut message = LinkMessage::default();
-        up(&mut message);
+        message.header.flags = LinkFlags::Up;
+        message.header.change_mask = LinkFlags::Up;
         // A high address keeps the bridge from taking it for its own.
         let [_, tail @ ..] = random;
         let address = [&[0xfe], tail.as_slice()].concat();
@@ -280,11 +285,6 @@ fn open(
             "There is no netlink socket.",
         )
     })
-}
-
-fn up(message: &mut LinkMessage) {
-    message.header.flags = LinkFlags::Up;
-    message.header.change_mask = LinkFlags::Up;
 }
 
 fn has_gateway(network: &Network) -> bool {

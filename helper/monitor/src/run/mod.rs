@@ -160,10 +160,7 @@ fn detach() -> Step<()> {
 
 /// Undoing is done: tells the starter why.
 fn report_failure(mut failure: Failure) -> ExitCode {
-    log::write(
-        gantry_core::values::LogLevel::Error,
-        format!("{}: {}", failure.step, failure.message),
-    );
+    log::record(&format!("{}: {}", failure.step, failure.message));
     failure.log = log::tail();
     log::report(&Report::Failed(failure));
     ExitCode::FAILURE

@@ -2,16 +2,17 @@
 
 use crate::failure::{Step, failure};
 use crate::log;
+use crate::sys;
 use gantry_core::command::{HEADER_LEN, RequestHeader, ResponseHeader, StateInterest};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::FailureKind;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, accept4, bind,
+    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind,
     getsockopt, listen, recv, socket, sockopt,
 };
 use std::collections::BTreeMap;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// The most connections at a time; more are turned away.
 const MAX_CONNECTIONS: usize = 512;
@@ -100,13 +101,8 @@ impl Server {
         let Some(listener) = &self.listener else {
             return;
         };
-        while let Ok(fd) = accept4(
-            listener.as_raw_fd(),
-            SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK,
-        ) {
-            // SAFETY: accept4 has just installed it; nothing else knows it.
-            #[allow(unsafe_code)]
-            let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        while let Ok(socket) = sys::accept(listener) {
+            let fd = socket.as_raw_fd();
             let may =
                 getsockopt(&socket, sockopt::PeerCredentials).is_ok_and(|peer| may_command(&peer));
             let mut connection = Connection {
@@ -203,7 +199,7 @@ impl Connection {
 
     /// Sends bytes; see [`Connection::answer`].
     pub(super) fn send(&mut self, bytes: &[u8], fds: &[&OwnedFd]) {
-        let sent = match crate::sys::send(&self.socket, bytes, fds) {
+        let sent = match sys::send(&self.socket, bytes, fds) {
             Ok(sent) => sent,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
             Err(error) => {
@@ -219,7 +215,7 @@ impl Connection {
         if self.unsent.is_empty() {
             return Ok(());
         }
-        match crate::sys::send(&self.socket, &self.unsent, &[]) {
+        match sys::send(&self.socket, &self.unsent, &[]) {
             Ok(sent) => drop(self.unsent.drain(..sent)),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),

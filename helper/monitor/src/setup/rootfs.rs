@@ -152,8 +152,12 @@ pub(crate) fn hide_boot_id(root: &Root, settings: &Settings) {
                 ..MountAttributes::default()
             },
         )?;
-        rustix::fs::unlinkat(&dev, NAME, rustix::fs::AtFlags::empty())?;
-        attach(tree, place)
+        attach(tree, place)?;
+        Ok(rustix::fs::unlinkat(
+            &dev,
+            NAME,
+            rustix::fs::AtFlags::empty(),
+        )?)
     };
     if let Err(error) = hide() {
         log::debug(format!("the container sees the host's boot id: {error}"));

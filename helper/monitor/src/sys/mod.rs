@@ -293,3 +293,12 @@ pub(crate) fn become_user(uid: u32, gid: u32, groups: Option<&[u32]>) -> io::Res
     }
     Ok(())
 }
+
+/// Accepts a connection, which does not block.
+pub(crate) fn accept(listener: impl AsFd) -> io::Result<OwnedFd> {
+    use nix::sys::socket::{SockFlag, accept4};
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let fd = accept4(listener.as_fd().as_raw_fd(), flags)?;
+    // SAFETY: accept4 has just installed it; nothing else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}

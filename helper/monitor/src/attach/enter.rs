@@ -1,0 +1,251 @@
+//! The process that becomes the session's program.
+
+use super::target::{STEP, Target};
+use super::user::User;
+use crate::cgroup;
+use crate::failure::{At, Step, failed};
+use crate::message;
+use crate::sys;
+use gantry_core::caps::CapabilitySet;
+use gantry_core::monitor::{AttachRequest, FailureKind};
+use gantry_core::namespaces::Namespace;
+use nix::sched::{CloneFlags, setns};
+use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::io::Errno;
+use rustix::thread::{CapabilitySet as Set, capabilities, set_capabilities};
+use std::collections::BTreeMap;
+use std::ffi::{CStr, CString};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+const TERM: &str = "xterm-256color";
+
+/// The program's side of its terminal or pipes.
+pub(super) enum Streams {
+    Terminal(OwnedFd),
+    Pipes([OwnedFd; 3]),
+}
+
+/// Enters the container and becomes the program; never comes back. A failure
+/// to enter is told over `supervisor`; one to execute is told on standard
+/// error, and by the status that shells use.
+pub(super) fn run(
+    target: &Target,
+    request: &AttachRequest,
+    streams: Streams,
+    supervisor: OwnedFd,
+) -> ! {
+    let user = match enter(target, request, &streams) {
+        Ok(user) => user,
+        Err(failure) => {
+            // If the supervisor is gone there is nobody to tell.
+            drop(message::send(&supervisor, &failure, &[]));
+            sys::exit_now(1);
+        }
+    };
+    let (errno, program) = execute(target, request, &user);
+    let message = format!(
+        "gantry: cannot execute {program}: {}\n",
+        io::Error::from(errno)
+    );
+    let told = rustix::io::write(rustix::stdio::stderr(), message.as_bytes());
+    let not_found = told.is_ok() && errno == Errno::NOENT;
+    sys::exit_now(if not_found { 127 } else { 126 })
+}
+
+fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<User> {
+    for tasks in &target.tasks {
+        cgroup::enter(tasks).at(STEP, || "cannot enter the container's cgroup".to_owned())?;
+    }
+    let label = target
+        .label
+        .as_deref()
+        .filter(|_| !request.elevated)
+        .map(open_label)
+        .transpose()?;
+    let own = super::target::own_namespaces()?;
+    join(target, &own)?;
+    let user = User::find(request.uid);
+    rustix::process::setsid().at(STEP, || "cannot begin a session".to_owned())?;
+    connect(streams).at(STEP, || "cannot set the standard streams".to_owned())?;
+    if target.is_32_bit {
+        sys::set_personality(0x0008).at(STEP, || "cannot set the personality".to_owned())?;
+    }
+    if !request.elevated {
+        limit_capabilities(target.bounding).at(STEP, || "cannot drop capabilities".to_owned())?;
+    }
+    if let Some((file, text)) = label {
+        rustix::io::write(&file, text.as_bytes())
+            .at(STEP, || "cannot take on the security label".to_owned())?;
+    }
+    if target.no_new_privs {
+        rustix::thread::set_no_new_privs(true).at(STEP, || "cannot set no_new_privs".to_owned())?;
+    }
+    sys::become_user(request.uid, request.gid, Some(&[]))
+        .at(STEP, || format!("cannot become user {}", request.uid))?;
+    change_directory(request, &user)?;
+    rustix::process::umask(Mode::from_raw_mode(0o022));
+    sys::default_signals();
+    sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
+    Ok(user)
+}
+
+/// Joins the namespaces, and makes sure of it: not to be where init is would
+/// be to be on the host.
+fn join(target: &Target, own: &OwnedFd) -> Step<()> {
+    let flags = target
+        .joins
+        .iter()
+        .filter(|join| join.namespace != Namespace::Pid)
+        .fold(0, |flags, join| flags | join.namespace.clone_flag());
+    if flags != 0 {
+        let flags = CloneFlags::from_bits_retain(flags as i32);
+        setns(&target.init, flags)
+            .at(STEP, || "cannot join the container's namespaces".to_owned())?;
+    }
+    for join in &target.joins {
+        let name = join.namespace.proc_name();
+        let link = readlinkat(own, name, Vec::new())
+            .at(STEP, || format!("cannot verify the {name} namespace"))?;
+        if link.as_bytes() != join.link.as_os_str().as_bytes() {
+            let message = format!("The {name} namespace is not init's; nothing was executed.");
+            return failed(FailureKind::NotPermitted, STEP, message);
+        }
+    }
+    Ok(())
+}
+
+/// Opens, on the host's /proc, the file that takes the label for the next
+/// exec, and what to write there.
+fn open_label(label: &str) -> Step<(OwnedFd, String)> {
+    let what = || "cannot open the file for the security label".to_owned();
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    match open("/proc/self/attr/apparmor/exec", flags, Mode::empty()) {
+        Ok(file) => Ok((file, format!("exec {label}"))),
+        Err(_) => Ok((
+            open("/proc/self/attr/exec", flags, Mode::empty()).at(STEP, what)?,
+            label.to_owned(),
+        )),
+    }
+}
+
+fn connect(streams: &Streams) -> io::Result<()> {
+    let [input, output, error] = match streams {
+        Streams::Terminal(slave) => {
+            rustix::process::ioctl_tiocsctty(slave)?;
+            [slave, slave, slave]
+        }
+        Streams::Pipes([input, output, error]) => [input, output, error],
+    };
+    rustix::stdio::dup2_stdin(input)?;
+    rustix::stdio::dup2_stdout(output)?;
+    rustix::stdio::dup2_stderr(error)?;
+    Ok(())
+}
+
+/// Nothing that init could not get by any exec.
+fn limit_capabilities(bounding: CapabilitySet) -> io::Result<()> {
+    for capability in CapabilitySet::from_bits(u64::MAX).iter() {
+        if !bounding.contains(capability) && !sys::drop_from_bounding_set(capability.number())? {
+            break;
+        }
+    }
+    let mut sets = capabilities(None)?;
+    sets.inheritable &= Set::from_bits_retain(bounding.bits());
+    Ok(set_capabilities(None, sets)?)
+}
+
+/// An asked-for directory must be there; a home may be missing.
+fn change_directory(request: &AttachRequest, user: &User) -> Step<()> {
+    match &request.cwd {
+        Some(cwd) => {
+            rustix::process::chdir(cwd.as_str()).at(STEP, || format!("cannot enter {cwd}"))?
+        }
+        None => rustix::process::chdir(user.home.as_str())
+            .or_else(|_| rustix::process::chdir("/"))
+            .at(STEP, || "cannot enter /".to_owned())?,
+    }
+    let inside =
+        rustix::process::getcwd(Vec::new()).is_ok_and(|path| path.to_bytes().starts_with(b"/"));
+    if inside {
+        Ok(())
+    } else {
+        failed(
+            FailureKind::NotPermitted,
+            STEP,
+            "The directory is outside of the container.",
+        )
+    }
+}
+
+fn environment(target: &Target, request: &AttachRequest, user: &User) -> BTreeMap<String, String> {
+    let mut environment: BTreeMap<String, String> = [
+        ("PATH", PATH),
+        ("container", "lxc"),
+        ("HOME", &user.home),
+        ("USER", &user.name),
+        ("LOGNAME", &user.name),
+        ("SHELL", &user.shell),
+    ]
+    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    .into();
+    if request.pty {
+        environment.insert("TERM".to_owned(), TERM.to_owned());
+    }
+    for variable in target.environment.iter().chain(&request.env) {
+        if let Some((name, value)) = variable.split_once('=') {
+            environment.insert(name.to_owned(), value.to_owned());
+        }
+    }
+    environment
+}
+
+/// Tries to become the program; gives back why not, and what was tried.
+fn execute(target: &Target, request: &AttachRequest, user: &User) -> (Errno, String) {
+    let environment = environment(target, request, user);
+    let (program, words) = match request.argv.as_slice() {
+        [] => {
+            let name = user.shell.rsplit('/').next().unwrap_or("sh");
+            (user.shell.clone(), vec![format!("-{name}")])
+        }
+        [program, ..] => (program.clone(), request.argv.clone()),
+    };
+    let c_strings = |texts: Vec<String>| {
+        texts
+            .into_iter()
+            .map(CString::new)
+            .collect::<Result<Vec<_>, _>>()
+    };
+    let variables = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let (Ok(words), Ok(variables)) = (c_strings(words), c_strings(variables)) else {
+        return (Errno::INVAL, program);
+    };
+    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
+    let variables: Vec<&CStr> = variables.iter().map(CString::as_c_str).collect();
+    let path = environment.get("PATH").map_or(PATH, String::as_str);
+    let candidates: Vec<String> = match program.contains('/') {
+        true => vec![program.clone()],
+        false => path
+            .split(':')
+            .map(|directory| format!("{directory}/{program}"))
+            .collect(),
+    };
+    let mut reason = Errno::NOENT;
+    for candidate in candidates {
+        let Ok(candidate) = CString::new(candidate) else {
+            return (Errno::INVAL, program);
+        };
+        match nix::unistd::execve(&candidate, &words, &variables) {
+            Ok(never) => match never {},
+            // As execvp(3): what cannot be found elsewhere either tells why.
+            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
+            Err(errno) => reason = Errno::from_raw_os_error(errno as i32),
+        }
+    }
+    (reason, program)
+}

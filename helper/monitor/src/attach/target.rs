@@ -1,0 +1,252 @@
+//! What is to be entered: a container's init, and what holds it.
+
+use super::client::Client;
+use crate::cgroup::{Cgroups, Version};
+use crate::failure::{At, Step, failed, failure};
+use crate::sys;
+use gantry_core::caps::CapabilitySet;
+use gantry_core::command::Command;
+use gantry_core::layout::ContainerLayout;
+use gantry_core::monitor::{AttachRequest, FailureKind};
+use gantry_core::namespaces::Namespace;
+use gantry_core::settings::CgroupDirs;
+use gantry_core::states::State;
+use rustix::fs::{Mode, OFlags, fstatfs, open, openat};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+pub(super) const STEP: &str = "entering the container";
+
+/// A namespace to join, and how `/proc/PID/ns/` names it.
+pub(super) struct Join {
+    pub(super) namespace: Namespace,
+    pub(super) link: PathBuf,
+}
+
+/// A running container, as seen from outside.
+pub(super) struct Target {
+    pub(super) init: OwnedFd,
+    pub(super) joins: Vec<Join>,
+    /// Its version 1 groups' lists of threads.
+    pub(super) tasks: Vec<OwnedFd>,
+    /// Its group in the unified hierarchy.
+    pub(super) unified: Option<OwnedFd>,
+    pub(super) devpts: Option<OwnedFd>,
+    /// What init may at most do.
+    pub(super) bounding: CapabilitySet,
+    /// Init's security label, if the kernel confines it.
+    pub(super) label: Option<String>,
+    pub(super) no_new_privs: bool,
+    pub(super) is_32_bit: bool,
+    /// `lxc.environment`, as `NAME=VALUE`.
+    pub(super) environment: Vec<String>,
+    /// The host's id of the user in the container.
+    pub(super) host_uid: Option<u32>,
+}
+
+impl Target {
+    /// Asks the monitor and the kernel.
+    pub(super) fn find(layout: &ContainerLayout, request: &AttachRequest) -> Step<Self> {
+        let client = Client::new(layout);
+        let state = client.ask(Command::GetState, &[])?.value();
+        if matches!(
+            state.and_then(|s| State::from_number(s as i64)),
+            Some(State::Frozen | State::Freezing)
+        ) {
+            let message = format!(
+                "The container '{}' is frozen; unfreeze it first.",
+                layout.name()
+            );
+            return failed(FailureKind::WrongState, STEP, message);
+        }
+        let not_running = || {
+            let message = format!(
+                "The container '{}' is not running; start it first.",
+                layout.name()
+            );
+            failure(FailureKind::WrongState, STEP, message)
+        };
+        let pid = client
+            .ask(Command::GetInitPid, &[])?
+            .value()
+            .and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid
+            .and_then(Pid::from_raw)
+            .filter(|pid| pid.as_raw_nonzero().get() > 1)
+            .ok_or_else(not_running)?;
+        let init = match client.ask(Command::GetInitPidFd, &[])?.fd() {
+            Some(pidfd) => pidfd,
+            None => pidfd_open(pid, PidfdFlags::empty()).map_err(|_| not_running())?,
+        };
+        let proc = format!("/proc/{}", pid.as_raw_nonzero());
+        let joins = joins(&proc, request)?;
+        let (tasks, unified) = if request.elevated {
+            (Vec::new(), None)
+        } else {
+            cgroups(&client)?
+        };
+        let item = |key: &str| client.config_item(key);
+        let environment = item("lxc.environment")?.unwrap_or_default();
+        let target = Self {
+            joins,
+            tasks,
+            unified,
+            devpts: client.ask(Command::GetDevptsFd, &[])?.fd(),
+            bounding: bounding_set(&proc).ok_or_else(not_running)?,
+            label: label(&proc),
+            no_new_privs: item("lxc.no_new_privs")?.as_deref() == Some("1"),
+            is_32_bit: item("lxc.arch")?.as_deref() == Some("i686"),
+            environment: environment
+                .lines()
+                .filter(|line| line.contains('='))
+                .map(str::to_owned)
+                .collect(),
+            host_uid: host_id(&proc, "uid_map", request.uid),
+            init,
+        };
+        // All of /proc was init's only if init still lives, and if the pidfd
+        // is the pid's.
+        let same = pid_of(&target.init) == Some(pid.as_raw_nonzero().get());
+        if !same || sys::signal_process(&target.init, 0).is_err() {
+            return Err(not_running());
+        }
+        Ok(target)
+    }
+
+    /// Whether a namespace is joined.
+    pub(super) fn joins(&self, namespace: Namespace) -> bool {
+        self.joins.iter().any(|join| join.namespace == namespace)
+    }
+}
+
+/// The process of a pidfd, by `/proc/self/fdinfo`; none once it is reaped.
+fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
+    use std::os::fd::AsRawFd;
+    let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("Pid:"))?
+        .trim()
+        .parse()
+        .ok()
+}
+
+/// The namespaces to join: by the kernel's word, not the monitor's, all in
+/// which init is not where this process is; or those of them that are asked
+/// for.
+fn joins(proc: &str, request: &AttachRequest) -> Step<Vec<Join>> {
+    let mut joins = Vec::new();
+    let mut separate = 0;
+    for namespace in Namespace::ALL {
+        let name = namespace.proc_name();
+        let Ok(own) = std::fs::read_link(format!("/proc/self/ns/{name}")) else {
+            continue;
+        };
+        let link = std::fs::read_link(format!("{proc}/ns/{name}"))
+            .at(STEP, || format!("cannot see the {name} namespace of init"))?;
+        if link == own {
+            continue;
+        }
+        separate += 1;
+        if request
+            .namespaces
+            .as_ref()
+            .is_none_or(|wanted| wanted.contains(&namespace))
+        {
+            joins.push(Join { namespace, link });
+        }
+    }
+    if separate == 0 {
+        let message =
+            "The container has no namespace of its own; a program in it would run on the host.";
+        return failed(FailureKind::NotPermitted, STEP, message);
+    }
+    Ok(joins)
+}
+
+/// The container's groups: from the monitor's descriptors, or by their paths.
+fn cgroups(client: &Client<'_>) -> Step<(Vec<OwnedFd>, Option<OwnedFd>)> {
+    const CGROUP2: i64 = 0x6367_7270;
+    let (mut tasks, mut unified) = (Vec::new(), None);
+    let what = || "cannot open the container's cgroups".to_owned();
+    let mut directories = client.cgroups()?;
+    if directories.is_empty() {
+        directories = directories_by_path(client)?;
+    }
+    for directory in directories {
+        if fstatfs(&directory).at(STEP, what)?.f_type == CGROUP2 {
+            unified = Some(directory);
+        } else {
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+            tasks.push(openat(&directory, "tasks", flags, Mode::empty()).at(STEP, what)?);
+        }
+    }
+    Ok((tasks, unified))
+}
+
+fn directories_by_path(client: &Client<'_>) -> Step<Vec<OwnedFd>> {
+    let dirs = CgroupDirs {
+        base: None,
+        monitor: None,
+        monitor_pivot: None,
+        container: None,
+        inner: None,
+        relative: false,
+    };
+    let mut directories = Vec::new();
+    for hierarchy in Cgroups::find(&dirs)?.hierarchies {
+        let controller = hierarchy.controllers.first().map_or("", String::as_str);
+        if hierarchy.version == Version::V1 && controller.is_empty() {
+            continue;
+        }
+        if let Some(group) = client.cgroup(controller)? {
+            let path = group.trim_start_matches('/');
+            let opened = hierarchy.open_directory(path);
+            directories.push(opened.at(STEP, || format!("cannot open the cgroup {group}"))?);
+        }
+    }
+    Ok(directories)
+}
+
+fn bounding_set(proc: &str) -> Option<CapabilitySet> {
+    let status = std::fs::read_to_string(format!("{proc}/status")).ok()?;
+    let mask = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapBnd:"))?
+        .trim();
+    u64::from_str_radix(mask, 16)
+        .ok()
+        .map(CapabilitySet::from_bits)
+}
+
+/// Init's label, as far as it confines anything.
+fn label(proc: &str) -> Option<String> {
+    let read = |file: &str| std::fs::read_to_string(format!("{proc}/attr/{file}")).ok();
+    let text = read("apparmor/current").or_else(|| read("current"))?;
+    let label = text.trim_matches(['\0', '\n', ' ']);
+    let label = label.rsplit_once(" (").map_or(label, |(label, _)| label);
+    (!label.is_empty() && label != "unconfined").then(|| label.to_owned())
+}
+
+/// The host's id of an id in init's user namespace.
+fn host_id(proc: &str, file: &str, id: u32) -> Option<u32> {
+    let maps = std::fs::read_to_string(format!("{proc}/{file}")).ok()?;
+    maps.lines().find_map(|line| {
+        let numbers: Vec<u32> = line
+            .split_ascii_whitespace()
+            .filter_map(|number| number.parse().ok())
+            .collect();
+        let [inside, outside, count] = numbers.as_slice() else {
+            return None;
+        };
+        let offset = id.checked_sub(*inside)?;
+        (offset < *count).then(|| outside.checked_add(offset))?
+    })
+}
+
+/// Where this process's own namespaces can be looked up, also once it sees
+/// another /proc.
+pub(super) fn own_namespaces() -> Step<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open("/proc/self/ns", flags, Mode::empty()).at(STEP, || "cannot open /proc/self/ns".to_owned())
+}
