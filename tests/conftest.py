@@ -8,6 +8,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(__file__))
 
+import containers  # noqa: E402
 import gantry  # noqa: E402
 
 
@@ -23,15 +24,43 @@ def bus():
     connection.close()
 
 
+def clean_up():
+    for name in set(os.listdir(gantry.LXC_PATH)) - containers.SHARED:
+        if not name.startswith("."):
+            containers.destroy(name)
+
+
 @pytest.fixture(autouse=True)
 def nothing_left():
-    """Leaves no container behind, whoever made it and however the test ended."""
+    """Leaves no container behind, whoever made it and however the test ended, but
+    those that a module shares."""
     yield
-    names = [name for name in os.listdir(gantry.LXC_PATH) if not name.startswith(".")]
-    for name in names:
-        gantry.run("lxc-stop", "-k", "-n", name, check=False)
-        gantry.run("lxc-destroy", "-f", "-s", "-n", name, check=False)
-        shutil.rmtree(os.path.join(gantry.LXC_PATH, name), ignore_errors=True)
+    clean_up()
+
+
+@pytest.fixture
+def no_traces(nothing_left):
+    """The host is left as it was: no process, cgroup, link, mount or socket more."""
+    before = containers.traces()
+    yield before
+    clean_up()
+    containers.assert_no_traces(before)
+
+
+@pytest.fixture
+def victim():
+    """A folder of the host, open to all, which nothing from a container may touch."""
+    folder = "/run/victim"
+    os.mkdir(folder)
+    os.chmod(folder, 0o777)
+    with open(f"{folder}/file", "w") as file:
+        file.write("of the host")
+    os.chmod(f"{folder}/file", 0o666)
+    before = containers.tree(folder)
+    yield folder
+    after = containers.tree(folder)
+    shutil.rmtree(folder)
+    assert after == before
 
 
 @pytest.fixture(scope="session")

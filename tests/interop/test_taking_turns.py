@@ -1,0 +1,123 @@
+"""Gantry and stock LXC take turns on the same containers."""
+
+import os
+
+import pytest
+
+import containers
+from gantry import LXC_PATH, run
+
+ROOT_RANGE = "root:1000000:1000000\n"
+
+
+@pytest.fixture
+def roots_range():
+    """Stock LXC maps ids for root through newuidmap, which asks for an entry of root's."""
+    before = {}
+    for path in ("/etc/subuid", "/etc/subgid"):
+        with open(path) as file:
+            before[path] = file.read()
+        with open(path, "a") as file:
+            file.write(ROOT_RANGE)
+    yield
+    for path, text in before.items():
+        with open(path, "w") as file:
+            file.write(text)
+
+
+def take_turns(bus, name, rounds=3):
+    box = bus.container(name)
+    config, root = containers.config_of(name), os.stat(f"{LXC_PATH}/{name}/rootfs")
+    for number in range(rounds):
+        box.start()
+        assert box.execute("sh", "-c", f"echo gantry {number} >> /turns; hostname") == (0, f"{name}\n", "")
+        assert run("lxc-attach", "-n", name, "--", "hostname").stdout == f"{name}\n"
+        box.kill()
+        run("lxc-start", "-n", name)
+        assert box.state == "RUNNING"
+        run("lxc-attach", "-n", name, "--", "sh", "-c", f"echo stock {number} >> /turns")
+        assert box.execute("hostname") == (0, f"{name}\n", "")
+        run("lxc-stop", "-k", "-n", name)
+        assert box.state == "STOPPED"
+    with open(f"{LXC_PATH}/{name}/rootfs/turns") as file:
+        assert file.read() == "".join(f"gantry {n}\nstock {n}\n" for n in range(rounds))
+    assert containers.config_of(name) == config
+    after = os.stat(f"{LXC_PATH}/{name}/rootfs")
+    assert (after.st_uid, after.st_gid, after.st_mode, after.st_ino) == \
+        (root.st_uid, root.st_gid, root.st_mode, root.st_ino)
+
+
+def test_a_container_of_lxc_create(bus):
+    containers.create_stock("st")
+    take_turns(bus, "st")
+
+
+def test_a_container_of_lxc_create_that_is_id_mapped(bus, roots_range, tmp_path):
+    defaults = tmp_path / "default.conf"
+    defaults.write_text("lxc.net.0.type = empty\nlxc.idmap = u 0 1000000 65536\nlxc.idmap = g 0 1000000 65536\n")
+    run("lxc-create", "-n", "st", "-t", "busybox", "-f", str(defaults))
+    assert bus.container("st").get("Privileged") is False
+    take_turns(bus, "st")
+    assert os.stat(f"{LXC_PATH}/st/rootfs/turns").st_uid == 1000000
+
+
+def test_a_privileged_container_of_gantry(bus):
+    bus.create("ga", template="busybox", privileged=True)
+    take_turns(bus, "ga")
+
+
+def test_an_id_mapped_container_of_gantry(bus, roots_range):
+    bus.create("ga", template="busybox")
+    take_turns(bus, "ga")
+
+
+def test_a_container_with_a_wire_of_its_own(bus):
+    containers.create_stock("st")
+    path = containers.config_path("st")
+    with open(path) as file:
+        text = file.read()
+    with open(path, "w") as file:
+        file.write(text.replace("lxc.net.0.type = empty", "lxc.net.0.type = veth\nlxc.net.0.link = lxcbr0\n"
+                                "lxc.net.0.flags = up\nlxc.net.0.ipv4.address = 10.0.3.9/24"))
+    with containers.bridge():
+        for start, stop in ((bus.container("st").start, bus.container("st").kill),
+                            (lambda: run("lxc-start", "-n", "st"), lambda: run("lxc-stop", "-k", "-n", "st"))) * 2:
+            start()
+            run("ping", "-c1", "-W2", "10.0.3.9")
+            assert "10.0.3.9" in run("lxc-info", "-n", "st", "-iH").stdout
+            stop()
+
+
+def test_a_clone_and_a_restored_snapshot_of_stock_tools_run(bus):
+    containers.create_stock("st")
+    run("lxc-copy", "-s", "-n", "st", "-N", "twin")
+    twin = bus.container("twin")
+    assert twin.get("Backend") == "overlay"
+    twin.start()
+    assert twin.execute("hostname") == (0, "twin\n", "")
+    twin.execute("sh", "-c", "echo of the twin > /mark")
+    twin.kill()
+    assert not os.path.exists(f"{LXC_PATH}/st/rootfs/mark")
+    run("lxc-start", "-n", "twin")
+    assert run("lxc-attach", "-n", "twin", "--", "cat", "/mark").stdout == "of the twin\n"
+    run("lxc-stop", "-k", "-n", "twin")
+
+
+def test_what_gantry_writes_stock_lxc_reads(bus):
+    box = bus.create("ga", template="busybox")
+    values = {"lxc.uts.name": ["changed"], "lxc.group": ["a", "b"], "lxc.start.auto": ["1"], "lxc.tty.max": ["2"]}
+    for key, value in values.items():
+        box.call("SetConfigItem", "(sasa{sv})", key, value, {})
+    for key, value in values.items():
+        shown = run("lxc-info", "-n", "ga", "-c", key).stdout.partition("=")[2].split()
+        assert shown == value
+    assert run("lxc-ls", "-f", "-F", "NAME,AUTOSTART,GROUPS").stdout.splitlines()[1].split() == ["ga", "1", "a,", "b"]
+
+
+def test_the_same_items_are_read_by_both(bus):
+    containers.create_stock("st", "lxc.environment = A=\"b c\"", "lxc.prlimit.nofile = 100:200")
+    box = bus.container("st")
+    for key in ("lxc.uts.name", "lxc.cap.drop", "lxc.mount.entry", "lxc.mount.auto", "lxc.tty.max", "lxc.pty.max",
+                "lxc.autodev", "lxc.signal.halt", "lxc.environment", "lxc.prlimit.nofile", "lxc.rootfs.path"):
+        stock = run("lxc-info", "-n", "st", "-c", key).stdout.partition(" = ")[2].strip()
+        assert "\n".join(box.call("GetConfigItem", "(s)", key)).strip() == stock, key

@@ -1,0 +1,110 @@
+"""A full disk: NoSpace, and everything as it was."""
+
+import os
+
+import pytest
+
+import containers
+from archives import Archive, create_local, file_of, stream
+from containers import refused
+from gantry import GLib, Job, LXC_PATH, options, run
+
+
+@pytest.fixture
+def disk(bus):
+    """Mounts a small file system in place of the LXC path, for a helper of its own."""
+    mounted = []
+
+    def mount(text):
+        containers.kill_helper(bus)
+        run("mount", "-t", "tmpfs", "-o", text, "tmpfs", LXC_PATH)
+        mounted.append(text)
+
+    yield mount
+    containers.kill_helper(bus)
+    for _ in mounted:
+        run("umount", LXC_PATH)
+    bus.list()
+
+
+def assert_no_space(bus, create):
+    before = os.statvfs(LXC_PATH)
+    with refused("NoSpace") as caught:
+        create()
+    assert caught[0].message
+    assert os.listdir(LXC_PATH) == []
+    assert bus.list() == {}
+    after = os.statvfs(LXC_PATH)
+    assert (after.f_bfree, after.f_ffree) == (before.f_bfree, before.f_ffree)
+
+
+def test_creating_from_the_template(bus, disk):
+    disk("size=500k")
+    assert_no_space(bus, lambda: bus.create("box", template="busybox"))
+
+
+@pytest.mark.parametrize("source", [file_of, stream], ids=["file", "pipe"])
+def test_25_unpacking_an_archive(bus, disk, source):
+    disk("size=4m")
+    archive = Archive("gz")
+    archive.file("big", os.urandom(1 << 20) * 8)
+    with source(archive.bytes()) as fd:
+        assert_no_space(bus, lambda: create_local(bus, "box", fd))
+
+
+def test_25_a_small_archive_that_unpacks_to_very_much(bus, disk):
+    disk("size=8m")
+    archive = Archive("gz")
+    archive.file("bomb", bytes(1 << 28))
+    data = archive.bytes()
+    assert len(data) < 1 << 22
+    with file_of(data) as fd:
+        assert_no_space(bus, lambda: create_local(bus, "box", fd))
+
+
+def test_25_no_inodes_left(bus, disk):
+    disk("size=64m,nr_inodes=60")
+    archive = Archive()
+    for number in range(100):
+        archive.file(f"file{number}", b"")
+    with file_of(archive.bytes()) as fd:
+        assert_no_space(bus, lambda: create_local(bus, "box", fd))
+
+
+def test_importing(bus, disk):
+    disk("size=4m")
+    archive = Archive(base=False)
+    archive.file("config", b"lxc.rootfs.path = dir:/var/lib/lxc/old/rootfs\n")
+    archive.folder("rootfs")
+    archive.file("rootfs/big", bytes(1 << 23))
+    with file_of(archive.bytes()) as fd:
+        assert_no_space(bus, lambda: Job(bus, bus.manager(
+            "ImportContainer", "(hsa{sv})", 0, "box", options(), fds=[fd])).result())
+
+
+def test_changing_a_config_keeps_the_old_one(bus, disk):
+    disk("size=100k")
+    text = f"lxc.rootfs.path = dir:{LXC_PATH}/box/rootfs\nlxc.net.0.type = empty\n"
+    containers.write_container("box", text)
+    box = bus.container("box")
+    _, revision = box.call("GetConfig")
+    with open(f"{LXC_PATH}/box/rootfs/fill", "wb", 0) as file:
+        with pytest.raises(OSError):
+            while True:
+                file.write(bytes(4096))
+    with refused("NoSpace"):
+        box.call("SetConfig", "(sta{sv})", text + "# more\n" * 2000, revision, {})
+    assert containers.config_of("box").decode() == text
+    assert sorted(os.listdir(f"{LXC_PATH}/box")) == ["config", "rootfs"]
+
+
+def test_another_try_after_making_room_succeeds(bus, disk):
+    disk("size=16m")
+    with open(f"{LXC_PATH}/.fill", "wb") as file:
+        file.write(bytes(15 << 20))
+    with refused("NoSpace"):
+        bus.create("box", template="busybox")
+    os.unlink(f"{LXC_PATH}/.fill")
+    box = bus.create("box", template="busybox", start=GLib.Variant("b", True))
+    assert box.state == "RUNNING"
+    box.kill()
