@@ -12,6 +12,7 @@ pub mod text;
 pub mod widgets;
 pub mod window;
 
+use adw::prelude::*;
 use relm4::{RelmApp, adw, gtk};
 
 use crate::backend::Backend;
@@ -34,6 +35,12 @@ pub fn run() {
         .application_id(gantry_api::APP_ID)
         .resource_base_path(RESOURCES)
         .build();
+    // The one window comes to the front when the program is started again.
+    application.connect_activate(|application| {
+        if let Some(window) = application.active_window() {
+            window.present();
+        }
+    });
     RelmApp::from_app(application).run::<window::Window>(Backend::new());
 }
 

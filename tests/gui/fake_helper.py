@@ -151,9 +151,16 @@ class Helper:
         threading.Thread(target=self.echo, args=(path, slave), daemon=True).start()
         return master, path
 
+    @staticmethod
+    def read(slave):
+        try:
+            return os.read(slave, 1024)
+        except OSError:  # nobody holds the master any more
+            return b""
+
     def echo(self, path, slave):
         line = b""
-        while data := os.read(slave, 1024):
+        while data := self.read(slave):
             os.write(slave, data.replace(b"\r", b"\r\n"))
             line += data
             if b"\r" in line:

@@ -207,10 +207,14 @@ impl CreateDialog {
             parts.name_message.set_css_classes(&["caption", "dim-label"]);
         }
         let hint = tr("Letters, digits, hyphens and dots. It is the container’s host name too.");
-        parts.name_message.set_label(match &verdict {
+        let message = match &verdict {
             Err(message) if wrong => message,
             _ => &hint,
-        });
+        };
+        if wrong && parts.name_message.label() != *message {
+            parts.name_message.announce(message, gtk::AccessibleAnnouncementPriority::Medium);
+        }
+        parts.name_message.set_label(message);
         let state = if wrong {
             gtk::AccessibleInvalidState::True
         } else {

@@ -1,0 +1,279 @@
+"""Drives the real window from outside, as a screen reader would, through AT-SPI.
+
+Roles and names are those that assistive technologies are told; what cannot be found
+by them cannot be used by them. Needs a display and a session bus with at-spi2-core.
+"""
+
+import ctypes
+import os
+import subprocess
+import time
+from contextlib import contextmanager
+
+import gi
+
+gi.require_version("Atspi", "2.0")
+from gi.repository import Atspi, GLib  # noqa: E402
+
+TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+PICTURES = os.path.join(TOP, "target", "pictures")
+
+# AT-SPI's names for one role differ between releases.
+ALIASES = {"button": {"button", "push button"}}
+
+
+class NotThere(Exception):
+    """Nothing of that role and name appeared in time; says what there was."""
+
+
+def wait_until(condition, what, timeout=20):
+    """The first true result of `condition`; fails with `what` after `timeout` seconds."""
+    end = time.monotonic() + timeout
+    while True:
+        try:
+            result = condition()
+        except GLib.Error:
+            # The widget went away while it was looked at.
+            result = None
+        if result:
+            return result
+        if time.monotonic() > end:
+            raise NotThere(what() if callable(what) else what)
+        time.sleep(0.05)
+
+
+class App:
+    """The program in a process of its own."""
+
+    def __init__(self, *command, env=None):
+        # An accessible application is named after its program.
+        self.name = os.path.basename(command[0])
+        self.process = subprocess.Popen(command, env={**os.environ, **(env or {})})
+        self.root = None
+
+    def wait_for_window(self, timeout=30):
+        self.root = wait_until(self._find, f"{self.name} has no window", timeout)
+        return self
+
+    def _find(self):
+        if self.process.poll() is not None:
+            raise NotThere(f"{self.name} ended with status {self.process.returncode}")
+        desktop = Atspi.get_desktop(0)
+        for index in range(desktop.get_child_count()):
+            application = desktop.get_child_at_index(index)
+            if application and application.get_process_id() == self.process.pid and application.get_child_count():
+                return application
+        return None
+
+    def close(self):
+        self.process.terminate()
+        self.process.wait(10)
+
+    # --- finding
+
+    def nodes(self, root=None):
+        """Every showing widget, depth first."""
+        stack = [root or self.root]
+        while stack:
+            node = stack.pop()
+            if node is None or not (node == self.root or node.get_state_set().contains(Atspi.StateType.SHOWING)):
+                continue
+            yield node
+            stack.extend(node.get_child_at_index(i) for i in reversed(range(node.get_child_count())))
+
+    def all(self, role, name=None):
+        """Every showing widget of that role whose name is, or begins with, `name`."""
+        roles = ALIASES.get(role, {role})
+        return [node for node in self.nodes()
+                if node.get_role_name() in roles and (name is None or (node.get_name() or "").startswith(name))]
+
+    def find(self, role, name=None, timeout=20):
+        """The first showing widget of that role whose name is, or begins with, `name`."""
+        return wait_until(
+            lambda: next(iter(self.all(role, name)), None),
+            lambda: f"no {role} {name!r} in:\n{self.outline()}",
+            timeout,
+        )
+
+    def gone(self, role, name=None, timeout=20):
+        wait_until(lambda: not self.all(role, name), lambda: f"{role} {name!r} stays in:\n{self.outline()}", timeout)
+
+    def outline(self):
+        """What a screen reader could read now."""
+        lines = []
+
+        def walk(node, depth):
+            if node is None:
+                return
+            if node != self.root and not node.get_state_set().contains(Atspi.StateType.SHOWING):
+                return
+            if node.get_name():
+                lines.append("  " * depth + f"{node.get_role_name()} {node.get_name()!r}")
+                depth += 1
+            for index in range(node.get_child_count()):
+                walk(node.get_child_at_index(index), depth)
+
+        walk(self.root, 0)
+        return "\n".join(lines)
+
+    # --- doing
+
+    def press(self, role, name=None, timeout=20):
+        """Waits until the widget can be used, then does what a click would."""
+        def usable():
+            return next((n for n in self.all(role, name) if is_sensitive(n)), None)
+
+        node = wait_until(usable, lambda: f"no usable {role} {name!r} in:\n{self.outline()}", timeout)
+        act(node)
+        return node
+
+    def select(self, name):
+        """Selects the row of the container `name`."""
+        row = self.find("list item", f"{name},")
+        Atspi.Selection.select_child(row.get_parent(), row.get_index_in_parent())
+        return row
+
+    def menu(self, button, mnemonic):
+        """Opens a menu by its button and takes the item with that underlined letter.
+
+        GTK 4.18 tells nobody the names of a menu's items, only their keys.
+        """
+        self.press("toggle button", button)
+
+        def item():
+            items = self.all("menu item")
+            keys = [(node, node.get_attributes().get("keyshortcuts", "")) for node in items]
+            return next((node for node, keys in keys if keys == f"Alt+{mnemonic}" and is_sensitive(node)), None)
+
+        act(wait_until(item, f"the menu {button!r} has no usable item with the key {mnemonic}"))
+
+    def write(self, name, text):
+        """Sets the text of the entry called `name`."""
+        entry = self.find("text", name)
+        if not Atspi.EditableText.set_text_contents(entry, text):
+            raise NotThere(f"{name!r} takes no text")
+
+    # --- terminals
+
+    def terminal(self, name=None):
+        return self.find("terminal", name)
+
+    def text(self, name=None):
+        terminal = self.terminal(name)
+        return Atspi.Text.get_text(terminal, 0, -1)
+
+    def wait_for_text(self, wanted, name=None, timeout=30):
+        return wait_until(
+            lambda: (text := self.text(name)) and wanted in text and text,
+            lambda: f"{wanted!r} is not in the terminal:\n{self.text(name)}",
+            timeout,
+        )
+
+    def type(self, text, name=None):
+        """Types into the terminal, key by key, as a keyboard does; it has to have the focus."""
+        terminal = self.terminal(name)
+        focus()
+        wait_until(
+            lambda: is_focused(terminal),
+            "the terminal does not take the focus",
+        )
+        for character in text:
+            key("Return" if character == "\n" else character)
+
+
+def is_sensitive(node):
+    states = node.get_state_set()
+    return states.contains(Atspi.StateType.SENSITIVE) and states.contains(Atspi.StateType.SHOWING)
+
+
+def is_focused(node):
+    return node.get_state_set().contains(Atspi.StateType.FOCUSED)
+
+
+def act(node):
+    """Does the widget's first action, which is what a click does."""
+    if not node.get_action_iface() or not Atspi.Action.do_action(node, 0):
+        raise NotThere(f"{node.get_role_name()} {node.get_name()!r} cannot be acted on")
+
+
+SYMBOLS = {"Return": 0xFF0D, "Escape": 0xFF1B, "Tab": 0xFF09, "Shift_L": 0xFFE1, "Control_L": 0xFFE3}
+
+
+def key(name, *held):
+    """Presses and releases one key, a character or a name of X11, while others are held."""
+    for modifier in held:
+        Atspi.generate_keyboard_event(keycode(modifier), None, Atspi.KeySynthType.PRESS)
+    if name in SYMBOLS:
+        Atspi.generate_keyboard_event(SYMBOLS[name], None, Atspi.KeySynthType.SYM)
+    elif held:
+        Atspi.generate_keyboard_event(ord(name), None, Atspi.KeySynthType.SYM)
+    else:
+        Atspi.generate_keyboard_event(0, name, Atspi.KeySynthType.STRING)
+    for modifier in reversed(held):
+        Atspi.generate_keyboard_event(keycode(modifier), None, Atspi.KeySynthType.RELEASE)
+    time.sleep(0.01)
+
+
+def keycode(name):
+    with x11() as (library, display):
+        return library.XKeysymToKeycode(display, ctypes.c_ulong(SYMBOLS[name]))
+
+
+@contextmanager
+def x11():
+    library = ctypes.CDLL("libX11.so.6")
+    library.XOpenDisplay.restype = ctypes.c_void_p
+    library.XDefaultRootWindow.restype = ctypes.c_ulong
+    display = ctypes.c_void_p(library.XOpenDisplay(None))
+    yield library, display
+    library.XCloseDisplay(display)
+
+
+def window(library, display):
+    """The topmost window of the display; the small ones are GTK's helpers."""
+    root = ctypes.c_ulong(library.XDefaultRootWindow(display))
+    ignored, count = ctypes.c_ulong(), ctypes.c_uint()
+    children = ctypes.POINTER(ctypes.c_ulong)()
+    library.XQueryTree(display, root, ctypes.byref(ignored), ctypes.byref(ignored),
+                       ctypes.byref(children), ctypes.byref(count))
+    for child in reversed(children[:count.value]):
+        numbers = [ctypes.c_int() for _ in range(6)]
+        library.XGetGeometry(display, ctypes.c_ulong(child), ctypes.byref(ignored), *map(ctypes.byref, numbers))
+        if numbers[2].value >= 300:
+            return ctypes.c_ulong(child)
+    raise NotThere("there is no window on the display")
+
+
+def focus():
+    """Gives the window the keyboard; there is no window manager to do it."""
+    with x11() as (library, display):
+        library.XSetInputFocus(display, window(library, display), 2, 0)
+
+
+def resize(width, height):
+    """Gives the window another size."""
+    with x11() as (library, display):
+        library.XMoveResizeWindow(display, window(library, display), 0, 0, width, height)
+    time.sleep(0.5)
+
+
+def screenshot(name_or_path):
+    """Saves the display as target/pictures/NAME.png, or at a path of one's own."""
+    path = name_or_path
+    if not path.endswith(".png"):
+        os.makedirs(PICTURES, exist_ok=True)
+        path = os.path.join(PICTURES, f"{name_or_path}.png")
+    # What is on the screen lags behind what AT-SPI says by a frame or a transition.
+    time.sleep(0.6)
+    subprocess.run(["import", "-window", "root", path], check=True)
+    return path
+
+
+@contextmanager
+def running(*command, env=None):
+    """The program with its window open; ended when the block is left."""
+    app = App(*command, env=env)
+    try:
+        yield app.wait_for_window()
+    finally:
+        app.close()
