@@ -16,18 +16,19 @@ STANDARD = "org.freedesktop.DBus."
 REFUSALS = {"NotAuthorized", "org.freedesktop.DBus.Error.InteractiveAuthorizationRequired"}
 
 # Runs as the other user: each line on stdin is a JSON list of calls, which are sent
-# together; a line of answers comes out for each. The module's text is handed over,
-# for the checkout may be closed to that user.
+# together; a line of answers comes out for each. A descriptor is a pipe that nothing
+# comes out of. The module's text is handed over, for the checkout may be closed to
+# that user.
 CALLS = """
 import concurrent.futures, json, os, sys
-bus, null = Bus(), os.open(os.devnull, os.O_RDONLY)
+bus, pipe = Bus(), os.pipe()
 print(bus.connection.get_unique_name(), flush=True)
 
 def send(call):
     path, interface, method, signature, args, interactive = call
     args = [dict((k, GLib.Variant(*v)) for k, v in a.items()) if isinstance(a, dict) else a for a in args]
     try:
-        value = bus.call(path, interface, method, signature, *args, fds=[null], interactive=interactive)
+        value = bus.call(path, interface, method, signature, *args, fds=pipe[:1], interactive=interactive)
         return ["", repr(value)]
     except Refused as refused:
         return [refused.name, refused.message]

@@ -22,6 +22,9 @@ use super::{
 /// How long polkit may take where nobody is asked for a password.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// In the audit log, the word for what is the caller's own and needs no action.
+const OWN_OBJECT: &str = "own object";
+
 /// The action of every method, by the last word of its interface and its name.
 /// A method that is not here is refused.
 pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
@@ -324,10 +327,10 @@ fn action_of(header: &Header<'_>, details: &Details) -> gantry_api::Result<&'sta
         .iter()
         .find(|(of, name, _)| (*of, *name) == (word, member))
         .ok_or_else(|| Error::NotAuthorized(format!("nobody may call {interface}.{member}")))?;
-    Ok(if details.flags.is_empty() {
-        action
-    } else {
-        action::MANAGE_UNSAFE
+    Ok(match details {
+        Details { own: true, .. } => OWN_OBJECT,
+        Details { flags, .. } if flags.is_empty() => action,
+        _ => action::MANAGE_UNSAFE,
     })
 }
 

@@ -16,7 +16,7 @@ use super::{
     containers::config_error,
     error::Result,
     options::{Dictionary, Options},
-    requests::{execute_request, new_name, read_states, size},
+    requests::{execute_request, fitting, new_name, read_states, size},
 };
 use crate::engine::{ContainerId, ExecuteRequest, Facts, LogKind, Size};
 
@@ -165,7 +165,9 @@ impl ContainerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
-        let request = Options::none(options).map(|()| text);
+        let request = Options::none(options)
+            .and_then(|()| fitting([&text]))
+            .map(|()| text);
         let risk = |text: &String| Risk::Config(text.clone());
         let admitted = self
             .bus
@@ -201,7 +203,9 @@ impl ContainerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
-        let request = Options::none(options).map(|()| (key, values));
+        let request = Options::none(options)
+            .and_then(|()| fitting(&values))
+            .map(|()| (key, values));
         let risk = |(key, values): &(String, Vec<String>)| Risk::Item(key.clone(), values.clone());
         let admitted = self
             .bus

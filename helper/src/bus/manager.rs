@@ -17,7 +17,7 @@ use super::{
     error::{Result, from_engine},
     jobs::Outcome,
     options::{Dictionary, Options},
-    requests::{create_request, new_name},
+    requests::{create_request, fitting, new_name},
     usage::read_interval,
 };
 use crate::engine::{ContainerId, CreateRequest, HostInterface};
@@ -271,17 +271,17 @@ impl ManagerObject {
     /// need io.gantry.manage-unsafe. No options.
     async fn set_defaults(
         &self,
-        text: &str,
+        text: String,
         revision: u64,
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
         let caller = self.bus.callers.identify(&header).await?;
-        let flags = match Options::none(options) {
+        let flags = match Options::none(options).and_then(|()| fitting([&text])) {
             Ok(()) => self
                 .bus
                 .engine
-                .unsafe_defaults(text)
+                .unsafe_defaults(&text)
                 .await
                 .map_err(from_engine),
             Err(error) => Err(error),
@@ -291,7 +291,7 @@ impl ManagerObject {
             .authority
             .permit(&caller, &header, flags, &details)
             .await?;
-        Ok(self.bus.engine.set_defaults(text, revision).await?)
+        Ok(self.bus.engine.set_defaults(&text, revision).await?)
     }
 
     /// What containers can be wired to: name s, kind s (bridge, physical, vlan, …), up b,

@@ -11,6 +11,21 @@ use super::{
 };
 use crate::engine::{CreateRequest, ExecuteRequest, Size, StopOptions};
 
+/// The most bytes of config text in one request: parsing it comes before the question
+/// whether the caller may.
+const MOST_TEXT: usize = 1 << 20;
+
+/// Refuses config text that no person has written.
+pub(super) fn fitting<'t>(texts: impl IntoIterator<Item = &'t String>) -> gantry_api::Result<()> {
+    let bytes: usize = texts.into_iter().map(String::len).sum();
+    if bytes > MOST_TEXT {
+        return Err(Error::InvalidArgument(format!(
+            "{bytes} bytes of config are too many; {MOST_TEXT} can be given at once"
+        )));
+    }
+    Ok(())
+}
+
 /// The name of a container that is to be.
 pub(super) fn new_name(name: &str) -> gantry_api::Result<ContainerName> {
     ContainerName::new_host(name)
@@ -132,6 +147,7 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         request.directory = options.take::<String>("dir")?.map(PathBuf::from);
         request.privileged = options.flag("privileged")?;
         request.config = options.take("config")?.unwrap_or_default();
+        fitting(&request.config)?;
         request.architecture = options.take("architecture")?;
         request.start = options.flag("start")?;
         request.ephemeral = options.flag("ephemeral")?;

@@ -64,6 +64,7 @@ pub(crate) fn spawn(
     };
     let mut argv = vec![name];
     argv.extend(args);
+    close_on_exec()?;
     let pid = posix_spawn(
         path.as_str(),
         &actions,
@@ -72,6 +73,25 @@ pub(crate) fn spawn(
         &words(&ENVIRONMENT)?,
     )?;
     Child::adopt(pid)
+}
+
+/// Marks every descriptor to be closed at exec: those that clients send arrive
+/// without the mark (zbus 5.19 receives them without MSG_CMSG_CLOEXEC).
+fn close_on_exec() -> io::Result<()> {
+    // SAFETY: changes flags of descriptors only.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_close_range,
+            3,
+            u32::MAX,
+            libc::CLOSE_RANGE_CLOEXEC,
+        )
+    };
+    if result == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 impl Child {
