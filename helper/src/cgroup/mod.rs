@@ -53,37 +53,53 @@ pub(crate) fn field(text: &str, word: &str) -> Option<u64> {
     })
 }
 
-/// Whether the host's controllers sit in version 1 hierarchies, version 2, or
-/// both; and which controllers there are.
-pub(crate) fn host() -> io::Result<Vec<(String, Version)>> {
-    let mut found = Vec::new();
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
-    for line in mounts.lines() {
-        let Some((place, kind)) = line.split_once(" - ") else {
-            continue;
-        };
-        let mut kind = kind.split(' ');
-        match (kind.next(), kind.next(), kind.next()) {
-            (Some("cgroup2"), ..) => {
-                let point = place.split(' ').nth(4).unwrap_or_default();
-                let controllers = std::fs::read_to_string(format!("{point}/cgroup.controllers"))
-                    .unwrap_or_default();
-                found.extend(
-                    controllers
-                        .split_whitespace()
-                        .map(|name| (name.to_owned(), Version::Two)),
-                );
+/// What the host has mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Host {
+    /// The versions of the hierarchies.
+    pub(crate) versions: Vec<Version>,
+    /// The controllers, and which version each is of.
+    pub(crate) controllers: Vec<(String, Version)>,
+}
+
+impl Host {
+    /// Reads what is mounted where we are.
+    pub(crate) fn read() -> io::Result<Self> {
+        let mut host = Self::default();
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        for line in mounts.lines() {
+            let Some((place, kind)) = line.split_once(" - ") else { continue };
+            let mut kind = kind.split(' ');
+            match (kind.next(), kind.next(), kind.next()) {
+                (Some("cgroup2"), ..) => {
+                    let point = place.split(' ').nth(4).unwrap_or_default();
+                    let names = std::fs::read_to_string(format!("{point}/cgroup.controllers"))?;
+                    host.add(Version::Two, names.split_whitespace());
+                }
+                (Some("cgroup"), _, Some(options)) => {
+                    host.add(Version::One, options.split(',').filter(|word| CONTROLLERS.contains(word)));
+                }
+                _ => {}
             }
-            (Some("cgroup"), _, Some(options)) => {
-                let names = options.split(',').filter(|word| CONTROLLERS.contains(word));
-                found.extend(names.map(|name| (name.to_owned(), Version::One)));
+        }
+        Ok(host)
+    }
+
+    fn add<'a>(&mut self, version: Version, names: impl Iterator<Item = &'a str>) {
+        if !self.versions.contains(&version) {
+            self.versions.push(version);
+        }
+        for name in names.map(|name| (name.to_owned(), version)) {
+            if !self.controllers.contains(&name) {
+                self.controllers.push(name);
             }
-            _ => {}
         }
     }
-    found.sort_by(|a, b| a.0.cmp(&b.0));
-    found.dedup();
-    Ok(found)
+
+    /// The version of a controller; none if there is no such controller.
+    pub(crate) fn version_of(&self, controller: &str) -> Option<Version> {
+        self.controllers.iter().find(|(name, _)| name == controller).map(|(_, version)| *version)
+    }
 }
 
 /// Controllers of version 1, to tell them from mount options.

@@ -193,7 +193,7 @@ impl Engine {
             .then(|| maps.host_of(IdKind::Group, 0))
             .flatten();
         let place = layout.clone();
-        blocking(move || staging.publish(Path::new("."), group, &place)).await?;
+        blocking(move || staging.publish(None, group, &place)).await?;
         drop(lock);
         self.refresh().await?;
         if request.start {
@@ -411,8 +411,8 @@ fn device_rules() -> String {
         "c 136:* rwm",
         "c 10:229 rwm",
     ];
-    let version_1 = crate::cgroup::host()
-        .is_ok_and(|found| found.contains(&("devices".to_owned(), crate::cgroup::Version::One)));
+    let version_1 = crate::cgroup::Host::read()
+        .is_ok_and(|host| host.version_of("devices") == Some(crate::cgroup::Version::One));
     let key = if version_1 {
         "lxc.cgroup.devices"
     } else {

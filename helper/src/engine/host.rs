@@ -124,18 +124,13 @@ fn kernel(found: &mut Vec<Finding>) {
 }
 
 fn cgroups(found: &mut Vec<Finding>) {
-    let controllers = match cgroup::host() {
-        Ok(controllers) => controllers,
+    let host = match cgroup::Host::read() {
+        Ok(host) => host,
         Err(error) => {
-            return add(
-                found,
-                "cgroups",
-                "hierarchies",
-                Err(format!("cannot be read: {error}")),
-            );
+            return add(found, "cgroups", "hierarchies", Err(format!("cannot be read: {error}")));
         }
     };
-    let has = |version| controllers.iter().any(|(_, of)| *of == version);
+    let has = |version| host.versions.contains(&version);
     let result = match (has(Version::One), has(Version::Two)) {
         (false, true) => Ok("version 2".to_owned()),
         (true, false) => Ok("version 1".to_owned()),
@@ -145,9 +140,8 @@ fn cgroups(found: &mut Vec<Finding>) {
     add(found, "cgroups", "hierarchies", result);
     for name in CONTROLLERS {
         // Version 2 freezes without a controller, version 1 calls io blkio.
-        let there = controllers
-            .iter()
-            .any(|(controller, _)| controller == name || (name == "io" && controller == "blkio"))
+        let there = host.version_of(name).is_some()
+            || (name == "io" && host.version_of("blkio").is_some())
             || (name == "freezer" && has(Version::Two));
         let result = if there {
             Ok("available".to_owned())

@@ -66,7 +66,7 @@ impl Engine {
         let part = base
             .strip_prefix(staging.path())
             .map_or_else(|_| PathBuf::from(TREE), Path::to_path_buf);
-        blocking(move || staging.publish(&part, group, &layout)).await?;
+        blocking(move || staging.publish(Some(&part), group, &layout)).await?;
         self.refresh().await?;
         Ok(id)
     }

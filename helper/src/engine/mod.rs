@@ -37,6 +37,7 @@ pub(crate) use logs::LogKind;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size, Streams};
 pub(crate) use usage::Usage;
 
+use crate::linux::files;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
 use launcher::Launcher;
 use registry::Registry;
@@ -45,6 +46,10 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use tokio::sync::broadcast;
 
+/// Data of Gantry's processes while the host is up.
+const RUN: &str = "/run/gantry";
+/// Where monitors put root file systems together.
+const RUN_ROOTFS: &str = "/run/gantry/rootfs";
 /// How many events a slow receiver may be behind.
 const EVENTS: usize = 1024;
 
@@ -80,8 +85,12 @@ impl Engine {
                 "lxc.lxcpath is '{lxc_path}'; make it an absolute path"
             )));
         }
-        crate::linux::files::create_dirs(Path::new(&lxc_path), 0o755)
-            .map_err(|error| Error::path("making", Path::new(&lxc_path), &error))?;
+        // Root of a mapped container passes through these, whatever our umask.
+        for place in [lxc_path.as_str(), RUN, RUN_ROOTFS] {
+            let mode = if place == lxc_path { 0o755 } else { 0o711 };
+            files::ensure_directory(Path::new(place), mode)
+                .map_err(|error| Error::path("making", Path::new(place), &error))?;
+        }
         staging::remove_leftovers(Path::new(&lxc_path));
         let (events, _) = broadcast::channel(EVENTS);
         let registry = Registry::open(&lxc_path, events.clone())

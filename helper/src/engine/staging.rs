@@ -70,16 +70,16 @@ impl Staging {
         self.directory.as_fd()
     }
 
-    /// Makes the directory `part` of it (`.` for all) the container. `group`
+    /// Makes the directory `part` of it (none: all of it) the container. `group`
     /// is the host's id of the container's root group, which may pass through
     /// but not look around; none if only root may.
     pub(super) fn publish(
         mut self,
-        part: &Path,
+        part: Option<&Path>,
         group: Option<u32>,
         layout: &ContainerLayout,
     ) -> Result<()> {
-        let source = self.path.join(part);
+        let source = part.map_or_else(|| self.path.clone(), |part| self.path.join(part));
         let failed = |error: std::io::Error| Error::path("making", &layout.directory(), &error);
         let directory = files::open_directory(&source).map_err(failed)?;
         let mode = if group.is_some() { 0o710 } else { 0o700 };
@@ -109,7 +109,7 @@ impl Staging {
             Err(rustix::io::Errno::EXIST) => return Err(exists(layout)),
             Err(error) => return Err(failed(error.into())),
         }
-        self.published = part == Path::new(".");
+        self.published = part.is_none();
         Ok(())
     }
 }
@@ -253,7 +253,7 @@ mod tests {
         let lxc_path = tempfile::tempdir().unwrap();
         std::fs::create_dir(lxc_path.path().join("c1")).unwrap();
         let staging = Staging::create(lxc_path.path()).unwrap();
-        let result = staging.publish(Path::new("."), None, &layout(lxc_path.path(), "c1"));
+        let result = staging.publish(None, None, &layout(lxc_path.path(), "c1"));
         assert!(matches!(result, Err(Error::Exists(_))));
         assert_eq!(names(lxc_path.path()), ["c1"]);
     }
@@ -264,7 +264,7 @@ mod tests {
         let staging = Staging::create(lxc_path.path()).unwrap();
         std::fs::write(staging.path().join("config"), "").unwrap();
         staging
-            .publish(Path::new("."), Some(0), &layout(lxc_path.path(), "c1"))
+            .publish(None, Some(0), &layout(lxc_path.path(), "c1"))
             .unwrap();
         assert_eq!(names(lxc_path.path()), ["c1"]);
         assert_eq!(names(&lxc_path.path().join("c1")), ["config"]);

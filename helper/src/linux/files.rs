@@ -107,6 +107,16 @@ pub(crate) fn create_dirs(path: &Path, mode: u32) -> io::Result<()> {
         .create(path)
 }
 
+/// Makes a directory with exactly this mode; one that is there stays as it is.
+pub(crate) fn ensure_directory(path: &Path, mode: u32) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    if path.is_dir() {
+        return Ok(());
+    }
+    create_dirs(path, mode)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
 /// Opens a directory to work below it. The last part of the path may not be a
 /// link.
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
