@@ -7,18 +7,15 @@
 use crate::failure::{At, Step, failed, failure};
 use crate::hooks::Hooks;
 use crate::log;
-use crate::netlink::{Link, Netlink};
+use crate::netlink::{Link, Netlink, NewPair};
 use crate::sys;
 use gantry_core::monitor::FailureKind;
 use gantry_core::name::InterfaceName;
 use gantry_core::settings::{Network, NetworkKind, Settings, Veth};
 use gantry_core::values::network::{Gateway, VethMode};
-use netlink_packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkInfo, LinkMessage,
-};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 const STEP: &str = "network";
 
@@ -121,7 +118,7 @@ impl Interfaces {
                     // Its end cannot be born up: the kernel ties a pair
                     // together only after that.
                     inside
-                        .set_link(index, true, Vec::new())
+                        .bring_up(index)
                         .at(STEP, || format!("cannot bring up lxc.net.{number}"))?;
                 }
                 if !network.ipv4.is_empty() || !network.ipv6.is_empty() || has_gateway(network) {
@@ -137,7 +134,7 @@ impl Interfaces {
         if settings.networks.values().any(loopback) {
             let inside = open(&mut inside, || Netlink::open_in(namespace))?;
             inside
-                .set_link(LOOPBACK, true, Vec::new())
+                .bring_up(LOOPBACK)
                 .at(STEP, || "cannot bring up lo".to_owned())?;
         }
         Ok(())
@@ -183,33 +180,19 @@ impl Interfaces {
         check_name(&host_name, number, "veth.pair")?;
         let inner_name = names.get(&number).cloned().unwrap_or_default();
 
-        let mut peer = LinkMessage::default();
-        peer.attributes.push(LinkAttribute::IfName(inner_name));
-        peer.attributes
-            .push(LinkAttribute::NetNsFd(namespace.as_raw_fd()));
-        peer.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        let hwaddr = network.hwaddr.map(|hwaddr| hwaddr.fill(random).to_vec());
-        peer.attributes.extend(hwaddr.map(LinkAttribute::Address));
-        let mut message = LinkMessage::default();
-        message.header.flags = LinkFlags::Up;
-        message.header.change_mask = LinkFlags::Up;
-        // A high address keeps the bridge from taking it for its own.
         let [_, tail @ ..] = random;
-        let address = [&[0xfe], tail.as_slice()].concat();
-        message
-            .attributes
-            .push(LinkAttribute::IfName(host_name.clone()));
-        message.attributes.push(LinkAttribute::Address(address));
-        message.attributes.extend(mtu.map(LinkAttribute::Mtu));
-        message
-            .attributes
-            .extend(bridge.map(|bridge| LinkAttribute::Controller(bridge.index)));
-        let data = InfoData::Veth(InfoVeth::Peer(peer));
-        message.attributes.push(LinkAttribute::LinkInfo(vec![
-            LinkInfo::Kind(InfoKind::Veth),
-            LinkInfo::Data(data),
-        ]));
-        host.add_link(message)
+        let [b, c, d, e, f] = tail;
+        let pair = NewPair {
+            name: &host_name,
+            // A high address keeps the bridge from taking it for its own.
+            address: [0xfe, b, c, d, e, f],
+            bridge: bridge.map(|bridge| bridge.index),
+            mtu,
+            peer_name: &inner_name,
+            peer_address: network.hwaddr.map(|hwaddr| hwaddr.fill(random)),
+            namespace,
+        };
+        host.add_pair(&pair)
             .at(STEP, || format!("cannot make the interface {host_name}"))?;
 
         let made = host
@@ -233,8 +216,7 @@ impl Interfaces {
             host_index: index,
         });
         // The tag tells later who made it.
-        let tag = vec![LinkAttribute::IfAlias(format!("gantry:{name}"))];
-        host.set_link(index, false, tag)
+        host.tag(index, &format!("gantry:{name}"))
             .at(STEP, || format!("cannot tag {host_name}"))?;
         Ok(peer)
     }

@@ -95,7 +95,6 @@ impl Session {
             delivered: false,
             kill_at: None,
         };
-        sys::release_unused_memory();
         loop {
             let deadline = progress.exited.map(|(_, until)| until).or(progress.kill_at);
             if progress.delivered

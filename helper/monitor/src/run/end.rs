@@ -163,7 +163,7 @@ mod tests {
         std::fs::write(tree.join("file"), "x").unwrap();
         std::os::unix::fs::symlink(&outside, tree.join("link")).unwrap();
         let parent = open(
-            &base.join("lxc"),
+            base.join("lxc"),
             OFlags::RDONLY | OFlags::DIRECTORY,
             Mode::empty(),
         )

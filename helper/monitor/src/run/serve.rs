@@ -3,8 +3,7 @@
 use super::Monitor;
 use crate::failure::{At, Step};
 use crate::sys;
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -31,9 +30,9 @@ impl Monitor {
             .at(STEP, || "cannot block signals".to_owned())?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
             .at(STEP, || "cannot receive signals".to_owned())?;
-        sys::release_unused_memory();
+        let spare = sys::Spare::find();
         loop {
-            let ready = self.wait(&signals)?;
+            let ready = self.wait(&signals, &spare)?;
             for fd in ready {
                 self.dispatch(fd, &signals);
             }
@@ -42,13 +41,12 @@ impl Monitor {
                     return Ok(());
                 }
                 self.report_running();
-                sys::release_unused_memory();
             }
         }
     }
 
     /// Waits for something to do; gives back the descriptors that are ready.
-    fn wait(&self, signals: &SignalFd) -> Step<Vec<i32>> {
+    fn wait(&self, signals: &SignalFd, spare: &sys::Spare) -> Step<Vec<i32>> {
         let flags = |read: bool, write: bool| {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::POLLIN, read);
@@ -75,9 +73,11 @@ impl Monitor {
                 .into_iter()
                 .map(|(fd, read, write)| PollFd::new(fd, flags(read, write))),
         );
-        match poll(&mut waiting, PollTimeout::NONE) {
-            Ok(_) | Err(Errno::EINTR) => {}
-            Err(errno) => return Err(errno).at(STEP, || "cannot wait".to_owned()),
+        match spare.wait(&mut waiting) {
+            Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
+                return Err(error).at(STEP, || "cannot wait".to_owned());
+            }
+            _ => {}
         }
         Ok(waiting
             .iter()

@@ -1,32 +1,71 @@
-//! Giving memory back once a monitor has nothing to do but wait.
+//! Giving memory back while a monitor has nothing to do but wait.
 
+use nix::poll::PollFd;
 use std::ffi::c_void;
+use std::io;
 
-/// Returns the allocator's free pages, and unmaps the pages of program and
-/// libraries that only the start needed: they are read-only file pages, which
-/// come back by themselves when they are touched.
-pub(crate) fn release_unused_memory() {
-    // SAFETY: only gives free memory of the allocator back.
-    unsafe { libc::malloc_trim(0) };
-    let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else {
-        return;
-    };
-    for (start, length) in maps.lines().filter_map(clean_file_mapping) {
-        // SAFETY: the range is a private mapping of a file without write
-        // permission. Whether a page of it was written before it became
-        // read-only (relocations) is excluded by `clean_file_mapping`.
-        unsafe { libc::madvise(start as *mut c_void, length, libc::MADV_DONTNEED) };
+/// How long nothing has to happen for memory to be given back, in
+/// milliseconds.
+const PAUSE: libc::c_int = 500;
+
+/// Memory that can be given back at any time.
+pub(crate) struct Spare {
+    /// Start and length of mappings of files that are never written.
+    clean: Vec<(usize, usize)>,
+}
+
+impl Spare {
+    /// Looks at this process's mappings.
+    pub(crate) fn find() -> Self {
+        let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+        Self {
+            clean: maps.lines().filter_map(clean_file_mapping).collect(),
+        }
+    }
+
+    /// Waits as poll(2) does, without limit. If nothing happens for a while
+    /// it first returns the allocator's free pages and unmaps the pages of
+    /// program and libraries: they come back by themselves when they are
+    /// touched, and until then hardly more than this function stays.
+    #[inline(never)]
+    pub(crate) fn wait(&self, waiting: &mut [PollFd<'_>]) -> io::Result<()> {
+        let count = waiting.len() as libc::nfds_t;
+        // PollFd is declared to have the layout of `struct pollfd`.
+        let first = waiting.as_mut_ptr().cast::<libc::pollfd>();
+        // SAFETY: the list is as long as is said; only free memory of the
+        // allocator is given back; and the ranges map files privately and were
+        // never written, so that the kernel can read them again.
+        let result = unsafe {
+            let result = libc::poll(first, count, PAUSE);
+            if result == 0 {
+                libc::malloc_trim(0);
+                for (start, length) in &self.clean {
+                    libc::madvise(*start as *mut c_void, *length, libc::MADV_DONTNEED);
+                }
+                libc::poll(first, count, -1)
+            } else {
+                result
+            }
+        };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(())
+        }
     }
 }
 
-/// Start and length of a line of /proc/PID/maps that maps executable code.
-/// Read-only data is left alone: the dynamic linker may have relocated it.
+/// Start and length of a line of /proc/PID/maps that maps what is never
+/// written: code, and the read-only data at the beginning of a file. Such
+/// data further on is left alone: the dynamic linker may have relocated it.
 fn clean_file_mapping(line: &str) -> Option<(usize, usize)> {
     let mut fields = line.split_ascii_whitespace();
     let (start, end) = fields.next()?.split_once('-')?;
-    let permissions = fields.next()?;
-    let path = fields.nth(3)?;
-    if permissions != "r-xp" || path.starts_with('[') {
+    let (permissions, offset) = (fields.next()?, fields.next()?);
+    let path = fields.nth(2)?;
+    let is_start = u64::from_str_radix(offset, 16) == Ok(0);
+    let never_written = permissions == "r-xp" || (permissions == "r--p" && is_start);
+    if !never_written || !path.starts_with('/') {
         return None;
     }
     let (start, end) = (

@@ -5,7 +5,7 @@
 mod memory;
 mod packet;
 
-pub(crate) use memory::release_unused_memory;
+pub(crate) use memory::Spare;
 pub(crate) use packet::{receive, send};
 
 use rustix::mount::MountPropagationFlags;
@@ -235,10 +235,9 @@ pub(crate) fn exit_now(status: i32) -> ! {
 /// The number of a pseudoterminal in its devpts, from its master (TIOCGPTN).
 pub(crate) fn terminal_number(master: impl AsFd) -> io::Result<u32> {
     let mut number: libc::c_uint = 0;
+    let fd = master.as_fd().as_raw_fd();
     // SAFETY: the kernel stores one unsigned number.
-    check(
-        unsafe { libc::ioctl(master.as_fd().as_raw_fd(), libc::TIOCGPTN, &raw mut number) }.into(),
-    )?;
+    check(unsafe { libc::ioctl(fd, libc::TIOCGPTN, &raw mut number) }.into())?;
     Ok(number)
 }
 
