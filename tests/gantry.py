@@ -84,8 +84,7 @@ class Bus:
             full_name = Gio.DBusError.get_remote_error(error)
             if full_name is None:
                 raise
-            Gio.DBusError.strip_remote_error(error)
-            raise Refused(full_name, error.message) from None
+            raise Refused(full_name, error.message.removeprefix(f"GDBus.Error:{full_name}: ")) from None
         handles = out.steal_fds() if out else []
         values = [
             handles[value] if kind == "h" else value

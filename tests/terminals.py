@@ -1,5 +1,6 @@
 """Terminals: the master end of a PTY as a person would use it."""
 
+import itertools
 import os
 import pty
 import re
@@ -10,6 +11,9 @@ from contextlib import contextmanager
 
 import gantry
 from archives import write_all
+
+MARKS = itertools.count()
+
 
 class Terminal:
     """The master end of a PTY, read and written as a person would."""
@@ -67,9 +71,16 @@ class Terminal:
     def ask(self, command, seconds=10):
         """The output of a command typed to a shell, between two marks that only its
         output has: the echo of the command holds them in quotes."""
-        self.send(f"echo 'fr''om'; {command}; echo 'un''til'\n")
-        self.expect("from\r\n", seconds)
-        return self.expect("until\r\n", seconds).replace("\r\n", "\n").strip()
+        mark = f"{next(MARKS)}:"
+        self.send(f"echo 'fr''om'{mark}; {command}; echo 'un''til'{mark}\n")
+        self.match(rf"from{mark}\r+\n", seconds)
+        return self.expect(f"until{mark}", seconds).replace("\r", "").strip()
+
+    def drain(self):
+        """Forgets what comes until there is a pause, as a replay of what was before."""
+        while self.read(0.15):
+            pass
+        self.seen = ""
 
     def closed(self, seconds=10):
         """Waits until the other end is gone."""

@@ -19,7 +19,6 @@ ODD = (
     "lxc.rootfs.path = dir:{path}/odd/rootfs\n"
     "lxc.environment = \"A=quoted \"\n"
     "\tlxc.start.auto=1\n"
-    "\r\n"
     "lxc.net.0.type = empty"
 ).format(path=LXC_PATH)
 
@@ -145,6 +144,14 @@ def test_keys_of_the_first_generation_are_read(bus):
     assert get_item(old, "lxc.uts.name") == ["old"]
     assert get_item(old, "lxc.tty.max") == ["3"]
     assert get_item(old, "lxc.net.0.type") == ["empty"]
+
+
+def test_lines_that_end_as_on_windows_are_read_as_by_stock_lxc(bus):
+    containers.write_container("crlf", "lxc.uts.name = crlf\r\nlxc.start.auto = 1\r\n\r\n"
+                                       f"lxc.rootfs.path = dir:{LXC_PATH}/crlf/rootfs\r\n")
+    crlf = bus.container("crlf")
+    assert crlf.get("ConfigError") == "" and crlf.get("Autostart") is True
+    assert get_item(crlf, "lxc.uts.name") == ["crlf"]
 
 
 def test_includes_count_and_stay_one_line(bus, tmp_path):

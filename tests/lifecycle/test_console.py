@@ -2,6 +2,7 @@
 
 import os
 import re
+import time
 
 import pytest
 
@@ -23,6 +24,7 @@ def console(bus, web):
     terminal, session = open_console(bus.container("web"))
     terminal.session = session
     with terminal:
+        terminal.drain()
         terminal.send("\n")
         terminal.expect("login:")
         terminal.send("root\n")
@@ -41,6 +43,7 @@ def test_the_login_prompt_a_command_and_its_answer(console):
 def test_control_c_reaches_the_command_in_the_foreground(console):
     console.send("sleep 100\n")
     console.expect("sleep 100")
+    time.sleep(0.3)
     console.send("\x03")
     console.expect("# ", 5)
     assert console.ask("echo $?") in ("130", "0")

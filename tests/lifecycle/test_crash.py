@@ -137,7 +137,7 @@ def test_a_creation_cut_off_leaves_the_old_state_or_the_new_one(bus, delay):
     bus.connection.flush_sync(None)
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    until(lambda: not containers.ask_bus(bus, "NameHasOwner"))
     names = bus.list()
     until(lambda: not [name for name in os.listdir(LXC_PATH) if name.startswith(".")])
     assert names in ({}, {"box": "STOPPED"}) or "web" in names
@@ -189,7 +189,7 @@ def test_a_start_cut_off_ends_running_or_stopped_never_half(bus, delay):
     bus.connection.flush_sync(None)
     time.sleep(delay)
     os.kill(pid, signal.SIGKILL)
-    until(lambda: not os.path.exists(f"/proc/{pid}"))
+    until(lambda: not containers.ask_bus(bus, "NameHasOwner"))
     until(lambda: bus.list()["box"] in ("RUNNING", "STOPPED"))
     time.sleep(0.1)
     if bus.list()["box"] == "STOPPED":

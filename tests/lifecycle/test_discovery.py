@@ -1,11 +1,12 @@
 """What stock LXC, editors and users do to containers shows in Gantry at once."""
 
+import fcntl
 import os
 
 import pytest
 
 import containers
-from gantry import LXC_PATH, run, until
+from gantry import Job, LXC_PATH, run, until
 
 MANAGER = "org.freedesktop.DBus.ObjectManager"
 
@@ -100,11 +101,10 @@ def test_a_container_made_by_hand_is_one(bus):
 
 
 def test_a_container_being_made_by_lxc_create_is_not_offered_for_work(bus):
-    import fcntl
     containers.create_stock("st")
     with open(f"{LXC_PATH}/st/partial", "w") as marker:
         fcntl.lockf(marker, fcntl.LOCK_EX)
         with containers.refused("Busy", "WrongState", "NotFound"):
-            bus.container("st").destroy()
+            Job(bus, bus.manager("DestroyContainer", "(sa{sv})", "st", {})).result()
         os.unlink(f"{LXC_PATH}/st/partial")
     assert bus.list() == {"st": "STOPPED"}

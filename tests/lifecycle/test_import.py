@@ -86,20 +86,12 @@ def archive(*skip, config=b"lxc.rootfs.path = dir:/var/lib/lxc/old/rootfs\nlxc.n
     return made.bytes()
 
 
-def garbage():
-    return os.urandom(50000)
-
-
-def truncated(data):
-    return data[:len(data) // 2]
-
-
 BAD = {
     "no config": lambda: archive("config"),
     "no root": lambda: archive("rootfs"),
-    "noise": garbage,
+    "noise": lambda: os.urandom(50000),
     "empty": lambda: b"",
-    "truncated": lambda: truncated(archive()),
+    "truncated": lambda: archive(extra=("first", lambda a: a.file("rootfs.bin", bytes(50000))))[:30000],
     "config is no LXC": lambda: archive(config=b"lxc.nonsense = 1\n"),
     "config is a symlink": lambda: archive("config", extra=("last", lambda a: a.link("config", "/etc/shadow"))),
     "config is a folder": lambda: archive("config", extra=("last", lambda a: a.folder("config"))),

@@ -23,6 +23,11 @@ def web():
 
 
 
+def listed(bus):
+    """The list without the container that the module shares."""
+    return {name: state for name, state in bus.list().items() if name != "web"}
+
+
 @pytest.mark.parametrize("name", BAD, ids=ascii)
 def test_21_a_bad_name_makes_nothing(bus, web, name):
     before, around = containers.tree(LXC_PATH), os.listdir(os.path.dirname(LXC_PATH))
@@ -49,7 +54,7 @@ def test_21_a_bad_name_finds_nothing(bus, web, method, name):
 @pytest.mark.parametrize("name", ["a", "0", "web-1", "web.example", "A1", "x" * 63], ids=str)
 def test_good_names_are_taken(bus, name):
     box = bus.create(name, template="busybox")
-    assert bus.list() == {name: "STOPPED"}
+    assert listed(bus) == {name: "STOPPED"}
     assert bus.manager("GetContainer", "(s)", name) == box.path
     assert box.state == "STOPPED"
 
@@ -57,7 +62,7 @@ def test_good_names_are_taken(bus, name):
 @pytest.mark.parametrize("name", ["with_underscore", "x" * 62 + "y", "UPPER.lower-9"])
 def test_names_that_stock_lxc_gave_are_listed_and_run(bus, name):
     containers.create_stock(name)
-    assert bus.list() == {name: "STOPPED"}
+    assert listed(bus) == {name: "STOPPED"}
     box = bus.container(name)
     box.start()
     assert box.state == "RUNNING"
@@ -72,7 +77,7 @@ def test_entries_that_are_no_containers_are_not_listed(bus):
     with open(f"{LXC_PATH}/file", "w"):
         pass
     try:
-        assert bus.list() == {}
+        assert listed(bus) == {}
     finally:
         os.unlink(f"{LXC_PATH}/.hidden/config")
         os.rmdir(f"{LXC_PATH}/.hidden")
