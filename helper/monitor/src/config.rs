@@ -39,11 +39,7 @@ pub(crate) fn load(layout: &ContainerLayout) -> Step<(Config, Settings)> {
 }
 
 fn invalid(error: ConfigError) -> Failure {
-    failure(
-        FailureKind::InvalidConfig,
-        STEP,
-        format!("{error}. Correct the line and start again."),
-    )
+    failure(FailureKind::InvalidConfig, STEP, format!("{error}."))
 }
 
 struct FromDisk;

@@ -351,6 +351,13 @@ impl Netlink {
         self.request(message)
     }
 
+    /// Gives an interface another name.
+    pub(crate) fn rename(&mut self, index: u32, name: &str) -> io::Result<()> {
+        let mut message = Message::new(RTM_SETLINK, ACK, &link_part(index, false));
+        message.text(IFLA_IFNAME, name);
+        self.request(message)
+    }
+
     /// Deletes an interface. One that is gone is no error.
     pub(crate) fn delete_link(&mut self, index: u32) -> io::Result<()> {
         match self.request(Message::new(RTM_DELLINK, ACK, &link_part(index, false))) {

@@ -236,6 +236,27 @@ impl Interfaces {
         }
     }
 
+    /// Gives fixed names free for the next start. Deleting takes the kernel
+    /// much longer, so that it comes when everybody may see that the container
+    /// has stopped.
+    pub(crate) fn release_names(&mut self, settings: &Settings) {
+        let is_fixed =
+            |number: u32| match settings.networks.get(&number).map(|network| &network.kind) {
+                Some(NetworkKind::Veth(veth)) => veth.pair.is_some(),
+                _ => false,
+            };
+        for made in self.made.iter_mut().filter(|made| is_fixed(made.number)) {
+            let renamed = random_name().and_then(|name| {
+                Netlink::open()
+                    .and_then(|mut host| host.rename(made.host_index, &name))
+                    .at(STEP, || format!("cannot rename {}", made.host_name))
+            });
+            if let Err(failure) = renamed {
+                log::debug(failure.message);
+            }
+        }
+    }
+
     /// Deletes what was made on the host.
     pub(crate) fn remove(&mut self) {
         if self.made.is_empty() {

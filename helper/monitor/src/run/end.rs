@@ -29,8 +29,8 @@ impl Monitor {
         self.console.disconnect();
         self.init = None;
         self.cgroups.remove_payload();
-        self.interfaces.remove();
         if reboot {
+            self.interfaces.remove();
             match self
                 .hooks
                 .run(HookStage::PostStop, &[])
@@ -44,7 +44,9 @@ impl Monitor {
                 }
             }
         }
+        self.interfaces.release_names(&self.settings);
         self.server.close();
+        self.interfaces.remove();
         self.tell_monitord(&StateMessage::exit_code(
             self.layout.name().as_str(),
             status,

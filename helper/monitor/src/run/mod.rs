@@ -15,7 +15,7 @@ use crate::failure::{At, Step, failed};
 use crate::hooks::Hooks;
 use crate::log;
 use crate::network::{self, Interfaces};
-use crate::setup::mount_point;
+use crate::setup::{check_rootfs, mount_point};
 use crate::sys::{self, Fork};
 use gantry_core::config::Config;
 use gantry_core::layout::ContainerLayout;
@@ -98,6 +98,7 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
             "lxc.rootfs.path is not set, and sharing the host's root is not supported yet; set it.";
         return failed(FailureKind::Unsupported, "reading the config", message);
     };
+    check_rootfs(rootfs)?;
     let mount_point = mount_point(rootfs)?;
     let hooks = Hooks::new(&layout, &settings, &mount_point)?;
     let console = Console::new(&settings.console)?;

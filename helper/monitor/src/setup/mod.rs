@@ -9,7 +9,7 @@ mod rootfs;
 mod standard;
 
 pub(crate) use mounts::{Mount, prepare_idmapped};
-pub(crate) use rootfs::{mount_point, prepare as prepare_rootfs};
+pub(crate) use rootfs::{check as check_rootfs, mount_point, prepare as prepare_rootfs};
 
 use crate::cgroup::{self, Hierarchy};
 use crate::failure::{At, Step, failure};

@@ -43,9 +43,10 @@ impl Root {
         )?)
     }
 
-    /// A handle of what is at `path`, to mount on.
+    /// A handle of what is at `path`, to mount on. (O_NOFOLLOW would make it
+    /// one of a symbolic link at the end, instead of an error.)
     pub(crate) fn handle(&self, path: impl AsRef<Path>) -> io::Result<OwnedFd> {
-        self.open(path, OFlags::PATH | OFlags::NOFOLLOW)
+        self.open(path, OFlags::PATH)
     }
 
     /// A handle of the directory at `path`, made with its parents if missing.

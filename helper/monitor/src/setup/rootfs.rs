@@ -38,21 +38,28 @@ pub(crate) fn mount_point(rootfs: &Rootfs) -> Step<PathBuf> {
     Ok(path)
 }
 
-/// Makes, in the monitor, a detached mount of the root with its options.
-/// `namespace` is the container's user namespace, if it has one.
-pub(crate) fn prepare(rootfs: &Rootfs, namespace: Option<&OwnedFd>) -> Step<OwnedFd> {
+/// Refuses, before anything is made, a root that this version cannot mount.
+pub(crate) fn check(rootfs: &Rootfs) -> Step<()> {
+    if !matches!(rootfs.path.kind, RootfsKind::Dir | RootfsKind::Unprefixed) {
+        return unsupported(rootfs);
+    }
     let path = Path::new(&rootfs.path.path);
-    let kind = stat(path)
+    let mode = stat(path)
         .at(STEP, || {
             format!("cannot find the root file system {}", path.display())
         })?
         .st_mode;
-    let is_directory = FileType::from_raw_mode(kind) == FileType::Directory;
-    let supported =
-        matches!(rootfs.path.kind, RootfsKind::Dir | RootfsKind::Unprefixed) && is_directory;
-    if !supported {
-        return unsupported(rootfs);
+    if FileType::from_raw_mode(mode) == FileType::Directory {
+        Ok(())
+    } else {
+        unsupported(rootfs)
     }
+}
+
+/// Makes, in the monitor, a detached mount of the root with its options.
+/// `namespace` is the container's user namespace, if it has one.
+pub(crate) fn prepare(rootfs: &Rootfs, namespace: Option<&OwnedFd>) -> Step<OwnedFd> {
+    let path = Path::new(&rootfs.path.path);
     let tree = copy_tree(CWD, path, true).at(STEP, || format!("cannot take {}", path.display()))?;
     // Mounts made on the host below it go on to appear; none go back.
     let slave = MountAttributes::propagate(MountPropagationFlags::DOWNSTREAM);
