@@ -121,7 +121,8 @@ class App:
     def press(self, role, name=None, timeout=20):
         """Waits until the widget can be used, then does what a click would."""
         def usable():
-            return next((n for n in self.all(role, name) if is_sensitive(n)), None)
+            # A row and the switch in it have one name; only the switch can be acted on.
+            return next((n for n in self.all(role, name) if is_sensitive(n) and can_act(n)), None)
 
         node = wait_until(usable, lambda: f"no usable {role} {name!r} in:\n{self.outline()}", timeout)
         act(node)
@@ -164,10 +165,18 @@ class App:
 
     def wait_for_text(self, wanted, name=None, timeout=30):
         return wait_until(
-            lambda: (text := self.text(name)) and wanted in text and text,
+            lambda: (text := self.text(name)) is not None and wanted in text and (text or "\n"),
             lambda: f"{wanted!r} is not in the terminal:\n{self.text(name)}",
             timeout,
         )
+
+    def wait_for_quiet(self, name=None, seconds=1):
+        """Waits until the terminal's text has not changed for a while."""
+        text, since = self.text(name), time.monotonic()
+        while time.monotonic() - since < seconds:
+            time.sleep(0.1)
+            if (now := self.text(name)) != text:
+                text, since = now, time.monotonic()
 
     def type(self, text, name=None):
         """Types into the terminal, key by key, as a keyboard does; it has to have the focus."""
@@ -190,9 +199,13 @@ def is_focused(node):
     return node.get_state_set().contains(Atspi.StateType.FOCUSED)
 
 
+def can_act(node):
+    return bool(node.get_action_iface()) and Atspi.Action.get_n_actions(node) > 0
+
+
 def act(node):
     """Does the widget's first action, which is what a click does."""
-    if not node.get_action_iface() or not Atspi.Action.do_action(node, 0):
+    if not can_act(node) or not Atspi.Action.do_action(node, 0):
         raise NotThere(f"{node.get_role_name()} {node.get_name()!r} cannot be acted on")
 
 

@@ -148,7 +148,10 @@ impl Backend {
                     Error::InvalidArgument(format!("The archive {path} cannot be opened: {error}."))
                 })?;
                 options.insert("template", "local".into());
-                options.insert("rootfs", Fd::from(std::os::fd::OwnedFd::from(archive)).into());
+                options.insert(
+                    "rootfs",
+                    Fd::from(std::os::fd::OwnedFd::from(archive)).into(),
+                );
             }
         }
         options.insert("privileged", new.privileged.into());

@@ -26,7 +26,8 @@ const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
 /// full queue would hold that answer up for ever.
 const QUEUE: usize = 16_384;
 
-/// A helper that lasted less than this is not started again without being asked.
+/// Two helpers in a row that lasted less than this, and no third is started
+/// without being asked.
 const SHORT_LIFE: Duration = Duration::from_secs(5);
 
 /// Why a helper is no longer followed.
@@ -61,6 +62,7 @@ impl Backend {
             Ok(streams) => streams,
             Err(error) => return error,
         };
+        let mut short_before = false;
         loop {
             out(Event::Connecting);
             let began = Instant::now();
@@ -68,12 +70,17 @@ impl Backend {
                 Ok((helper, objects)) => {
                     self.set_helper(Some(helper));
                     let end = relay(bus, View::new(objects), &mut owners, &mut signals, out).await;
-                    match end {
-                        End::Bus => return zbus::Error::Failure("The bus has gone".into()),
-                        // It ended, or was replaced: ask at once, which starts it again.
-                        End::Helper if began.elapsed() > SHORT_LIFE => continue,
-                        End::Helper => Absence::Ended,
+                    if matches!(end, End::Bus) {
+                        return zbus::Error::Failure("The bus has gone".into());
                     }
+                    let short = began.elapsed() < SHORT_LIFE;
+                    let twice = short && short_before;
+                    short_before = short;
+                    if !twice {
+                        // It ended, or was replaced: ask at once, which starts it again.
+                        continue;
+                    }
+                    Absence::Ended
                 }
                 Err(error) => Absence::from_call(&error),
             };
@@ -102,7 +109,10 @@ impl Backend {
             return false;
         };
         match fdo::DBusProxy::new(bus).await {
-            Ok(proxy) => proxy.get_name_owner(name).await.is_ok_and(|owner| owner == *sender),
+            Ok(proxy) => proxy
+                .get_name_owner(name)
+                .await
+                .is_ok_and(|owner| owner == *sender),
             Err(_) => false,
         }
     }
@@ -231,7 +241,13 @@ fn tell(change: Option<Change>, out: &impl Fn(Event)) {
 
 async fn all_properties(bus: &Connection, path: &str, interface: &str) -> zbus::Result<Properties> {
     let reply = bus
-        .call_method(Some(BUS_NAME), path, Some(PROPERTIES), "GetAll", &(interface,))
+        .call_method(
+            Some(BUS_NAME),
+            path,
+            Some(PROPERTIES),
+            "GetAll",
+            &(interface,),
+        )
         .await?;
     let properties: HashMap<_, _> = reply.body().deserialize()?;
     Ok(properties)

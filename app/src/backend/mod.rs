@@ -65,9 +65,9 @@ impl Backend {
     }
 
     fn bus(&self) -> gantry_api::Result<Connection> {
-        lock(&self.0.bus)
-            .clone()
-            .ok_or_else(|| zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::NotConnected.into())).into())
+        lock(&self.0.bus).clone().ok_or_else(|| {
+            zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::NotConnected.into())).into()
+        })
     }
 
     fn set_bus(&self, bus: Option<Connection>) {

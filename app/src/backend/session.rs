@@ -100,7 +100,10 @@ impl Backend {
 
     async fn session(&self, session: &str) -> Result<SessionProxy<'static>> {
         let bus = self.bus()?;
-        Ok(SessionProxy::builder(&bus).path(path(session)?)?.build().await?)
+        Ok(SessionProxy::builder(&bus)
+            .path(path(session)?)?
+            .build()
+            .await?)
     }
 
     /// Subscribed to before the session is opened: one that ends at once says so
@@ -123,7 +126,10 @@ impl SessionWatch {
     pub async fn ended(mut self) -> SessionEnd {
         while let Some(Ok(signal)) = self.signals.next().await {
             let header = signal.header();
-            if header.path().is_none_or(|sender| *sender != self.path.as_str()) {
+            if header
+                .path()
+                .is_none_or(|sender| *sender != self.path.as_str())
+            {
                 continue;
             }
             let end = match header.member().map(|member| member.as_str()) {
@@ -134,7 +140,9 @@ impl SessionWatch {
             match end {
                 Ok(end) if self.backend.sent(&self.bus, &signal).await => return end,
                 Ok(_) => tracing::warn!("somebody else than the helper spoke of {}", self.path),
-                Err(error) => tracing::warn!("the end of {} was not understood: {error}", self.path),
+                Err(error) => {
+                    tracing::warn!("the end of {} was not understood: {error}", self.path)
+                }
             }
         }
         SessionEnd::Detached(String::new())

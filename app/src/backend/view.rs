@@ -202,7 +202,12 @@ impl View {
     }
 
     /// Takes properties in; the object as it is now, when it is one to show.
-    pub(super) fn read(&mut self, path: &str, interface: &str, from: &Properties) -> Option<Change> {
+    pub(super) fn read(
+        &mut self,
+        path: &str,
+        interface: &str,
+        from: &Properties,
+    ) -> Option<Change> {
         match interface {
             CONTAINER => {
                 let known = self.containers.entry(path.to_owned());
@@ -259,7 +264,10 @@ mod tests {
     #[test]
     fn a_value_of_the_wrong_type_changes_nothing() {
         let mut container = Container::new("/c/web1", "web1");
-        container.read(&properties(&[("Name", 1u32.into()), ("State", "WRONG".into())]));
+        container.read(&properties(&[
+            ("Name", 1u32.into()),
+            ("State", "WRONG".into()),
+        ]));
         assert_eq!(container, Container::new("/c/web1", "web1"));
     }
 }

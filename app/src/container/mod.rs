@@ -42,7 +42,7 @@ pub struct ContainerPage {
 #[derive(Debug)]
 pub enum Message {
     /// The container is now this.
-    Changed(Container),
+    Changed(Box<Container>),
     /// Whether there is a helper.
     Online(bool),
     /// Do this to the container.
@@ -78,7 +78,7 @@ pub enum Output {
 #[derive(Debug)]
 pub enum Answer {
     /// A session is open, or is not.
-    Opened(u32, gantry_api::Result<OpenSession>),
+    Opened(u32, Box<gantry_api::Result<OpenSession>>),
     /// The session with this path has ended.
     Ended(u32, String, SessionEnd),
     /// A size was told.
@@ -120,7 +120,7 @@ impl Component for ContainerPage {
 
     fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
         match message {
-            Message::Changed(container) => self.container = container,
+            Message::Changed(container) => self.container = *container,
             Message::Online(online) => self.online = online,
             // Fails only when the window is gone.
             Message::Act(action) => sender.output(Output::Act(action)).unwrap_or_default(),
@@ -143,7 +143,7 @@ impl Component for ContainerPage {
 
     fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
         match answer {
-            Answer::Opened(tab, result) => self.opened(tab, result, &sender, root),
+            Answer::Opened(tab, result) => self.opened(tab, *result, &sender, root),
             Answer::Ended(tab, session, end) => self.ended(tab, &session, &end),
             Answer::SizeTold(tab) => self.size_told(tab, &sender),
         }
@@ -189,7 +189,11 @@ impl ContainerPage {
     }
 
     fn enable(&self, name: &str, enabled: bool) {
-        if let Some(action) = self.actions.lookup_action(name).and_downcast::<gio::SimpleAction>() {
+        if let Some(action) = self
+            .actions
+            .lookup_action(name)
+            .and_downcast::<gio::SimpleAction>()
+        {
             action.set_enabled(enabled);
         }
     }

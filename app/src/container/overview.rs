@@ -38,36 +38,57 @@ impl Overview {
     pub fn show_container(&self, container: &Container) {
         let parts = self.imp();
         parts.name.set_label(&container.name);
-        parts.state_icon.set_icon_name(Some(state_icon(container.state)));
-        parts.state_icon.set_css_classes(&[state_class(container.state)]);
+        parts
+            .state_icon
+            .set_icon_name(Some(state_icon(container.state)));
+        parts
+            .state_icon
+            .set_css_classes(&[state_class(container.state)]);
         parts.state.set_label(&state_word(container.state));
         parts.description.set_label(&container.description);
-        parts.description.set_visible(!container.description.is_empty());
+        parts
+            .description
+            .set_visible(!container.description.is_empty());
 
         fill(&parts.config_error, &container.config_error);
         fill(&parts.needs_restart, &container.needs_restart.join("\n"));
-        parts.attention.set_visible(parts.config_error.is_visible() || parts.needs_restart.is_visible());
+        parts
+            .attention
+            .set_visible(parts.config_error.is_visible() || parts.needs_restart.is_visible());
 
         let runs = container.init_pid != 0;
         parts.now.set_visible(runs);
         let addresses = container.addresses.join("\n");
         let none = tr("None yet");
-        fill(&parts.addresses, if addresses.is_empty() { &none } else { &addresses });
+        fill(
+            &parts.addresses,
+            if addresses.is_empty() {
+                &none
+            } else {
+                &addresses
+            },
+        );
         fill(&parts.init_pid, &container.init_pid.to_string());
 
         fill(&parts.owner, &owner(&container.owner));
-        fill(&parts.privileges, &tr(if container.privileged {
-            "Privileged: root inside is root on this computer"
-        } else {
-            "Own user ids: root inside is nobody on this computer"
-        }));
+        fill(
+            &parts.privileges,
+            &tr(if container.privileged {
+                "Privileged: root inside is root on this computer"
+            } else {
+                "Own user ids: root inside is nobody on this computer"
+            }),
+        );
         let storage = match (container.backend.as_str(), container.ephemeral) {
             (backend, false) => backend.to_owned(),
             (backend, true) => format!("{backend} · {}", tr("removed when it stops")),
         };
         fill(&parts.storage, &storage);
         fill(&parts.architecture, &container.architecture);
-        fill(&parts.autostart, &tr(if container.autostart { "Yes" } else { "No" }));
+        fill(
+            &parts.autostart,
+            &tr(if container.autostart { "Yes" } else { "No" }),
+        );
         fill(&parts.groups, &container.groups.join(", "));
         fill(&parts.dependents, &container.dependents.join(", "));
     }

@@ -54,12 +54,16 @@ impl ContainerPage {
         parts.terminals.imp().stack.set_visible_child_name("tabs");
         let page = parts.terminals.add(&title, &terminal);
         let closing = page.clone();
-        parts.terminals.imp().view.connect_close_page(move |_, page| {
-            if *page == closing {
-                input.emit(Message::Closed(number));
-            }
-            Propagation::Proceed
-        });
+        parts
+            .terminals
+            .imp()
+            .view
+            .connect_close_page(move |_, page| {
+                if *page == closing {
+                    input.emit(Message::Closed(number));
+                }
+                Propagation::Proceed
+            });
         self.tabs.insert(number, Tab::new(kind, terminal, page));
         self.open_session(number, sender);
     }
@@ -76,7 +80,7 @@ impl ContainerPage {
                 Kind::Console => backend.open_console(&path).await,
                 Kind::Shell => backend.open_shell(&path).await,
             };
-            Answer::Opened(number, result)
+            Answer::Opened(number, Box::new(result))
         });
     }
 
@@ -158,7 +162,12 @@ impl ContainerPage {
     }
 
     /// Tells a console's new size; while one is on its way only the newest waits.
-    pub(super) fn resized(&mut self, number: u32, size: (u16, u16), sender: &ComponentSender<Self>) {
+    pub(super) fn resized(
+        &mut self,
+        number: u32,
+        size: (u16, u16),
+        sender: &ComponentSender<Self>,
+    ) {
         let Some(tab) = self.tabs.get_mut(&number) else {
             return;
         };

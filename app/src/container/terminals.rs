@@ -2,7 +2,10 @@ use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::ContainerState;
 use relm4::{adw, gtk};
 
-use crate::{text::tr, widgets::{Terminal, widget}};
+use crate::{
+    text::tr,
+    widgets::{Terminal, widget},
+};
 
 widget! {
     /// A container's terminals, one a tab.
@@ -46,10 +49,14 @@ impl Terminals {
     pub fn show_state(&self, state: ContainerState) {
         let parts = self.imp();
         let none = parts.view.n_pages() == 0;
-        parts.stack.set_visible_child_name(if none { "none" } else { "tabs" });
+        parts
+            .stack
+            .set_visible_child_name(if none { "none" } else { "tabs" });
         let runs = state == ContainerState::Running;
         let description = match state {
-            ContainerState::Running => "The console shows what the container says while it boots, and its login. A shell is root without a login.",
+            ContainerState::Running => {
+                "The console shows what the container says while it boots, and its login. A shell is root without a login."
+            }
             ContainerState::Frozen => "The container is frozen. Unfreeze it to open a terminal.",
             _ => "The container is not running. Start it to open a terminal.",
         };

@@ -204,7 +204,9 @@ impl CreateDialog {
             parts.name_message.set_css_classes(&["caption", "error"]);
         } else {
             parts.name.remove_css_class("error");
-            parts.name_message.set_css_classes(&["caption", "dim-label"]);
+            parts
+                .name_message
+                .set_css_classes(&["caption", "dim-label"]);
         }
         let hint = tr("Letters, digits, hyphens and dots. It is the container’s host name too.");
         let message = match &verdict {
@@ -212,7 +214,9 @@ impl CreateDialog {
             _ => &hint,
         };
         if wrong && parts.name_message.label() != *message {
-            parts.name_message.announce(message, gtk::AccessibleAnnouncementPriority::Medium);
+            parts
+                .name_message
+                .announce(message, gtk::AccessibleAnnouncementPriority::Medium);
         }
         parts.name_message.set_label(message);
         let state = if wrong {
@@ -220,7 +224,10 @@ impl CreateDialog {
         } else {
             gtk::AccessibleInvalidState::False
         };
-        parts.name.upcast_ref::<gtk::Widget>().update_state(&[gtk::accessible::State::Invalid(state)]);
+        parts
+            .name
+            .upcast_ref::<gtk::Widget>()
+            .update_state(&[gtk::accessible::State::Invalid(state)]);
 
         if let Some(path) = &self.archive {
             parts.archive_row.set_subtitle(&path.display().to_string());
@@ -229,9 +236,15 @@ impl CreateDialog {
         parts
             .create_button
             .set_sensitive(verdict.is_ok() && (!wants_archive || self.archive.is_some()));
-        parts.close_button.set_label(&tr(if form { "_Cancel" } else { "_Close" }));
-        parts.stack.set_visible_child_name(if form { "form" } else { "progress" });
-        parts.progress_page.set_title(&tr_name("Creating “{name}”", &self.name));
+        parts
+            .close_button
+            .set_label(&tr(if form { "_Cancel" } else { "_Close" }));
+        parts
+            .stack
+            .set_visible_child_name(if form { "form" } else { "progress" });
+        parts
+            .progress_page
+            .set_title(&tr_name("Creating “{name}”", &self.name));
         if let Step::Running(job) = &self.step {
             parts.stage.set_label(&stage(job));
             parts.progress.set_fraction(job.progress.clamp(0.0, 1.0));
@@ -248,15 +261,25 @@ fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
     let parts = root.imp();
     let input = sender.input_sender();
     let to = input.clone();
-    parts.name.connect_changed(move |_| to.emit(Message::Edited));
+    parts
+        .name
+        .connect_changed(move |_| to.emit(Message::Edited));
     let to = input.clone();
-    parts.archive.connect_toggled(move |_| to.emit(Message::Edited));
+    parts
+        .archive
+        .connect_toggled(move |_| to.emit(Message::Edited));
     let to = input.clone();
-    parts.choose_button.connect_clicked(move |_| to.emit(Message::Choose));
+    parts
+        .choose_button
+        .connect_clicked(move |_| to.emit(Message::Choose));
     let to = input.clone();
-    parts.create_button.connect_clicked(move |_| to.emit(Message::Create));
+    parts
+        .create_button
+        .connect_clicked(move |_| to.emit(Message::Create));
     let to = input.clone();
-    parts.cancel_button.connect_clicked(move |_| to.emit(Message::Cancel));
+    parts
+        .cancel_button
+        .connect_clicked(move |_| to.emit(Message::Cancel));
     let dialog = root.downgrade();
     parts.close_button.connect_clicked(move |_| {
         if let Some(dialog) = dialog.upgrade() {
@@ -283,12 +306,16 @@ fn choose(root: &Root, sender: &ComponentSender<CreateDialog>) {
         .build();
     let window = root.root().and_downcast::<gtk::Window>();
     let input = sender.input_sender().clone();
-    dialog.open(window.as_ref(), gio::Cancellable::NONE, move |result: Result<gio::File, glib::Error>| {
-        // An error here means that nothing was chosen.
-        if let Some(path) = result.ok().and_then(|file| file.path()) {
-            input.emit(Message::Chosen(path));
-        }
-    });
+    dialog.open(
+        window.as_ref(),
+        gio::Cancellable::NONE,
+        move |result: Result<gio::File, glib::Error>| {
+            // An error here means that nothing was chosen.
+            if let Some(path) = result.ok().and_then(|file| file.path()) {
+                input.emit(Message::Chosen(path));
+            }
+        },
+    );
 }
 
 fn tell(sender: &ComponentSender<CreateDialog>, output: Output) {

@@ -12,15 +12,24 @@ const LONGEST: usize = 63;
 pub(super) fn check(name: &str, taken: &HashSet<String>) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     if let Some(c) = name.chars().find(|&c| !allowed(c)) {
-        let shown = if c == ' ' { tr("a space") } else { format!("“{c}”") };
+        let shown = if c == ' ' {
+            tr("a space")
+        } else {
+            format!("“{c}”")
+        };
         let sentence = "The name cannot have {name} in it: use letters, digits, hyphens and dots.";
         return Err(tr_name(sentence, &shown));
     }
     if name.len() > LONGEST {
         return Err(tr("The name is too long: 63 characters are the most."));
     }
-    if name.split('.').any(|part| part.is_empty() || part.starts_with('-') || part.ends_with('-')) {
-        return Err(tr("The name, and each part of it between dots, begins and ends with a letter or digit."));
+    if name
+        .split('.')
+        .any(|part| part.is_empty() || part.starts_with('-') || part.ends_with('-'))
+    {
+        return Err(tr(
+            "The name, and each part of it between dots, begins and ends with a letter or digit.",
+        ));
     }
     if taken.contains(name) {
         return Err(tr_name("There is a container “{name}” already.", name));
@@ -52,7 +61,10 @@ mod tests {
         assert!(verdict("web1").unwrap_err().contains("already"));
         assert!(verdict(&"x".repeat(64)).unwrap_err().contains("63"));
         for name in ["-a", "a-", ".a", "a..b", "a.-b", ""] {
-            assert!(verdict(name).unwrap_err().contains("begins and ends"), "{name}");
+            assert!(
+                verdict(name).unwrap_err().contains("begins and ends"),
+                "{name}"
+            );
         }
     }
 }

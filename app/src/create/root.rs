@@ -1,5 +1,5 @@
-use relm4::{adw, gtk};
 use crate::widgets::widget;
+use relm4::{adw, gtk};
 
 widget! {
     /// The widgets of the dialog for a new container.

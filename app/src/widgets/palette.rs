@@ -21,7 +21,11 @@ pub(super) fn apply(terminal: &vte4::Terminal, style: &adw::StyleManager) {
     };
     let colours = colours.map(colour);
     let colours: Vec<&RGBA> = colours.iter().collect();
-    terminal.set_colors(Some(&colour(foreground)), Some(&colour(background)), &colours);
+    terminal.set_colors(
+        Some(&colour(foreground)),
+        Some(&colour(background)),
+        &colours,
+    );
 }
 
 fn colour(rgb: u32) -> RGBA {

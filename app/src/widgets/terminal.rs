@@ -69,6 +69,8 @@ mod imp {
 
         fn constructed(&self) {
             self.parent_constructed();
+            // A layout manager would allocate without us, and we have to see the size.
+            self.obj().set_layout_manager(None::<gtk::LayoutManager>);
             let style = adw::StyleManager::default();
             palette::apply(&self.screen, &style);
             let screen = self.screen.downgrade();
@@ -109,8 +111,19 @@ mod imp {
     }
 
     impl WidgetImpl for Terminal {
+        fn measure(&self, orientation: gtk::Orientation, for_size: i32) -> (i32, i32, i32, i32) {
+            let child = self.obj().child();
+            child.map_or((0, 0, -1, -1), |child| child.measure(orientation, for_size))
+        }
+
+        fn request_mode(&self) -> gtk::SizeRequestMode {
+            gtk::SizeRequestMode::ConstantSize
+        }
+
         fn size_allocate(&self, width: i32, height: i32, baseline: i32) {
-            self.parent_size_allocate(width, height, baseline);
+            if let Some(child) = self.obj().child() {
+                child.allocate(width, height, baseline, None);
+            }
             let size = self.obj().size();
             if self.size.replace(size) != size {
                 let (columns, rows) = (u32::from(size.0), u32::from(size.1));
@@ -219,6 +232,10 @@ impl Terminal {
 
     /// Called when nobody is at the PTY's other end any more.
     pub fn connect_hung_up(&self, call: impl Fn() + 'static) {
-        self.connect_closure("hung-up", false, glib::closure_local!(move |_: &Self| call()));
+        self.connect_closure(
+            "hung-up",
+            false,
+            glib::closure_local!(move |_: &Self| call()),
+        );
     }
 }

@@ -111,7 +111,11 @@ impl ContainerItem {
         let start = Action::Start.is_for(container.state);
         self.set_can_switch(start || Action::Stop.is_for(container.state));
         let (action, icon, label) = if start {
-            ("win.start", "media-playback-start-symbolic", "Start “{name}”")
+            (
+                "win.start",
+                "media-playback-start-symbolic",
+                "Start “{name}”",
+            )
         } else {
             ("win.stop", "media-playback-stop-symbolic", "Stop “{name}”")
         };

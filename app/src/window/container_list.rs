@@ -64,7 +64,8 @@ impl ContainerList {
         // All in one change: a thousand insertions would be sorted a thousand times.
         let new: Vec<ContainerItem> = new.into_iter().map(ContainerItem::new).collect();
         self.store.extend_from_slice(&new);
-        self.items.extend(new.into_iter().map(|item| (item.path(), item)));
+        self.items
+            .extend(new.into_iter().map(|item| (item.path(), item)));
         gone
     }
 
@@ -81,7 +82,11 @@ impl ContainerList {
 
     /// Takes the container out.
     pub fn remove(&mut self, path: &str) {
-        if let Some(position) = self.items.remove(path).and_then(|item| self.store.find(&item)) {
+        if let Some(position) = self
+            .items
+            .remove(path)
+            .and_then(|item| self.store.find(&item))
+        {
             self.store.remove(position);
         }
     }
@@ -96,7 +101,9 @@ impl ContainerList {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<String> {
         let mut items = self.items.values();
-        items.find(|item| item.name() == name).map(ContainerItem::path)
+        items
+            .find(|item| item.name() == name)
+            .map(ContainerItem::path)
     }
 
     /// Every name that is taken.
@@ -125,18 +132,23 @@ impl ContainerList {
     /// Selects the container at `path`, where the search shows it; nothing for `None`.
     pub fn select(&self, path: Option<&str>) {
         let position = (0..self.selection.n_items()).find(|&position| {
-            let item = self.selection.item(position).and_downcast::<ContainerItem>();
+            let item = self
+                .selection
+                .item(position)
+                .and_downcast::<ContainerItem>();
             item.is_some_and(|item| Some(item.path().as_str()) == path)
         });
-        self.selection.set_selected(position.unwrap_or(gtk::INVALID_LIST_POSITION));
+        self.selection
+            .set_selected(position.unwrap_or(gtk::INVALID_LIST_POSITION));
     }
 
     /// Calls with the path when a container is selected.
     pub fn connect_selected(&self, call: impl Fn(String) + 'static) {
-        self.selection.connect_selected_item_notify(move |selection| {
-            if let Some(item) = selection.selected_item().and_downcast::<ContainerItem>() {
-                call(item.path());
-            }
-        });
+        self.selection
+            .connect_selected_item_notify(move |selection| {
+                if let Some(item) = selection.selected_item().and_downcast::<ContainerItem>() {
+                    call(item.path());
+                }
+            });
     }
 }

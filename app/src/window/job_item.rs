@@ -72,7 +72,10 @@ impl JobItem {
             JobState::Running => stage(job),
             JobState::Done => tr("Done"),
             JobState::Cancelled => tr("Cancelled"),
-            JobState::Failed => tr_name("Failed: {name}", job.error_message.lines().next().unwrap_or_default()),
+            JobState::Failed => tr_name(
+                "Failed: {name}",
+                job.error_message.lines().next().unwrap_or_default(),
+            ),
         });
         let running = job.state == JobState::Running;
         self.set_running(running);

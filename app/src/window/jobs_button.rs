@@ -69,7 +69,9 @@ impl JobsButton {
     fn render(&self) {
         let store = self.store();
         let busy = store.iter::<JobItem>().flatten().any(|item| item.running());
-        self.imp().signs.set_visible_child_name(if busy { "busy" } else { "idle" });
+        self.imp()
+            .signs
+            .set_visible_child_name(if busy { "busy" } else { "idle" });
         self.set_visible(store.n_items() > 0);
     }
 }

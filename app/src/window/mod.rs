@@ -14,7 +14,9 @@ use std::collections::HashMap;
 use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::JobState;
 use gtk::{gio, glib::VariantTy};
-use relm4::{Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk};
+use relm4::{
+    Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
+};
 
 pub use container_item::ContainerItem;
 pub use container_list::ContainerList;
@@ -184,14 +186,18 @@ impl Component for Window {
             Message::DialogClosed => self.dialog = None,
             Message::Creating { job, name } => {
                 let failure = tr_name("“{name}” Could Not Be Created", &name);
-                let own = OwnJob { failure, show: Some(name) };
+                let own = OwnJob {
+                    failure,
+                    show: Some(name),
+                };
                 self.job_begun(job, own, &sender, root);
             }
             Message::Ask(path, action) => self.ask(path, action, &sender, root),
             Message::Act(path, action) => self.act(path, action, &sender),
             Message::CancelJob(path) => {
                 let backend = self.backend.clone();
-                sender.oneshot_command(async move { Answer::Cancelled(backend.cancel(&path).await) });
+                sender
+                    .oneshot_command(async move { Answer::Cancelled(backend.cancel(&path).await) });
             }
             Message::Problem(problem) => report(root, &problem, None),
             Message::About => view::about(root),
@@ -202,7 +208,12 @@ impl Component for Window {
     fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
         match answer {
             Answer::Event(event) => self.take_in(event, &sender, root),
-            Answer::Acted { path, name, action, result } => {
+            Answer::Acted {
+                path,
+                name,
+                action,
+                result,
+            } => {
                 self.acted(path, &name, action, result, &sender, root);
             }
             Answer::Cancelled(result) => requests::cancelled(root, &result),
@@ -216,7 +227,9 @@ impl Window {
         let input = sender.input_sender();
         let send = |message: fn() -> Message| {
             let input = input.clone();
-            move |_: &Root, _: &gio::SimpleAction, _: Option<&gtk::glib::Variant>| input.emit(message())
+            move |_: &Root, _: &gio::SimpleAction, _: Option<&gtk::glib::Variant>| {
+                input.emit(message())
+            }
         };
         let send_path = |message: fn(String) -> Message| {
             let input = input.clone();
@@ -226,7 +239,11 @@ impl Window {
                 }
             }
         };
-        let plain = |name, message| gio::ActionEntry::builder(name).activate(send(message)).build();
+        let plain = |name, message| {
+            gio::ActionEntry::builder(name)
+                .activate(send(message))
+                .build()
+        };
         let on_path = |name, message| {
             gio::ActionEntry::builder(name)
                 .parameter_type(Some(VariantTy::STRING))
@@ -249,9 +266,12 @@ impl Window {
         ]);
         let parts = root.imp();
         let to = input.clone();
-        self.list.connect_selected(move |path| to.emit(Message::Selected(path)));
+        self.list
+            .connect_selected(move |path| to.emit(Message::Selected(path)));
         let to = input.clone();
-        parts.search.connect_search_changed(move |entry| to.emit(Message::Search(entry.text().into())));
+        parts
+            .search
+            .connect_search_changed(move |entry| to.emit(Message::Search(entry.text().into())));
         let to = input.clone();
         parts.split.connect_show_content_notify(move |split| {
             if !split.shows_content() && split.is_collapsed() {
@@ -317,7 +337,7 @@ impl Window {
 
     fn tell_page(&self, container: &Container) {
         if let Some(page) = self.pages.get(&container.path) {
-            page.emit(container::Message::Changed(container.clone()));
+            page.emit(container::Message::Changed(Box::new(container.clone())));
         }
     }
 
@@ -354,7 +374,13 @@ impl Window {
         }
     }
 
-    fn job_begun(&mut self, path: String, own: OwnJob, sender: &ComponentSender<Self>, root: &Root) {
+    fn job_begun(
+        &mut self,
+        path: String,
+        own: OwnJob,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
         let known = self.jobs.get(&path).cloned();
         self.own_jobs.insert(path, own);
         // It may have ended before the answer that named it was read.
@@ -371,7 +397,8 @@ impl Window {
             && let Some(own) = self.own_jobs.remove(&job.path)
         {
             if job.state == JobState::Failed {
-                let problem = Problem::from_parts(&own.failure, &job.error_name, &job.error_message);
+                let problem =
+                    Problem::from_parts(&own.failure, &job.error_name, &job.error_message);
                 if let Some(problem) = problem {
                     report(root, &problem, None);
                 }

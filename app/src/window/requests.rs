@@ -10,7 +10,13 @@ use crate::{
 
 impl Window {
     /// Asks where something would be lost, then has it done.
-    pub(super) fn ask(&self, path: String, action: Action, sender: &ComponentSender<Self>, root: &Root) {
+    pub(super) fn ask(
+        &self,
+        path: String,
+        action: Action,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
         let Some(container) = self.list.get(&path) else {
             return;
         };
@@ -51,7 +57,12 @@ impl Window {
         sender.oneshot_command(async move {
             let result = backend.act(&container, action).await;
             let name = container.name;
-            Answer::Acted { path, name, action, result }
+            Answer::Acted {
+                path,
+                name,
+                action,
+                result,
+            }
         });
     }
 
@@ -68,7 +79,10 @@ impl Window {
         match result {
             Ok(None) => (),
             Ok(Some(job)) => {
-                let own = OwnJob { failure, show: None };
+                let own = OwnJob {
+                    failure,
+                    show: None,
+                };
                 self.job_begun(job, own, sender, root);
             }
             Err(error) => {

@@ -27,7 +27,9 @@ impl Window {
             parts.absence.set_title(&absence.heading());
             parts.absence.set_description(Some(&absence.remedy()));
             parts.absence_details.set_label(absence.details());
-            parts.absence_details.set_visible(!absence.details().is_empty());
+            parts
+                .absence_details
+                .set_visible(!absence.details().is_empty());
         }
         // Terminals go on without the helper, so their page stays; so does the
         // page of absence until the helper has really answered.
