@@ -105,6 +105,21 @@ fn own_groups(text: &str) -> BTreeMap<String, String> {
 }
 
 impl Hierarchy {
+    /// Whether a controller belongs to this hierarchy. `cgroup` stands for the
+    /// files that every version 2 group has.
+    pub(super) fn has_controller(&self, controller: &str) -> bool {
+        match self.version {
+            Version::V1 => self.controllers.iter().any(|name| name == controller),
+            Version::V2 => {
+                let text = std::fs::read_to_string(self.mount.join("cgroup.controllers"));
+                controller == "cgroup"
+                    || text.is_ok_and(|text| {
+                        text.split_ascii_whitespace().any(|name| name == controller)
+                    })
+            }
+        }
+    }
+
     /// The directory of a group below the base; an empty path is the base.
     pub(crate) fn directory(&self, path: &str) -> PathBuf {
         self.mount

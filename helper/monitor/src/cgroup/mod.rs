@@ -69,15 +69,11 @@ impl Cgroups {
 
     /// The hierarchy of a controller; an empty name is the unified one.
     pub(crate) fn of_controller(&self, controller: &str) -> Option<&Hierarchy> {
-        let v1 = self
-            .hierarchies
-            .iter()
-            .find(|h| h.controllers.iter().any(|c| c == controller));
         if controller.is_empty() {
-            self.unified()
-        } else {
-            v1.or_else(|| self.unified())
+            return self.unified();
         }
+        let has = |hierarchy: &&Hierarchy| hierarchy.has_controller(controller);
+        self.hierarchies.iter().find(has)
     }
 
     /// Makes the monitor's group, `lxc.monitor.NAME`.

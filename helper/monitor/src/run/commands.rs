@@ -300,10 +300,10 @@ impl Monitor {
         } else {
             decode_text(data).map_err(invalid)?
         };
-        let hierarchy = self
-            .cgroups
-            .of_controller(controller)
-            .or(self.cgroups.hierarchies.first());
+        let hierarchy = match controller {
+            "" => self.cgroups.unified().or(self.cgroups.hierarchies.first()),
+            name => self.cgroups.of_controller(name),
+        };
         Ok(match (hierarchy, path) {
             (Some(hierarchy), Some(path)) => Answer::data(encode_text(&hierarchy.group(path))),
             _ => Answer::failure(libc::ENOENT),

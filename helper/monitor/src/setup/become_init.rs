@@ -126,8 +126,9 @@ fn limit_capabilities(wanted: Capabilities) -> io::Result<CapabilitySet> {
     Ok(kept)
 }
 
-/// Root gets its rights by the rules for root at exec; any other user keeps
-/// the wanted ones by the ambient set.
+/// Root gets its rights by the rules for root at exec. Any other user has
+/// none, unless the config says which to keep: these it gets by the ambient
+/// set.
 fn become_init_user(settings: &Settings, kept: CapabilitySet) -> io::Result<()> {
     let init = &settings.init;
     let groups = init.groups.as_deref();
@@ -139,7 +140,7 @@ fn become_init_user(settings: &Settings, kept: CapabilitySet) -> io::Result<()> 
     }
     rustix::thread::set_keep_capabilities(true)?;
     sys::become_user(init.uid, init.gid, Some(groups.unwrap_or_default()))?;
-    if settings.capabilities == Capabilities::Drop(CapabilitySet::default()) {
+    if matches!(settings.capabilities, Capabilities::Drop(_)) {
         return Ok(());
     }
     let permitted = capabilities(None)?.permitted & Set::from_bits_retain(kept.bits());

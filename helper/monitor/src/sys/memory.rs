@@ -80,10 +80,17 @@ mod tests {
     use super::clean_file_mapping;
 
     #[test]
-    fn only_code_is_given_back() {
-        let code =
-            "55d0c8a00000-55d0c8a10000 r-xp 00004000 fe:00 1234   /usr/libexec/gantry-monitor";
-        assert_eq!(clean_file_mapping(code), Some((0x55d0_c8a0_0000, 0x10000)));
+    fn only_what_is_never_written_is_given_back() {
+        for clean in [
+            "55d0c8a00000-55d0c8a10000 r-xp 00004000 fe:00 1234   /usr/libexec/gantry-monitor",
+            "55d0c8a00000-55d0c8a10000 r--p 00000000 fe:00 1234   /usr/libexec/gantry-monitor",
+        ] {
+            assert_eq!(
+                clean_file_mapping(clean),
+                Some((0x55d0_c8a0_0000, 0x10000)),
+                "{clean}"
+            );
+        }
         for other in [
             "55d0c8a00000-55d0c8a10000 r--p 00004000 fe:00 1234   /usr/libexec/gantry-monitor",
             "55d0c8a00000-55d0c8a10000 rw-p 00004000 fe:00 1234   /usr/libexec/gantry-monitor",
