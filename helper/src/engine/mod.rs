@@ -27,14 +27,13 @@ mod watch;
 
 pub(crate) use crate::error::{ConfigFault, Error, Result};
 pub(crate) use crate::network::interfaces::HostInterface;
-pub(crate) use crate::work::{Observer, Progress, Work};
+pub(crate) use crate::work::{Observer, Work};
 pub(crate) use create::CreateRequest;
 pub(crate) use destroy::DestroyOptions;
 pub(crate) use facts::{ContainerId, Event, Facts, Owner};
-pub(crate) use host::Finding;
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
-pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size, Streams};
+pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use usage::Usage;
 
 use crate::linux::files;

@@ -11,6 +11,7 @@ use gantry_core::monitor::{
 use gantry_core::name::ContainerName;
 use gantry_core::namespaces::Namespace;
 use gantry_core::states::State;
+use rustix::termios::{Winsize, tcsetwinsize};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -192,16 +193,7 @@ impl Session {
                     .await
                     .map(|_| ())
             }
-            Control::Tty { terminal, .. } => {
-                let size = rustix::termios::Winsize {
-                    ws_col: columns,
-                    ws_row: rows,
-                    ws_xpixel: 0,
-                    ws_ypixel: 0,
-                };
-                rustix::termios::tcsetwinsize(terminal, size)
-                    .map_err(|error| Error::io("changing the terminal's size", &error.into()))
-            }
+            Control::Tty { terminal, .. } => set_size(terminal, size),
             Control::Supervisor(channel) => {
                 self.command(channel, SessionCommand::Resize { columns, rows })
                     .await
@@ -382,6 +374,7 @@ impl Engine {
             }
             None => {
                 let (terminal, hold) = client.tty(tty).await?;
+                set_size(&terminal, size)?;
                 let copy = terminal
                     .try_clone()
                     .map_err(|error| Error::io("copying the terminal", &error))?;
@@ -569,6 +562,12 @@ impl Engine {
         }
         sessions
     }
+}
+
+fn set_size(terminal: &OwnedFd, size: Size) -> Result<()> {
+    let size = Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel: 0, ws_ypixel: 0 };
+    tcsetwinsize(terminal, size)
+        .map_err(|error| Error::io("changing the terminal's size", &error.into()))
 }
 
 /// Connects to a session's supervisor, which says what it is.

@@ -21,12 +21,13 @@ const PROGRAMS: [&str; 5] = [
 /// More than any build of busybox needs.
 const MAX_PROGRAM: u64 = 64 << 20;
 
-const DIRECTORIES: [(&str, u32); 27] = [
+const DIRECTORIES: [(&str, u32); 28] = [
     ("bin", 0o755),
     ("dev", 0o755),
     ("etc", 0o755),
     ("etc/init.d", 0o755),
     ("etc/network", 0o755),
+    ("etc/udhcpc", 0o755),
     ("home", 0o755),
     ("lib", 0o755),
     ("mnt", 0o755),
@@ -51,11 +52,17 @@ const DIRECTORIES: [(&str, u32); 27] = [
     ("var/tmp", 0o1777),
 ];
 
-const FILES: [(&str, u32, &str); 11] = [
+const FILES: [(&str, u32, &str); 12] = [
     ("etc/inittab", 0o644, include_str!("busybox/inittab")),
     ("etc/init.d/rcS", 0o755, include_str!("busybox/rcS")),
     (
         "usr/share/udhcpc/default.script",
+        0o755,
+        include_str!("busybox/udhcpc"),
+    ),
+    // Where Debian's build looks for it.
+    (
+        "etc/udhcpc/default.script",
         0o755,
         include_str!("busybox/udhcpc"),
     ),

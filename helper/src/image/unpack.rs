@@ -252,12 +252,15 @@ fn refuse_full(target: &Path) -> Result<()> {
     )))
 }
 
+/// What tar says besides the cause of a failure.
+const NOISE: [&str; 3] = ["Removing leading", "Exiting with", "Child returned"];
+
 /// What tar's failure means.
 fn failure(status: i32, said: &[String]) -> Error {
     let has = |text: &str| said.iter().any(|line| line.contains(text));
     let cause = said
         .iter()
-        .find(|line| !line.contains("Removing leading") && !line.contains("Exiting with"));
+        .find(|line| !line.is_empty() && !NOISE.iter().any(|noise| line.contains(noise)));
     let cause = cause.map_or_else(|| format!("tar ended with status {status}"), Clone::clone);
     if has("No space left on device") || has("Disk quota exceeded") {
         return Error::NoSpace(format!(

@@ -2,7 +2,7 @@
 
 pub(crate) mod dir;
 
-use rustix::fs::StatVfsMountFlags;
+use rustix::fs::{FsWord, StatVfsMountFlags};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -10,8 +10,8 @@ use std::path::Path;
 pub(crate) fn detect(path: &str) -> &'static str {
     /// The inode of a btrfs subvolume's top.
     const SUBVOLUME: u64 = 256;
-    const BTRFS: i64 = 0x9123_683e;
-    const ZFS: i64 = 0x2fc1_2fc1;
+    const BTRFS: FsWord = 0x9123_683e;
+    const ZFS: FsWord = 0x2fc1_2fc1;
     let path = Path::new(path);
     let Ok(metadata) = std::fs::metadata(path) else {
         return "dir";
@@ -22,7 +22,7 @@ pub(crate) fn detect(path: &str) -> &'static str {
     if !metadata.is_dir() {
         return "lvm";
     }
-    match rustix::fs::statfs(path).map(|stat| stat.f_type as i64) {
+    match rustix::fs::statfs(path).map(|stat| stat.f_type) {
         Ok(BTRFS) if metadata.ino() == SUBVOLUME => "btrfs",
         Ok(ZFS) => "zfs",
         _ => "dir",
