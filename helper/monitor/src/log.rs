@@ -113,6 +113,11 @@ pub(crate) fn warn(message: impl Into<String>) {
     write(LogLevel::Warn, message.into());
 }
 
+/// As [`warn`], but in the file whatever its level: what a user must not miss.
+pub(crate) fn notice(message: impl Into<String>) {
+    put(LogLevel::Warn, message.into(), true);
+}
+
 /// Something failed; reported to the starter, too.
 pub(crate) fn error(message: impl Into<String>) {
     write(LogLevel::Error, message.into());
@@ -120,12 +125,16 @@ pub(crate) fn error(message: impl Into<String>) {
 
 /// Writes a failure down that is reported by itself.
 pub(crate) fn record(message: &str) {
-    LOG.with_borrow_mut(|log| log.write(LogLevel::Error, message));
+    LOG.with_borrow_mut(|log| log.write(LogLevel::Error, message, false));
 }
 
 /// Writes a line at any level.
 pub(crate) fn write(level: LogLevel, message: String) {
-    let reported = LOG.with_borrow_mut(|log| log.write(level, &message));
+    put(level, message, false);
+}
+
+fn put(level: LogLevel, message: String, at_any_level: bool) {
+    let reported = LOG.with_borrow_mut(|log| log.write(level, &message, at_any_level));
     if reported {
         let level = if level >= LogLevel::Error {
             ReportLevel::Error
@@ -138,7 +147,7 @@ pub(crate) fn write(level: LogLevel, message: String) {
 
 impl Log {
     /// Gives back whether the starter is to be told, too.
-    fn write(&mut self, level: LogLevel, message: &str) -> bool {
+    fn write(&mut self, level: LogLevel, message: &str, at_any_level: bool) -> bool {
         match &mut self.sink {
             Sink::Monitor(socket) => {
                 // The monitor notices by itself when its other side is gone.
@@ -156,7 +165,7 @@ impl Log {
                 file,
                 name,
                 level: least,
-            } if level >= *least => {
+            } if level >= *least || at_any_level => {
                 let line = format!(
                     "gantry {name} {} {:<8} {message}\n",
                     timestamp(),
@@ -231,9 +240,10 @@ mod tests {
     #[test]
     fn lines_below_the_level_stay_out_of_the_file_but_in_the_tail() {
         let path = std::env::temp_dir().join(format!("gantry-log-{}", std::process::id()));
-        write_to(File::create(&path).unwrap(), "c1", LogLevel::Warn);
+        write_to(File::create(&path).unwrap(), "c1", LogLevel::Error);
         info("quiet");
         error("loud");
+        notice("said anyway");
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         assert!(
@@ -241,6 +251,7 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains("quiet"));
-        assert_eq!(tail(), ["INFO  quiet", "ERROR loud"]);
+        assert!(text.contains("WARN     said anyway"));
+        assert_eq!(tail(), ["INFO  quiet", "ERROR loud", "WARN  said anyway"]);
     }
 }

@@ -89,7 +89,7 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
     let (config, settings) = config::load(&layout)?;
     open_log(&layout, &settings)?;
     for key in config::not_acted_on(&settings) {
-        log::warn(key);
+        log::notice(key);
     }
     network::check(&settings)?;
     namespaces::check(&settings)?;
