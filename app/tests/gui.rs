@@ -178,7 +178,7 @@ fn the_search_keeps_the_selection_for_later() {
 
 fn a_state_is_told_by_a_word_and_an_icon() {
     let mut running = container("web1", ContainerState::Running);
-    running.addresses = vec!["10.0.3.2".into(), "fd00::2".into()];
+    running.addresses = vec!["fd00::2".into(), "10.0.3.2".into()];
     let item = ContainerItem::new(running);
     assert_eq!(item.summary(), "Running · 10.0.3.2");
     assert_eq!(item.label(), "web1, Running");

@@ -118,6 +118,13 @@ def test_keys_leave_a_terminal_only_by_the_documented_way(pretend, driver):
     driver.wait_until(lambda: not driver.is_focused(terminal), "the terminal keeps the focus")
 
 
+def test_the_shortcuts_window_names_the_way_out_of_a_terminal(pretend, driver):
+    app = pretend("db=RUNNING")
+    app.menu("Main Menu", "k")
+    app.find("label", "Leave the terminal")
+    driver.screenshot("shortcuts")
+
+
 def test_deleting_a_running_container_says_that_it_is_killed(pretend, driver):
     app = pretend("db=RUNNING", "web1")
     app.select("db")

@@ -69,9 +69,11 @@ impl ContainerPage {
     }
 
     pub(super) fn open_session(&mut self, number: u32, sender: &ComponentSender<Self>) {
-        let Some(tab) = self.tabs.get(&number) else {
+        let Some(tab) = self.tabs.get_mut(&number) else {
             return;
         };
+        // One whose PTY has hung up may still be open at the helper.
+        close(&self.backend, tab.session.take());
         tab.page.set_loading(true);
         let (kind, backend) = (tab.kind, self.backend.clone());
         let path = self.container.path.clone();

@@ -91,7 +91,10 @@ impl ContainerItem {
         let summary = if broken {
             tr("Configuration error")
         } else {
-            let first = container.addresses.first();
+            // The short one, where there is one: the row has little room.
+            let mut addresses = container.addresses.iter();
+            let short = addresses.clone().find(|address| !address.contains(':'));
+            let first = short.or_else(|| addresses.next());
             first.map_or_else(|| word.clone(), |address| format!("{word} · {address}"))
         };
         let (icon, class) = if broken {
