@@ -87,7 +87,8 @@ def test_crates_depend_one_way():
 
 def test_core_does_no_io():
     for path in (TOP / "helper" / "core" / "src").rglob("*.rs"):
-        assert not re.search(r"\bstd::(fs|net|process|env|os)\b|\blibc::", code(path)), path
+        # Of std::net the types of addresses, which open nothing.
+        assert not re.search(r"\bstd::(fs|process|env|os)\b|\blibc::|Tcp|Udp|ToSocketAddrs", code(path)), path
 
 
 def test_monitor_stays_small():
