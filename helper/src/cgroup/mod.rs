@@ -5,10 +5,12 @@ mod usage;
 
 pub(crate) use usage::Groups;
 
+use gantry_core::name::ContainerName;
 use rustix::fs::{Mode, OFlags};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 /// The two interfaces of the kernel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +70,9 @@ impl Host {
         let mut host = Self::default();
         let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
         for line in mounts.lines() {
-            let Some((place, kind)) = line.split_once(" - ") else { continue };
+            let Some((place, kind)) = line.split_once(" - ") else {
+                continue;
+            };
             let mut kind = kind.split(' ');
             match (kind.next(), kind.next(), kind.next()) {
                 (Some("cgroup2"), ..) => {
@@ -77,7 +81,10 @@ impl Host {
                     host.add(Version::Two, names.split_whitespace());
                 }
                 (Some("cgroup"), _, Some(options)) => {
-                    host.add(Version::One, options.split(',').filter(|word| CONTROLLERS.contains(word)));
+                    host.add(
+                        Version::One,
+                        options.split(',').filter(|word| CONTROLLERS.contains(word)),
+                    );
                 }
                 _ => {}
             }
@@ -98,8 +105,61 @@ impl Host {
 
     /// The version of a controller; none if there is no such controller.
     pub(crate) fn version_of(&self, controller: &str) -> Option<Version> {
-        self.controllers.iter().find(|(name, _)| name == controller).map(|(_, version)| *version)
+        self.controllers
+            .iter()
+            .find(|(name, _)| name == controller)
+            .map(|(_, version)| *version)
     }
+}
+
+/// Removes what a monitor that was killed left of a stopped container: groups
+/// of its name, at the top of every hierarchy, without any process.
+pub(crate) fn remove_empty(name: &ContainerName) {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    for hierarchy in hierarchies(&mounts) {
+        for kind in ["payload", "monitor"] {
+            let group = Path::new(hierarchy).join(format!("lxc.{kind}.{name}"));
+            match remove_tree(&group) {
+                Ok(()) => tracing::info!("removed {}, which was left", group.display()),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!("removing {} failed: {error}", group.display()),
+            }
+        }
+    }
+}
+
+/// Where the hierarchies are mounted, by the text of /proc/self/mountinfo:
+/// each once, and only those whose top is the top of our cgroup namespace.
+fn hierarchies(mounts: &str) -> Vec<&str> {
+    let mut seen = Vec::new();
+    let mut found = Vec::new();
+    for line in mounts.lines().filter(|line| line.contains(" - cgroup")) {
+        let mut fields = line.split(' ').skip(2);
+        if let (Some(device), Some("/"), Some(point)) =
+            (fields.next(), fields.next(), fields.next())
+            && !seen.contains(&device)
+        {
+            seen.push(device);
+            found.push(point);
+        }
+    }
+    found
+}
+
+/// Removes a group and those in it. The kernel refuses to remove one with
+/// processes.
+fn remove_tree(group: &Path) -> io::Result<()> {
+    match std::fs::remove_dir(group) {
+        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {}
+        result => return result,
+    }
+    for entry in std::fs::read_dir(group)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            remove_tree(&entry.path())?;
+        }
+    }
+    std::fs::remove_dir(group)
 }
 
 /// Controllers of version 1, to tell them from mount options.
@@ -111,6 +171,21 @@ const CONTROLLERS: [&str; 10] = [
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_our_own_hierarchies_count() {
+        let mounts = "\
+30 25 0:26 /.. /host/cgroup rw - cgroup2 cgroup2 rw
+31 25 0:26 / /sys/fs/cgroup rw,nosuid shared:1 - cgroup2 cgroup2 rw
+32 25 0:26 / /again rw - cgroup2 cgroup2 rw
+33 25 0:27 / /sys/fs/cgroup/pids rw - cgroup cgroup rw,pids
+34 25 8:1 / / rw - ext4 /dev/sda1 rw
+";
+        assert_eq!(
+            hierarchies(mounts),
+            ["/sys/fs/cgroup", "/sys/fs/cgroup/pids"]
+        );
+    }
 
     #[test]
     fn fields_are_found_by_their_whole_word() {

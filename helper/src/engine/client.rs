@@ -127,15 +127,20 @@ impl Client {
         let Some(socket) = self.connect().await? else {
             return Ok(None);
         };
-        send(&socket, header, data).await?;
-        let reply = tokio::time::timeout(PATIENCE, receive(&socket))
-            .await
-            .map_err(|_| {
-                io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "the container's monitor does not answer",
-                )
-            })??;
+        let answer = async {
+            send(&socket, header, data).await?;
+            receive(&socket).await
+        };
+        let reply = match tokio::time::timeout(PATIENCE, answer).await {
+            Ok(Ok(reply)) => reply,
+            // The monitor has ended meanwhile.
+            Ok(Err(error)) if is_hang_up(&error) => None,
+            Ok(Err(error)) => return Err(error),
+            Err(_) => {
+                let text = "the container's monitor does not answer";
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
+            }
+        };
         Ok(reply.map(|reply| (reply, socket)))
     }
 
@@ -317,6 +322,7 @@ impl Client {
         {
             Ok(None) => Ok(()),
             Ok(Some(reply)) => reply.ok().map(|_| ()).map_err(|error| self.failed(&error)),
+            Err(error) if is_hang_up(&error) => Ok(()),
             Err(error) => Err(self.failed(&error)),
         }
     }
@@ -396,6 +402,13 @@ impl StateClient {
             None => Err(io::Error::other("the monitor names an unknown state")),
         }
     }
+}
+
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
+    )
 }
 
 async fn send(socket: &UnixStream, header: RequestHeader, data: &[u8]) -> io::Result<()> {

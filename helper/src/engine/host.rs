@@ -127,7 +127,12 @@ fn cgroups(found: &mut Vec<Finding>) {
     let host = match cgroup::Host::read() {
         Ok(host) => host,
         Err(error) => {
-            return add(found, "cgroups", "hierarchies", Err(format!("cannot be read: {error}")));
+            return add(
+                found,
+                "cgroups",
+                "hierarchies",
+                Err(format!("cannot be read: {error}")),
+            );
         }
     };
     let has = |version| host.versions.contains(&version);

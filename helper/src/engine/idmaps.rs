@@ -24,7 +24,10 @@ impl Engine {
             allocate(&subordinate(file)?, &used)
                 .map_err(|error| Error::Unsupported(error.to_string()))
         };
-        Ok(IdMaps::for_range(choose(IdKind::User, SUBUID)?, choose(IdKind::Group, SUBGID)?))
+        Ok(IdMaps::for_range(
+            choose(IdKind::User, SUBUID)?,
+            choose(IdKind::Group, SUBGID)?,
+        ))
     }
 
     /// The maps of every container in the LXC path, and of those that are
@@ -52,7 +55,9 @@ fn delegate_to_root() -> Result<()> {
     let mut args = Vec::new();
     for (file, option) in [(SUBUID, "--add-subuids"), (SUBGID, "--add-subgids")] {
         let delegated = subordinate(file)?;
-        if !delegated.iter().any(|ids| matches!(ids.owner.as_str(), "root" | "0"))
+        if !delegated
+            .iter()
+            .any(|ids| matches!(ids.owner.as_str(), "root" | "0"))
             && let Some(IdRange { first, count }) = free_area(&delegated)
         {
             args.extend([option.to_owned(), format!("{first}-{}", first + count - 1)]);
@@ -73,7 +78,10 @@ fn delegate_to_root() -> Result<()> {
         .map_err(|error| Error::path("running", usermod, &error))?;
     if !output.status.success() {
         let reason = String::from_utf8_lossy(&output.stderr);
-        tracing::warn!("LXC's own tools will not start new containers: {}", reason.trim());
+        tracing::warn!(
+            "LXC's own tools will not start new containers: {}",
+            reason.trim()
+        );
     }
     Ok(())
 }
@@ -83,9 +91,15 @@ fn free_area(delegated: &[SubordinateIds]) -> Option<IdRange> {
     const CONTAINERS: u32 = 1000;
     let first = allocate(delegated, &[]).ok()?.first;
     let starts = delegated.iter().map(|ids| ids.range.first);
-    let next = starts.filter(|start| *start > first).min().unwrap_or(u32::MAX);
+    let next = starts
+        .filter(|start| *start > first)
+        .min()
+        .unwrap_or(u32::MAX);
     let containers = ((next - first) / RANGE_SIZE).min(CONTAINERS);
-    Some(IdRange { first, count: containers * RANGE_SIZE })
+    Some(IdRange {
+        first,
+        count: containers * RANGE_SIZE,
+    })
 }
 
 fn subordinate(file: &str) -> Result<Vec<SubordinateIds>> {
@@ -101,7 +115,10 @@ mod tests {
     use super::*;
 
     fn ids(owner: &str, first: u32, count: u32) -> SubordinateIds {
-        SubordinateIds { owner: owner.to_owned(), range: IdRange { first, count } }
+        SubordinateIds {
+            owner: owner.to_owned(),
+            range: IdRange { first, count },
+        }
     }
 
     #[test]

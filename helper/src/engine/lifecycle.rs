@@ -3,6 +3,7 @@
 
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Event, Owner, Result, Work};
+use crate::cgroup;
 use crate::linux::lock::FileLock;
 use crate::linux::process::Process;
 use gantry_core::command::StateInterest;
@@ -44,6 +45,32 @@ impl Default for StopOptions {
     }
 }
 
+/// While this lives, that no monitor listens does not mean that the container
+/// is stopped.
+struct Launching<'a> {
+    engine: &'a Engine,
+    name: &'a ContainerName,
+}
+
+impl<'a> Launching<'a> {
+    fn begin(engine: &'a Engine, name: &'a ContainerName) -> Self {
+        let mut registry = engine.registry();
+        if let Some(entry) = registry.entry(name) {
+            entry.launching = true;
+        }
+        registry.set_state(name, State::Starting, 0);
+        Self { engine, name }
+    }
+}
+
+impl Drop for Launching<'_> {
+    fn drop(&mut self) {
+        if let Some(entry) = self.engine.registry().entry(self.name) {
+            entry.launching = false;
+        }
+    }
+}
+
 impl Engine {
     /// Starts a container; returns when its init has been executed.
     pub(crate) async fn start(&self, id: &ContainerId) -> Result<()> {
@@ -58,13 +85,17 @@ impl Engine {
             return Err(Error::InvalidConfig(fault.clone()));
         }
         let _lock = self.lock(&id.name).await?;
-        self.set_launching(&id.name, true);
+        let began = Instant::now();
+        // A monitor that was killed could not remove its groups.
+        cgroup::remove_empty(&id.name);
+        let launching = Launching::begin(self, &id.name);
         let result = self.launch(&id.name).await;
-        self.set_launching(&id.name, false);
+        drop(launching);
         match result {
             Ok(pid) => {
                 self.registry().set_state(&id.name, State::Running, pid);
                 self.watch(&id.name);
+                tracing::info!("started {} in {:?}", id.name, began.elapsed());
                 Ok(())
             }
             Err(error) => {
@@ -75,16 +106,6 @@ impl Engine {
                 }
                 Err(error)
             }
-        }
-    }
-
-    fn set_launching(&self, name: &ContainerName, launching: bool) {
-        let mut registry = self.registry();
-        if let Some(entry) = registry.entry(name) {
-            entry.launching = launching;
-        }
-        if launching {
-            registry.set_state(name, State::Starting, 0);
         }
     }
 

@@ -565,7 +565,12 @@ impl Engine {
 }
 
 fn set_size(terminal: &OwnedFd, size: Size) -> Result<()> {
-    let size = Winsize { ws_col: size.columns, ws_row: size.rows, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = Winsize {
+        ws_col: size.columns,
+        ws_row: size.rows,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
     tcsetwinsize(terminal, size)
         .map_err(|error| Error::io("changing the terminal's size", &error.into()))
 }

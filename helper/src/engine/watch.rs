@@ -5,6 +5,7 @@ use super::client::{Client, StateNews};
 use super::disk::DiskIncludes;
 use super::registry::Registry;
 use super::{Engine, Result, Shared};
+use crate::cgroup;
 use crate::linux::process::Process;
 use crate::linux::readiness;
 use crate::network::addresses;
@@ -22,6 +23,8 @@ use tokio::task::JoinHandle;
 
 /// How often it is looked for containers that others have started.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+/// How long killed processes may take to be gone.
+const CLEAN_UP_DELAY: Duration = Duration::from_millis(300);
 /// Between two tries with a monitor that says something strange.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a list waits for the state of a container that was not known.
@@ -180,10 +183,26 @@ impl Watcher {
                 Err(error) => self.complain(&error).await,
             }
         }
+        self.clean_up_later();
         // Last: it ends this task.
         self.engine
             .registry()
             .set_state(&self.name, State::Stopped, 0);
+    }
+
+    /// Looks after what a monitor leaves when it is killed, once the kernel has
+    /// had time to end its processes.
+    fn clean_up_later(&self) {
+        let (engine, client, name) = (self.engine.clone(), self.client.clone(), self.name.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(CLEAN_UP_DELAY).await;
+            // A monitor listens before it makes its groups.
+            if let Ok(_lock) = engine.lock(&name).await
+                && !client.is_alive().await
+            {
+                cgroup::remove_empty(&name);
+            }
+        });
     }
 
     fn known(&self) -> Option<(State, u32)> {
