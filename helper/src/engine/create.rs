@@ -3,22 +3,20 @@
 use super::config::{parse, read_defaults};
 use super::idmaps::maps_of;
 use super::launcher::Launcher;
+use super::new_config::{config_text, lines};
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work};
-use crate::image::busybox::{self, Busybox};
+use crate::image::busybox::Busybox;
 use crate::image::stream::Stream;
 use crate::image::unpack::{self, Workers};
 use crate::linux::files;
 use crate::linux::spawn::Child;
 use crate::storage::dir;
-use gantry_core::config::Config;
 use gantry_core::idmap::{IdKind, IdMaps};
-use gantry_core::keys::{self, Match};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::values::rootfs::RootfsKind;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
-use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
@@ -90,7 +88,7 @@ impl Engine {
         let layout = self.layout(&request.name);
         match (request.template.as_str(), &request.rootfs) {
             ("busybox", None) => {
-                Busybox::find()?;
+                blocking(Busybox::find).await?;
             }
             ("local", Some(rootfs)) => {
                 Stream::check(rootfs)?;
@@ -162,22 +160,43 @@ impl Engine {
         let layout = self.layout(&id.name);
         let lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
-        let maps = self.write_config(&request, &layout, &staging).await?;
-        let root = make_root(&request, &staging, &maps)?;
-        let path = request
-            .directory
-            .clone()
-            .unwrap_or_else(|| staging.path().join("rootfs"));
+        let group = match self.fill(&mut request, &layout, &staging, work).await {
+            Ok(group) => group,
+            Err(error) => return Err(discard(staging, error).await),
+        };
+        work.stage("finishing");
+        blocking(move || staging.publish(None, group, &layout)).await?;
+        drop(lock);
+        self.refresh().await?;
+        if request.start {
+            work.stage("starting");
+            self.start(&id).await?;
+        }
+        Ok(id)
+    }
+
+    /// Makes config and root file system. Gives the host's id of the root
+    /// group of a mapped container.
+    async fn fill(
+        &self,
+        request: &mut CreateRequest,
+        layout: &ContainerLayout,
+        staging: &Staging,
+        work: &Work,
+    ) -> Result<Option<u32>> {
+        let maps = self.write_config(request, layout, staging).await?;
+        let root = make_root(request, staging, &maps)?;
+        let inside = staging.path().join("rootfs");
         match request.rootfs.take() {
             Some(archive) => {
-                unpack::unpack(&self.0.launcher, archive, &path, &maps, &DEVICES, work).await?;
+                let path = request.directory.as_ref().unwrap_or(&inside);
+                unpack::unpack(&self.0.launcher, archive, path, &maps, &DEVICES, work).await?;
             }
             None => {
                 work.stage("writing busybox");
-                let (name, owner) = (id.name.to_string(), dir::root_of(&maps));
+                let (name, owner) = (request.name.to_string(), dir::root_of(&maps));
                 let root = root
-                    .as_fd()
-                    .try_clone_to_owned()
+                    .try_clone()
                     .map_err(|error| Error::io("making a copy", &error))?;
                 blocking(move || Busybox::find()?.install(root.as_fd(), &name, owner)).await?;
             }
@@ -188,19 +207,7 @@ impl Engine {
             );
         }
         work.check()?;
-        work.stage("finishing");
-        let group = (!maps.is_empty())
-            .then(|| maps.host_of(IdKind::Group, 0))
-            .flatten();
-        let place = layout.clone();
-        blocking(move || staging.publish(None, group, &place)).await?;
-        drop(lock);
-        self.refresh().await?;
-        if request.start {
-            work.stage("starting");
-            self.start(&id).await?;
-        }
-        Ok(id)
+        Ok(maps.host_of(IdKind::Group, 0))
     }
 
     /// Writes the config, with ids that are the container's own from then on.
@@ -216,7 +223,10 @@ impl Engine {
         let maps = match (request.privileged, given.is_empty(), defaults.is_empty()) {
             (true, ..) | (false, false, _) => IdMaps::default(),
             (false, true, false) => defaults,
-            (false, true, true) => self.choose_ids()?,
+            (false, true, true) => {
+                let engine = self.clone();
+                blocking(move || engine.choose_ids()).await?
+            }
         };
         let text = config_text(request, layout, &maps)?;
         let config = parse(&layout.config(), &text)?;
@@ -241,6 +251,18 @@ pub(super) async fn blocking<T: Send + 'static>(
         Error::Failed(format!("a part of the work was lost: {error}"))
     };
     tokio::task::spawn_blocking(work).await.map_err(lost)?
+}
+
+/// Removes what was made so far, and gives the error back.
+pub(super) async fn discard(staging: Staging, error: Error) -> Error {
+    let remove = move || {
+        drop(staging);
+        Ok(())
+    };
+    match blocking(remove).await {
+        Ok(()) => error,
+        Err(lost) => lost,
+    }
 }
 
 fn check_backend(backend: &str) -> Result<()> {
@@ -297,10 +319,12 @@ fn make_root(request: &CreateRequest, staging: &Staging, maps: &IdMaps) -> Resul
             .map_err(|error| Error::io("making the root directory", &error));
     };
     let failed = |error: std::io::Error| Error::path("making", directory, &error);
-    staging.note_elsewhere(directory)?;
     let parent = directory.parent().unwrap_or(Path::new("/"));
     let parent = files::open_directory(parent).map_err(failed)?;
-    dir::create(parent, request.name.as_str(), maps).map_err(failed)
+    // Noted only once it is ours: what is noted goes with the staging.
+    let root = dir::create(parent, request.name.as_str(), maps).map_err(failed)?;
+    staging.note_elsewhere(directory)?;
+    Ok(root)
 }
 
 /// Whether there is an init, as seen from inside.
@@ -310,187 +334,9 @@ fn has_init(root: &OwnedFd) -> bool {
     rustix::fs::openat2(root, "sbin/init", flags, Mode::empty(), resolve).is_ok()
 }
 
-/// The extra lines of a request as one text.
-fn lines(lines: &[String]) -> Result<String> {
-    let mut text = String::new();
-    for line in lines {
-        let refuse =
-            |what: &str| Error::InvalidArgument(format!("'{}' {what}", line.escape_debug()));
-        let Some((key, _)) = line
-            .split_once('=')
-            .filter(|_| !line.chars().any(char::is_control))
-        else {
-            return Err(refuse("is not one line of the form 'key = value'"));
-        };
-        match keys::find(key.trim()) {
-            Some(Match::Key(found)) if found.key.name == "lxc.rootfs.path" => {
-                return Err(refuse("is for the helper to set; use 'backend' and 'dir'"));
-            }
-            Some(_) => {}
-            None => return Err(refuse("names no key of a container's config")),
-        }
-        text.push_str(line.trim());
-        text.push('\n');
-    }
-    Ok(text)
-}
-
-/// The config of a new container: LXC's header, the defaults, what the
-/// template needs, what the container is, and what was asked for.
-fn config_text(request: &CreateRequest, layout: &ContainerLayout, maps: &IdMaps) -> Result<String> {
-    let random =
-        files::random_bytes(64).map_err(|error| Error::io("reading random bytes", &error))?;
-    let defaults = read_defaults()?.config;
-    let mut text = format!(
-        "# Template used to create this container: {}\n# Parameters passed to the template:\n\
-         # For additional config options, please look at lxc.container.conf(5)\n\n",
-        request.template
-    );
-    text.push_str(&without_idmaps(&with_addresses(defaults.text(), &random)));
-    if !text.ends_with('\n') {
-        text.push('\n');
-    }
-    text.push_str("\n# Template specific configuration\n");
-    text.push_str(COMMON);
-    if request.template == "busybox" {
-        text.push_str(busybox::CONFIG);
-    } else {
-        text.push_str("lxc.tty.max = 4\n");
-    }
-    let privileged = maps.is_empty()
-        && maps_of(&Config::read(
-            &layout.config(),
-            lines(&request.config)?,
-            &mut gantry_core::config::SkipIncludes,
-        ))
-        .is_empty();
-    if privileged {
-        text.push_str(&device_rules());
-    }
-    let rootfs = request.directory.clone().unwrap_or_else(|| layout.rootfs());
-    // Writing to a String cannot fail.
-    write!(
-        text,
-        "\n# Container specific configuration\nlxc.rootfs.path = dir:{}\nlxc.uts.name = \"{}\"\nlxc.arch = {}\n",
-        rootfs.display(),
-        layout.name(),
-        request.architecture.as_deref().unwrap_or(std::env::consts::ARCH)
-    )
-    .unwrap_or_default();
-    for map in &maps.0 {
-        writeln!(text, "lxc.idmap = {map}").unwrap_or_default();
-    }
-    if request.ephemeral {
-        text.push_str("lxc.ephemeral = 1\n");
-    }
-    text.push_str(&lines(&request.config)?);
-    Ok(text)
-}
-
-/// What every container gets.
-const COMMON: &str = "\
-lxc.pty.max = 1024
-lxc.cap.drop = mac_admin mac_override sys_module sys_rawio sys_time
-lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed
-";
-
-/// The devices that a container whose root is the host's root may use: those
-/// of every system, and making nodes of others without using them.
-fn device_rules() -> String {
-    const ALLOWED: [&str; 12] = [
-        "c *:* m",
-        "b *:* m",
-        "c 1:3 rwm",
-        "c 1:5 rwm",
-        "c 1:7 rwm",
-        "c 1:8 rwm",
-        "c 1:9 rwm",
-        "c 5:0 rwm",
-        "c 5:1 rwm",
-        "c 5:2 rwm",
-        "c 136:* rwm",
-        "c 10:229 rwm",
-    ];
-    let version_1 = crate::cgroup::Host::read()
-        .is_ok_and(|host| host.version_of("devices") == Some(crate::cgroup::Version::One));
-    let key = if version_1 {
-        "lxc.cgroup.devices"
-    } else {
-        "lxc.cgroup2.devices"
-    };
-    let allowed: String = ALLOWED
-        .iter()
-        .map(|rule| format!("{key}.allow = {rule}\n"))
-        .collect();
-    format!("{key}.deny = a\n{allowed}")
-}
-
-/// Replaces each `x` in hardware addresses by a random digit. The second
-/// digit is even, which makes an address of one interface, not of a group.
-fn with_addresses(text: &str, random: &[u8]) -> String {
-    let mut digits = random.iter().cycle();
-    let mut digit = |even: bool| {
-        let number = digits
-            .next()
-            .map_or(0, |byte| byte & if even { 0xe } else { 0xf });
-        char::from_digit(u32::from(number), 16).unwrap_or('0')
-    };
-    let expand = |line: &str| -> String {
-        let is_address = line.trim_start().starts_with("lxc.net") && line.contains(".hwaddr");
-        match line.split_once('=').filter(|_| is_address) {
-            Some((key, value)) => {
-                let offset = value.len() - value.trim_start().len();
-                let value = value.char_indices().map(|(index, c)| match c {
-                    'x' | 'X' => digit(index == offset + 1),
-                    other => other,
-                });
-                format!("{key}={}", value.collect::<String>())
-            }
-            None => line.to_owned(),
-        }
-    };
-    text.split_inclusive('\n').map(expand).collect()
-}
-
-/// The maps stand with the rest of what is the container's own.
-fn without_idmaps(text: &str) -> String {
-    let is_map = |line: &&str| {
-        let line = line.trim_start();
-        line.starts_with("lxc.idmap") || line.starts_with("lxc.id_map")
-    };
-    text.split_inclusive('\n')
-        .filter(|line| !is_map(line))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn addresses_are_of_one_interface() {
-        let text = "lxc.net.0.type = veth\nlxc.net.0.hwaddr = xx:16:3e:xx:xx:xx\n# xx stays\n";
-        let expanded = with_addresses(text, &[0xff; 8]);
-        assert_eq!(
-            expanded,
-            "lxc.net.0.type = veth\nlxc.net.0.hwaddr = fe:16:3e:ff:ff:ff\n# xx stays\n"
-        );
-    }
-
-    #[test]
-    fn extra_lines_are_lines_of_known_keys() {
-        let one = |line: &str| lines(&[line.to_owned()]);
-        assert_eq!(one(" lxc.tty.max = 1").unwrap(), "lxc.tty.max = 1\n");
-        for bad in [
-            "lxc.tty.max",
-            "lxc.tty.max = 1\nlxc.hook.start = x",
-            "lxc.nonsense = 1",
-            "x = 1",
-            "lxc.rootfs.path = /",
-        ] {
-            assert!(matches!(one(bad), Err(Error::InvalidArgument(_))), "{bad}");
-        }
-    }
 
     #[test]
     fn backends_are_known_or_not() {

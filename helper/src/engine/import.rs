@@ -1,7 +1,7 @@
 //! Containers that come as an archive.
 
 use super::config::parse;
-use super::create::blocking;
+use super::create::{blocking, discard};
 use super::destroy::relocated;
 use super::disk;
 use super::idmaps::maps_of;
@@ -49,26 +49,45 @@ impl Engine {
         }
         let _lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
-        let tree = staging.path().join(TREE);
-        files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
-        // The owners in the archive are the host's ids already.
-        unpack::unpack(&self.0.launcher, archive, &tree, &all_ids(), &DEVICES, work).await?;
-        work.stage("checking");
-        let base = find_base(&tree)?;
-        let config = self.adopt_config(&base, &layout, allow_unsafe, work)?;
-        for left in LEFT_BEHIND {
-            let path = base.join(left);
-            dir::remove(&path).map_err(|error| Error::path("removing", &path, &error))?;
-        }
-        work.check()?;
+        let (base, group) = match self
+            .unpack(archive, &layout, &staging, allow_unsafe, work)
+            .await
+        {
+            Ok(unpacked) => unpacked,
+            Err(error) => return Err(discard(staging, error).await),
+        };
         work.stage("finishing");
-        let group = maps_of(&config).host_of(IdKind::Group, 0);
         let part = base
             .strip_prefix(staging.path())
             .map_or_else(|_| PathBuf::from(TREE), Path::to_path_buf);
         blocking(move || staging.publish(Some(&part), group, &layout)).await?;
         self.refresh().await?;
         Ok(id)
+    }
+
+    /// Unpacks and checks. Gives where the container's directory is, and the
+    /// host's id of the root group of a mapped container.
+    async fn unpack(
+        &self,
+        archive: OwnedFd,
+        layout: &ContainerLayout,
+        staging: &Staging,
+        allow_unsafe: bool,
+        work: &Work,
+    ) -> Result<(PathBuf, Option<u32>)> {
+        let tree = staging.path().join(TREE);
+        files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
+        // The owners in the archive are the host's ids already.
+        unpack::unpack(&self.0.launcher, archive, &tree, &all_ids(), &DEVICES, work).await?;
+        work.stage("checking");
+        let base = find_base(&tree)?;
+        let config = self.adopt_config(&base, layout, allow_unsafe, work)?;
+        for left in LEFT_BEHIND {
+            let path = base.join(left);
+            dir::remove(&path).map_err(|error| Error::path("removing", &path, &error))?;
+        }
+        work.check()?;
+        Ok((base, maps_of(&config).host_of(IdKind::Group, 0)))
     }
 
     /// Reads the config that came, and puts one in its place that fits here.

@@ -5,6 +5,7 @@
 //! before every answer. Nothing here lives or dies with a container: monitors
 //! and sessions go on when this process ends, and are adopted by the next.
 
+mod attach;
 mod client;
 mod config;
 mod create;
@@ -18,6 +19,7 @@ mod import;
 mod launcher;
 mod lifecycle;
 mod logs;
+mod new_config;
 mod privilege;
 mod registry;
 mod session;
