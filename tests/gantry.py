@@ -227,7 +227,7 @@ def run(*argv, user=None, check=True, **more):
     """A program's output; as another user where one is named."""
     if user:
         argv = ("runuser", "-u", user, "--", *argv)
-    done = subprocess.run(argv, text=True, capture_output=True, stdin=subprocess.DEVNULL, **more)
+    done = subprocess.run(argv, text=True, errors="replace", capture_output=True, stdin=subprocess.DEVNULL, **more)
     if check:
         assert done.returncode == 0, f"{argv}: status {done.returncode}\n{done.stdout}{done.stderr}"
     return done

@@ -212,6 +212,7 @@ def test_a_killed_monitor_takes_its_container_with_it(bus, privileged):
         assert box.state == "STOPPED" and box.get("InitPid") == 0
         until(lambda: not os.path.exists(f"/proc/{pid}"))
         until(lambda: os.listdir("/sys/class/net/lxcbr0/brif") == [])
+        containers.assert_no_traces(before | {"link lxcbr0"})
         box.start()
         assert box.execute("hostname")[1] == "box\n"
         box.kill()

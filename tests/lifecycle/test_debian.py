@@ -36,22 +36,26 @@ def running(debian):
 
 
 def booted(container):
-    status, text, errors = container.execute("systemctl", "is-system-running", "--wait", seconds=60)
+    """Waits until systemd says that it is, and that nothing has failed."""
+    def ended():
+        state = container.execute("systemctl", "is-system-running", "--wait", seconds=60)[1].strip()
+        return state if state in ("running", "degraded", "maintenance") else None
+
+    state = until(ended, 30)
     _, failed, _ = container.execute("systemctl", "--failed", "--no-legend", "--plain")
-    assert (text, failed) == ("running\n", ""), errors
+    assert (state, failed) == ("running", "")
 
 
 def test_it_boots_to_running(running):
     assert running.execute("cat", "/proc/1/comm")[1] == "systemd\n"
     assert running.execute("systemd-detect-virt")[1] == "lxc\n"
-    assert running.execute("hostname")[1] == "debian\n"
 
 
 def test_its_console_has_a_login(running):
     console, session = open_console(running)
     with console:
         console.send("\n")
-        console.expect("debian login:")
+        console.expect("login:", 20)
     running.bus.call(session, "Session", "Close")
 
 

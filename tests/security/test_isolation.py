@@ -63,7 +63,7 @@ def test_18_capabilities_of_a_keep_list_are_all_there_are(bus):
 
 
 def test_18_the_clock_of_the_host_cannot_be_set(privileged):
-    assert privileged.execute("date", "-s", "2001-01-01")[0] != 0
+    assert "permitted" in privileged.execute("date", "-s", "2001-01-01")[2]
     assert time.time() > 1_700_000_000
 
 

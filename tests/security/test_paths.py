@@ -3,6 +3,7 @@ and the host untouched. Numbers in names are items of the security checklist.
 """
 
 import os
+import pathlib
 import shutil
 
 import pytest
@@ -32,6 +33,16 @@ def replace(name, by):
         os.unlink(path)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     os.symlink(by, path)
+
+
+@pytest.fixture
+def shared():
+    """A folder of the host that configurations here share with containers."""
+    folder = pathlib.Path("/run/a source")
+    folder.mkdir()
+    (folder / "file").write_text("shared")
+    yield folder
+    shutil.rmtree(folder)
 
 
 def start(box):
@@ -111,12 +122,11 @@ def test_04_null_and_console_are_what_they_seem(box):
     "{source} {victim}/new none bind,create=file",
     "{source} {root}/way/new none bind,create=file",
 ])
-def test_01_mount_entries_through_symlinks(box, victim, tmp_path, entry):
-    source = tmp_path / "source"
-    source.write_text("source")
+def test_01_mount_entries_through_symlinks(box, victim, shared, entry):
+    source = shared / "file"
     replace("way", victim)
     containers.append_config("box", "lxc.mount.entry = " + entry.format(
-        source=source, victim=victim, root=ROOT) + " 0 0")
+        source=str(source).replace(" ", r"\040"), victim=victim, root=ROOT) + " 0 0")
     start(box)
 
 
@@ -128,16 +138,12 @@ def test_01_relative_sources_stay_below_the_root(box, victim, link):
         assert "of the host" not in look(box, "cat /copy")
 
 
-def test_01_mount_entries_to_good_places_work(box, tmp_path):
-    source = tmp_path / "a source"
-    source.mkdir()
-    (source / "file").write_text("shared")
-    tmp_path.chmod(0o755)
-    containers.append_config("box", rf"lxc.mount.entry = {tmp_path}/a\040source srv/deep/er none ro,bind,create=dir 0 0",
+def test_01_mount_entries_to_good_places_work(box, shared):
+    containers.append_config("box", r"lxc.mount.entry = /run/a\040source srv/deep/er none ro,bind,create=dir 0 0",
                              f"lxc.mount.entry = tmpfs {ROOT}/abs tmpfs size=64k,create=dir 0 0")
     box.start()
     assert look(box, "cat /srv/deep/er/file; echo more > /srv/deep/er/file; ls /srv/deep/er") == "sharedfile\n"
-    assert (source / "file").read_text() == "shared"
+    assert (shared / "file").read_text() == "shared"
     assert "/abs tmpfs" in look(box, "cat /proc/mounts")
 
 

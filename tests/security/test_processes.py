@@ -130,8 +130,8 @@ def test_12_no_file_of_the_host_is_open_inside(web, sleeper):
 
 def test_13_the_working_folder_is_inside(web, sleeper):
     for pid in (web.get("InitPid"), sleeper):
-        root, cwd = os.stat(f"/proc/{pid}/root"), os.stat(f"/proc/{pid}/cwd")
-        assert (cwd.st_dev, cwd.st_ino) == (root.st_dev, root.st_ino)
+        root, top = os.stat(f"/proc/{pid}/root"), os.stat(f"/proc/{pid}/cwd" + "/.." * 20)
+        assert (top.st_dev, top.st_ino) == (root.st_dev, root.st_ino)
 
 
 @pytest.mark.parametrize("cwd", [f"/proc/self/fd/{fd}" for fd in range(3, 20)] + ["/proc/self/cwd", "/../..", "/proc/1/cwd"])
