@@ -39,6 +39,7 @@ impl Engine {
         owner: Owner,
     ) -> Result<(OwnedFd, Session)> {
         let client = self.running(id).await?;
+        refuse_missing_tty(id, &client, tty).await?;
         let number = self.0.sessions.next();
         let request = OpenViewer {
             session: number,
@@ -294,6 +295,27 @@ fn check_strings(request: &ExecuteRequest) -> Result<()> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// Says which ttys there are when one is asked for that is not.
+async fn refuse_missing_tty(id: &ContainerId, client: &Client, tty: u32) -> Result<()> {
+    let count: u32 = client
+        .config_item("lxc.tty.max")
+        .await?
+        .and_then(|text| text.trim().parse().ok())
+        .unwrap_or(0);
+    if tty <= count {
+        return Ok(());
+    }
+    let name = &id.name;
+    Err(Error::InvalidArgument(match count {
+        0 => format!(
+            "container '{name}' has no tty {tty}, only its console, tty 0; set lxc.tty.max to give it more"
+        ),
+        _ => format!(
+            "container '{name}' has no tty {tty}: it has 1 to {count}, and its console, tty 0"
+        ),
+    }))
 }
 
 #[cfg(test)]

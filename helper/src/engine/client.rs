@@ -98,7 +98,11 @@ impl Client {
         path.extend(&self.address);
         let socket = match UnixStream::connect(OsStr::from_bytes(&path)).await {
             Ok(socket) => socket,
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => return Ok(None),
+            Err(error)
+                if error.kind() == io::ErrorKind::ConnectionRefused || is_hang_up(&error) =>
+            {
+                return Ok(None);
+            }
             Err(error) => return Err(error),
         };
         let peer = rustix::net::sockopt::socket_peercred(&socket)?;

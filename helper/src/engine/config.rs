@@ -5,7 +5,7 @@ use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::linux::files;
 use gantry_core::config::Config;
-use gantry_core::keys::{self, Match, NetworkIndex};
+use gantry_core::keys::{self, FoundKey, Match, NetworkIndex};
 use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
 use gantry_core::settings::Settings;
 use std::path::{Path, PathBuf};
@@ -34,15 +34,14 @@ impl Engine {
         self.refresh().await
     }
 
-    /// The values of one key, includes taken into account; one that is set
-    /// once or not at all gives one or no value.
+    /// The values of one key, includes taken into account: those of every line,
+    /// and of a list each part.
     pub(crate) async fn config_item(&self, id: &ContainerId, key: &str) -> Result<Vec<String>> {
-        let name = modern_name(key)?;
+        let found = found_key(key)?;
         let file = disk::read_config(&self.config_path(id)?)?;
-        Ok(file
-            .config
-            .values(&name)
-            .into_iter()
+        let lines = file.config.values(&found.name(0)).into_iter();
+        Ok(lines
+            .flat_map(|line| found.key.grammar.parts(line))
             .map(str::to_owned)
             .collect())
     }
@@ -171,10 +170,10 @@ fn with_item(config: &Config, key: &str, values: &[String]) -> Result<Config> {
     Ok(edited)
 }
 
-/// The modern name of a key, `lxc.net.N` keys with their number.
-fn modern_name(key: &str) -> Result<String> {
+/// A key of either generation, `lxc.net.N` keys with their number.
+fn found_key(key: &str) -> Result<FoundKey<'_>> {
     match keys::find(key) {
-        Some(Match::Key(found)) if found.network != NetworkIndex::Latest => Ok(found.name(0)),
+        Some(Match::Key(found)) if found.network != NetworkIndex::Latest => Ok(found),
         _ => Err(Error::InvalidArgument(format!(
             "'{key}' is not a key of a container's config"
         ))),
@@ -256,8 +255,11 @@ mod tests {
 
     #[test]
     fn legacy_names_are_understood() {
-        assert_eq!(modern_name("lxc.utsname").unwrap(), "lxc.uts.name");
-        assert_eq!(modern_name("lxc.net.1.link").unwrap(), "lxc.net.1.link");
-        assert!(modern_name("lxc.nonsense").is_err());
+        assert_eq!(found_key("lxc.utsname").unwrap().name(0), "lxc.uts.name");
+        assert_eq!(
+            found_key("lxc.net.1.link").unwrap().name(0),
+            "lxc.net.1.link"
+        );
+        assert!(found_key("lxc.nonsense").is_err());
     }
 }

@@ -3,6 +3,7 @@
 use super::disk;
 use super::staging::Trash;
 use super::{ContainerId, Engine, Error, Facts, Result, Work};
+use crate::linux::mounts::mounted_below;
 use crate::storage;
 use gantry_core::config::Config;
 use gantry_core::layout::ContainerLayout;
@@ -45,6 +46,10 @@ impl Engine {
             .map(|file| file.config);
         refuse_hooks(id, config.as_ref())?;
         let elsewhere = storage_elsewhere(id, &layout, config.as_ref())?;
+        refuse_mounts(id, &layout.directory())?;
+        if let Some(elsewhere) = &elsewhere {
+            refuse_mounts(id, elsewhere)?;
+        }
         work.check()?;
         if facts.state != State::Stopped {
             work.stage("killing");
@@ -181,6 +186,20 @@ fn replace_path(value: &str, from: &str, to: &str) -> String {
         rest = after;
     }
     result + rest
+}
+
+/// What somebody has mounted below must not be deleted with it.
+fn refuse_mounts(id: &ContainerId, directory: &Path) -> Result<()> {
+    match mounted_below(directory) {
+        Ok(Some(point)) => Err(Error::Busy(format!(
+            "{} is mounted below container '{}'; unmount it first",
+            point.display(),
+            id.name
+        ))),
+        Ok(None) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(Error::path("looking for mounts below", directory, &error)),
+    }
 }
 
 fn refuse_dependents(facts: &Facts, layout: &ContainerLayout, snapshots_too: bool) -> Result<()> {

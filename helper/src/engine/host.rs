@@ -3,8 +3,8 @@
 use super::{Engine, Error, HostInterface, Result};
 use crate::cgroup::{self, Version};
 use crate::image::busybox::Busybox;
+use crate::linux::space;
 use crate::network::interfaces;
-use crate::storage;
 use gantry_core::idmap::{RANGE_SIZE, parse_subordinate};
 use std::path::Path;
 
@@ -237,7 +237,7 @@ async fn network(found: &mut Vec<Finding>) {
 }
 
 fn stores(found: &mut Vec<Finding>, lxc_path: &Path) {
-    let result = match storage::free_space(lxc_path) {
+    let result = match space::free(lxc_path) {
         Ok(space) if space.read_only => Err("is read-only; mount it for writing".to_owned()),
         Ok(space) if space.is_exhausted() => Err(format!(
             "{} MiB are free; free some space",

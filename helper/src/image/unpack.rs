@@ -2,9 +2,9 @@
 
 use super::stream::{Compression, Stream};
 use crate::error::{Error, Result};
+use crate::linux::space;
 use crate::linux::spawn::Child;
 use crate::linux::worker::{MAPS_FD, NOT_CONFINED, WORKER};
-use crate::storage;
 use crate::work::Work;
 use gantry_core::idmap::{IdKind, IdMaps, IdRange};
 use std::io;
@@ -240,7 +240,7 @@ async fn collect_lines(stderr: pipe::Receiver, work: Work) -> Vec<String> {
 }
 
 fn refuse_full(target: &Path) -> Result<()> {
-    let space = storage::free_space(target)
+    let space = space::free(target)
         .map_err(|error| Error::path("looking at the free space of", target, &error))?;
     if !space.is_exhausted() {
         return Ok(());
