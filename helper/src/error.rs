@@ -113,7 +113,7 @@ impl Error {
             Some(libc::ENOSPC | libc::EDQUOT) => {
                 Self::NoSpace(format!("{text}; free some space and try again"))
             }
-            Some(libc::ENOENT) => Self::NotFound(text),
+            Some(libc::ENOENT | libc::ENOTDIR) => Self::NotFound(text),
             Some(libc::EBUSY) => Self::Busy(text),
             _ => Self::Failed(text),
         }

@@ -28,6 +28,7 @@ use std::{
 
 use futures_util::StreamExt as _;
 use gantry_api::{BUS_NAME, ROOT_PATH};
+use tokio::sync::watch;
 use tracing::{info, warn};
 use zbus::{
     Connection, MatchRule, MessageStream,
@@ -67,6 +68,8 @@ struct Bus {
     jobs: Jobs,
     sessions: Sessions,
     containers: Containers,
+    /// Whether the name has been taken: clients hear only what comes from it.
+    named: watch::Sender<bool>,
 }
 
 /// The helper's service, while it is on the bus.
@@ -109,6 +112,7 @@ impl Service {
             jobs: Jobs::default(),
             sessions: Sessions::default(),
             containers: Containers::default(),
+            named: watch::Sender::new(false),
         });
         let manager = ManagerObject { bus: bus.clone() };
         bus.connection
@@ -121,6 +125,7 @@ impl Service {
         }
         bus.adopt_sessions().await;
         bus.take_name().await?;
+        bus.named.send_replace(true);
         Ok(Self { bus, messages })
     }
 
@@ -167,6 +172,14 @@ impl Service {
 }
 
 impl Bus {
+    /// Returns once clients can hear what is told.
+    async fn until_named(&self) {
+        let mut named = self.named.subscribe();
+        if named.wait_for(|named| *named).await.is_err() {
+            warn!("the name was never taken");
+        }
+    }
+
     async fn take_name(&self) -> zbus::Result<()> {
         self.connection
             .request_name_with_flags(BUS_NAME, RequestNameFlags::DoNotQueue.into())

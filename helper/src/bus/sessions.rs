@@ -129,6 +129,7 @@ impl Bus {
                 status = session.exited() => Some(status),
                 () = open.left() => None,
             };
+            bus.until_named().await;
             match (status, session.kind()) {
                 (Some(status), SessionKind::Program) => {
                     told(SessionObject::exited(&open.emitter(&bus), status).await);

@@ -128,6 +128,20 @@ const FACILITIES: [&str; 9] = [
 ];
 
 impl Grammar {
+    /// The values that one line gives: each part of a list, or the line whole.
+    pub fn parts(self, value: &str) -> Vec<&str> {
+        match self {
+            Self::AutoMounts | Self::Capabilities | Self::CapabilitiesOrNone | Self::Namespaces => {
+                values::words(value).collect()
+            }
+            Self::Words => values::words(value)
+                .flat_map(|word| word.split(','))
+                .filter(|part| !part.is_empty())
+                .collect(),
+            _ => vec![value],
+        }
+    }
+
     /// Checks a value that is not empty (an empty one clears the key). The
     /// error is a reason without a full stop.
     pub fn validate(self, value: &str) -> Result<(), String> {

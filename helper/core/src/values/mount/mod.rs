@@ -280,8 +280,9 @@ impl MountEntry {
     }
 }
 
-/// Undoes the octal escapes of fstab (`\040` is a blank).
-fn unescape(field: &str) -> Result<String, String> {
+/// Undoes the octal escapes of fstab and of the kernel's lists of mounts
+/// (`\040` is a blank).
+pub fn unescape(field: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(field.len());
     let mut rest = field.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
