@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -15,6 +16,20 @@ import gantry  # noqa: E402
 def pytest_configure(config):
     if "GANTRY_NETNS" not in os.environ:
         pytest.exit("these tests need the sandbox: ./dev test, or ./dev sandbox pytest tests", 2)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item):
+    """No test holds up the others for more than two minutes."""
+    def stop(_signal, _frame):
+        raise TimeoutError(f"{item.nodeid} took too long")
+
+    signal.signal(signal.SIGALRM, stop)
+    signal.alarm(120)
+    try:
+        return (yield)
+    finally:
+        signal.alarm(0)
 
 
 @pytest.fixture

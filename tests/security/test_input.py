@@ -4,6 +4,7 @@ items of the security checklist.
 
 import os
 import random
+import shutil
 
 import pytest
 
@@ -93,7 +94,16 @@ def test_27_values_out_of_range_are_errors_not_crashes(bus, text):
     assert containers.helper_pid(bus) == pid
 
 
-def test_27_deep_and_many_includes_are_bounded(bus, tmp_path):
+@pytest.fixture
+def endless():
+    """A container whose config stock tools would read for ever; so it goes by hand."""
+    os.mkfifo("/run/fifo")
+    yield
+    shutil.rmtree(f"{LXC_PATH}/box")
+    os.unlink("/run/fifo")
+
+
+def test_27_deep_and_many_includes_are_bounded(bus, endless, tmp_path):
     for number in range(1000):
         (tmp_path / f"{number}.conf").write_text(f"lxc.include = {tmp_path}/{number + 1}.conf\n" * 2)
     (tmp_path / "1000.conf").write_text("lxc.uts.name = deep\n")
@@ -104,24 +114,21 @@ def test_27_deep_and_many_includes_are_bounded(bus, tmp_path):
     assert containers.helper_pid(bus) == pid
 
 
-@pytest.mark.parametrize("path", ["/dev/zero", "/proc/kmsg", "/run/fifo"])
-def test_27_an_include_that_never_ends_does_not_hold_up_the_helper(bus, path):
-    if path == "/run/fifo":
-        os.mkfifo(path)
-    try:
-        containers.write_container("box", f"lxc.include = {path}\n")
-        assert bus.manager("ListContainers", "(a{sv})", {}, timeout=5)
-        assert bus.container("box").get("ConfigError")
-    finally:
-        if path == "/run/fifo":
-            os.unlink(path)
+@pytest.mark.parametrize("path", ["/dev/zero", "/run/fifo"])
+def test_27_an_include_that_never_ends_does_not_hold_up_the_helper(bus, endless, path):
+    containers.write_container("box", f"lxc.include = {path}\n")
+    assert bus.manager("ListContainers", "(a{sv})", {}, timeout=5)
+    assert bus.container("box").get("ConfigError")
 
 
-@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["fifo", "zero"])
-def test_27_a_config_that_never_ends_does_not_hold_up_the_helper(bus, make):
+@pytest.mark.parametrize("path", ["/dev/zero", "/run/fifo"])
+def test_27_a_config_that_never_ends_does_not_hold_up_the_helper(bus, endless, path):
     os.makedirs(f"{LXC_PATH}/box/rootfs")
-    make(containers.config_path("box"))
-    bus.manager("ListContainers", "(a{sv})", {}, timeout=5)
+    os.symlink(path, containers.config_path("box"))
+    assert bus.manager("ListContainers", "(a{sv})", {}, timeout=5)
+    os.unlink(containers.config_path("box"))
+    os.mkfifo(containers.config_path("box"))
+    assert bus.manager("ListContainers", "(a{sv})", {}, timeout=5) is not None
 
 
 def test_27_a_big_config_is_bounded(bus):
