@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::work::Work;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
+use rustix::net::{SocketType, sockopt::socket_type};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -95,7 +96,11 @@ impl Stream {
                         .saturating_sub(position),
                 ))
             }
-            FileType::Fifo | FileType::Socket => Ok(None),
+            FileType::Fifo => Ok(None),
+            // One without connections has no end.
+            FileType::Socket if socket_type(fd).is_ok_and(|kind| kind == SocketType::STREAM) => {
+                Ok(None)
+            }
             _ => Err(refuse("is neither of them")),
         }
     }
