@@ -33,7 +33,9 @@ fn main() -> ExitCode {
     // What the helper makes is root's alone unless said otherwise.
     umask(Mode::from_bits_truncate(0o077));
     tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")))
+        .with_env_filter(
+            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
+        )
         .with_writer(io::stderr)
         .with_ansi(false)
         .init();
@@ -52,7 +54,10 @@ fn main() -> ExitCode {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
