@@ -126,6 +126,16 @@ def capabilities(pid, which="CapBnd"):
     return {name.removeprefix("cap_") for name in decoded.split(",") if name}
 
 
+def answers(address, seconds=5):
+    """Whether somebody answers a ping; a new wire takes a moment to carry."""
+    return until(lambda: run("ping", "-c1", "-W1", address, check=False).returncode == 0, seconds)
+
+
+def catches(pid, number, seconds=5):
+    """Waits until a process has a handler for the signal."""
+    return until(lambda: int(status_of(pid, "SigCgt"), 16) >> (number - 1) & 1, seconds)
+
+
 def namespace(pid, kind):
     return os.readlink(f"/proc/{pid}/ns/{kind}")
 

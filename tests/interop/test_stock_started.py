@@ -68,7 +68,7 @@ def test_a_terminal(st):
     with console:
         console.send("\n")
         console.expect("login:")
-    st.bus.call(session, "Session", "Close")
+        st.bus.call(session, "Session", "Close")
 
 
 def test_the_console_works_or_is_refused_with_a_way_out(st):

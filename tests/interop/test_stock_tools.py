@@ -95,9 +95,11 @@ def test_lxc_console(web, tty):
 
 def test_lxc_freeze_and_unfreeze(web):
     run("lxc-freeze", "-n", "web")
-    assert web.state == "FROZEN" and "FROZEN" in run("lxc-info", "-n", "web", "-s").stdout
+    until(lambda: web.state == "FROZEN", 1)
+    assert "FROZEN" in run("lxc-info", "-n", "web", "-s").stdout
     run("lxc-unfreeze", "-n", "web")
-    assert web.state == "RUNNING" and "RUNNING" in run("lxc-info", "-n", "web", "-s").stdout
+    until(lambda: web.state == "RUNNING", 1)
+    assert "RUNNING" in run("lxc-info", "-n", "web", "-s").stdout
     assert web.execute("hostname")[1] == "web\n"
 
 

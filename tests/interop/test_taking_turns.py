@@ -83,8 +83,8 @@ def test_a_container_with_a_wire_of_its_own(bus):
         for start, stop in ((bus.container("st").start, bus.container("st").kill),
                             (lambda: run("lxc-start", "-n", "st"), lambda: run("lxc-stop", "-k", "-n", "st"))) * 2:
             start()
-            run("ping", "-c1", "-W2", "10.0.3.9")
-            assert "10.0.3.9" in run("lxc-info", "-n", "st", "-iH").stdout
+            assert containers.answers("10.0.3.9")
+            assert "10.0.3.9/24" in run("lxc-attach", "-n", "st", "--", "ip", "addr").stdout
             stop()
 
 
@@ -122,5 +122,5 @@ def test_the_same_items_are_read_by_both(bus):
     box = bus.container("st")
     for key in ("lxc.uts.name", "lxc.cap.drop", "lxc.mount.entry", "lxc.mount.auto", "lxc.tty.max", "lxc.pty.max",
                 "lxc.autodev", "lxc.signal.halt", "lxc.environment", "lxc.prlimit.nofile", "lxc.rootfs.path"):
-        stock = run("lxc-info", "-n", "st", "-c", key).stdout.partition(" = ")[2].strip()
-        assert "\n".join(box.call("GetConfigItem", "(s)", key)).strip() == stock, key
+        stock = run("lxc-info", "-n", "st", "-c", key).stdout.partition(" = ")[2].split()
+        assert sorted(" ".join(box.call("GetConfigItem", "(s)", key)).split()) == sorted(stock), key

@@ -54,7 +54,7 @@ def test_a_later_viewer_sees_what_came_before(bus, console):
     later, session = open_console(bus.container("web"))
     with later:
         later.expect("remember-this-line")
-    bus.call(session, "Session", "Close")
+        bus.call(session, "Session", "Close")
 
 
 def test_two_viewers_both_see_everything(console, web):
@@ -85,7 +85,7 @@ def test_a_viewer_who_does_not_read_does_not_hold_up_the_container(bus, console)
     lazy, session = open_console(bus.container("web"))
     with lazy:
         console.ask("i=0; while [ $i -lt 30000 ]; do echo line $i; i=$((i+1)); done", 30)
-    bus.call(session, "Session", "Close")
+        bus.call(session, "Session", "Close")
 
 
 def test_closing_a_viewer_ends_the_session_not_the_console(bus, console):
@@ -130,7 +130,7 @@ def test_tty_1_has_a_login_of_its_own(bus, web):
     with again:
         again.send("\n")
         again.expect("login:")
-    bus.call(session, "Session", "Close")
+        bus.call(session, "Session", "Close")
 
 
 @pytest.mark.parametrize("tty", [99, -5])

@@ -110,9 +110,10 @@ def test_session_numbers_are_not_given_twice(bus, web):
     with shell:
         kill_helper(bus)
         other, second = open_shell(bus.container("web"))
-        other.close()
         assert first != second
         bus.call(second, "Session", "Close")
+        assert other.closed()
+        other.close()
         assert shell.ask("echo mine") == "mine"
         bus.call(first, "Session", "Close")
 

@@ -56,7 +56,7 @@ def test_its_console_has_a_login(running):
     with console:
         console.send("\n")
         console.expect("login:", 20)
-    running.bus.call(session, "Session", "Close")
+        running.bus.call(session, "Session", "Close")
 
 
 def test_services_have_groups_of_their_own_and_can_be_run(running):

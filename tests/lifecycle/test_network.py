@@ -51,7 +51,7 @@ def test_a_veth_is_in_the_bridge_and_as_configured_inside(bus, privileged):
     assert (route["gateway"], route["dev"]) == ("10.0.3.1", "wire")
     (loopback,) = inside(box, "addr", "show", "lo")
     assert "UP" in loopback["flags"]
-    run("ping", "-c1", "-W2", "10.0.3.77")
+    assert containers.answers("10.0.3.77")
     assert box.execute("ping", "-c1", "-W2", "10.0.3.1")[0] == 0
     box.kill()
     until(lambda: ports() == before)
@@ -94,12 +94,11 @@ def test_dhcp_client_of_the_template_gets_an_address(bus, tmp_path):
             server.kill()
 
 
-@pytest.mark.parametrize("kind, links", [("empty", {"lo"}), (None, {"lo"})])
-def test_containers_without_wires_have_only_loopback(bus, kind, links):
-    box = create(bus, *(["lxc.net ="] if kind is None else [f"lxc.net.0.type = {kind}"]))
-    found = {link["ifname"]: link["flags"] for link in inside(box, "link")}
-    assert set(found) == links
-    assert ("UP" in found["lo"]) == (kind == "empty")
+@pytest.mark.parametrize("line", ["lxc.net.0.type = empty", "lxc.net ="])
+def test_containers_without_wires_have_only_loopback(bus, line):
+    box = create(bus, line)
+    (loopback,) = inside(box, "link")
+    assert loopback["ifname"] == "lo" and "UP" in loopback["flags"]
 
 
 def test_type_none_shares_the_hosts_network(bus):
@@ -115,7 +114,7 @@ def test_reboot_wires_it_again(bus):
     until(lambda: box.get("InitPid") not in (0, pid))
     until(lambda: len(ports() - before) == 1)
     assert first
-    run("ping", "-c1", "-W2", "10.0.3.80")
+    assert containers.answers("10.0.3.80")
 
 
 def test_up_and_down_scripts_get_what_lxc_gives_them(bus, tmp_path):

@@ -94,6 +94,7 @@ def test_a_creation_being_under_way_elsewhere_hinders_the_start(bus, box):
         with refused("Busy", "WrongState", "StartFailed", "NotFound"):
             bus.manager("StartContainer", "(sa{sv})", "box", {})
         os.unlink(f"{LXC_PATH}/box/partial")
+    assert bus.list() == {"box": "STOPPED"}
     box.start()
 
 

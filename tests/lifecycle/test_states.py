@@ -79,6 +79,7 @@ def test_the_state_property_changes_with_the_signal(bus, box):
 def test_a_clean_stop_sends_the_halt_signal_and_init_ends_itself(box, changes):
     box.start()
     changes.until("RUNNING")
+    containers.catches(box.get("InitPid"), signal.SIGPWR)
     begun = time.monotonic()
     box.stop()
     assert time.monotonic() - begun < 5
@@ -91,6 +92,7 @@ def test_a_halt_signal_of_the_config_is_used(bus, box):
     with open(f"{LXC_PATH}/box/rootfs/sbin/init", "w") as file:
         file.write("#!/bin/sh\ntrap 'echo > /halted; exit 0' USR2\nwhile :; do sleep 3600 & wait; done\n")
     box.start()
+    containers.catches(box.get("InitPid"), signal.SIGUSR2)
     box.stop(10)
     assert os.path.exists(f"{LXC_PATH}/box/rootfs/halted")
 
@@ -121,6 +123,7 @@ def test_reboot_gives_a_new_init_under_the_same_monitor(box, changes):
     box.start()
     changes.until("RUNNING")
     pid, monitor = box.get("InitPid"), containers.monitor_pid(box)
+    containers.catches(pid, signal.SIGUSR1)
     Job(box.bus, box.call("Reboot", "(a{sv})", {})).result()
     assert box.state == "RUNNING"
     assert box.get("InitPid") not in (0, pid)
@@ -261,6 +264,7 @@ def test_the_managers_methods_by_name(bus, box):
         bus.manager("FreezeContainer", "(sa{sv})", name, {})
         assert box.state == "FROZEN"
         bus.manager("UnfreezeContainer", "(sa{sv})", name, {})
+        containers.catches(box.get("InitPid"), signal.SIGPWR)
         Job(bus, bus.manager("StopContainer", "(sa{sv})", name, options())).result()
         bus.manager("StartContainer", "(sa{sv})", name, {})
         bus.manager("KillContainer", "(sa{sv})", name, {})
@@ -282,5 +286,6 @@ def test_an_ephemeral_container_is_gone_after_its_stop(bus):
 
 def test_the_monitor_hands_signals_on_to_init(box):
     box.start()
+    containers.catches(box.get("InitPid"), signal.SIGPWR)
     os.kill(containers.monitor_pid(box), signal.SIGPWR)
     assert box.wait("STOPPED", seconds=5) == "STOPPED"

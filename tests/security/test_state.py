@@ -32,7 +32,7 @@ def test_41_run_time_state_is_roots_alone(bus, web):
                 assert info.st_uid == 0 and not info.st_mode & 0o022, os.path.join(at, name)
         sessions = os.stat("/run/gantry/sessions")
         assert stat.S_IMODE(sessions.st_mode) == 0o700
-    bus.call(session, "Session", "Close")
+        bus.call(session, "Session", "Close")
 
 
 def test_41_locks_are_not_where_others_could_make_them(bus):
