@@ -68,7 +68,9 @@ pub(super) struct ConfigFile {
 /// [`Config`].
 pub(super) fn read_config(path: &Path) -> Result<ConfigFile> {
     let broken = |error: io::Error| match error.kind() {
-        io::ErrorKind::NotFound => Error::NotFound(format!("{} does not exist", path.display())),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::NotFound(format!("{} does not exist", path.display()))
+        }
         _ => whole_file_fault(path, &error.to_string()),
     };
     let (file, metadata) = files::open_regular(path).map_err(broken)?;

@@ -322,6 +322,7 @@ impl Registry {
             return;
         }
         let facts = Arc::make_mut(&mut entry.facts);
+        let was = facts.init_pid;
         facts.state = state;
         facts.init_pid = init_pid;
         if state == State::Stopped {
@@ -329,16 +330,20 @@ impl Registry {
             facts.needs_restart.clear();
         }
         let on_disk = entry.on_disk;
-        let event = if old == state {
-            Event::Changed(id)
-        } else {
-            Event::StateChanged {
-                id,
-                old,
-                new: state,
-            }
+        let changed = |old, new| Event::StateChanged {
+            id: id.clone(),
+            old,
+            new,
         };
-        self.tell(event);
+        if old != state {
+            self.tell(changed(old, state));
+        } else if state == State::Running && was != 0 && init_pid != 0 {
+            // A reboot that was too quick for its states to be seen.
+            self.tell(changed(old, State::Starting));
+            self.tell(changed(State::Starting, state));
+        } else {
+            self.tell(Event::Changed(id));
+        }
         if state == State::Stopped && !on_disk {
             self.remove(name);
         }

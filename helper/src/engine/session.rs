@@ -234,7 +234,12 @@ impl Session {
                 self.end(0);
                 Ok(())
             }
-            Control::Supervisor(channel) => self.command(channel, SessionCommand::Close).await,
+            Control::Supervisor(channel) => {
+                match self.command(channel, SessionCommand::Close).await {
+                    Err(Error::WrongState(_)) => Ok(()),
+                    closed => closed,
+                }
+            }
         }
     }
 

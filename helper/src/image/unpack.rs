@@ -262,7 +262,8 @@ fn failure(status: i32, said: &[String]) -> Error {
         .iter()
         .find(|line| !line.is_empty() && !NOISE.iter().any(|noise| line.contains(noise)));
     let cause = cause.map_or_else(|| format!("tar ended with status {status}"), Clone::clone);
-    if has("No space left on device") || has("Disk quota exceeded") {
+    // A short write is how tar first meets a full disk.
+    if has("No space left on device") || has("Wrote only") || has("Disk quota exceeded") {
         return Error::NoSpace(format!(
             "the disk is full ({cause}); free some space and try again"
         ));
@@ -299,10 +300,12 @@ mod tests {
                     .collect::<Vec<_>>(),
             )
         };
-        assert!(matches!(
-            said(&["tar: x: Cannot write: No space left on device"]),
-            Error::NoSpace(_)
-        ));
+        for full in [
+            "tar: x: Cannot write: No space left on device",
+            "tar: ./big: Wrote only 5120 of 10240 bytes",
+        ] {
+            assert!(matches!(said(&[full]), Error::NoSpace(_)), "{full}");
+        }
         let error = said(&[
             "tar: Removing leading `/' from member names",
             "tar: Unexpected EOF in archive",

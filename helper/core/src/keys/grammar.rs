@@ -131,7 +131,7 @@ impl Grammar {
     /// The values that one line gives: each part of a list, or the line whole.
     pub fn parts(self, value: &str) -> Vec<&str> {
         match self {
-            Self::AutoMounts | Self::Capabilities | Self::CapabilitiesOrNone | Self::Namespaces => {
+            Self::Capabilities | Self::CapabilitiesOrNone | Self::Namespaces => {
                 values::words(value).collect()
             }
             Self::Words => values::words(value)

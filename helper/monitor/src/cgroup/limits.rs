@@ -34,9 +34,16 @@ impl Cgroups {
         for limit in limits {
             match self.hierarchy_of(limit) {
                 Some(hierarchy) => self.apply(hierarchy, limit)?,
+                // Configs for hosts of both kinds have both keys, and LXC goes on, too.
                 None if limit.version == CgroupVersion::V1 && !self.has_v1() => {
-                    log::warn(format!(
+                    log::notice(format!(
                         "{} has no effect: this host has cgroup version 2 only; use lxc.cgroup2 keys",
+                        key(limit)
+                    ));
+                }
+                None if limit.version == CgroupVersion::V2 && self.has_v1() => {
+                    log::notice(format!(
+                        "{} has no effect: this host has the controller in cgroup version 1; use lxc.cgroup keys",
                         key(limit)
                     ));
                 }
