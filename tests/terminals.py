@@ -2,10 +2,9 @@
 
 import itertools
 import os
-import pty
 import re
 import select
-import signal
+import subprocess
 import time
 from contextlib import contextmanager
 
@@ -104,18 +103,12 @@ def open_shell(container):
 @contextmanager
 def on_terminal(*argv):
     """A program on a PTY of its own."""
-    child, fd = pty.fork()
-    if child == 0:
-        try:
-            os.execvp(argv[0], argv)
-        finally:
-            os._exit(127)
-    terminal = Terminal(fd)
-    terminal.pid = child
+    master, slave = os.openpty()
+    process = subprocess.Popen(["setsid", "--ctty", "--wait", *argv], stdin=slave, stdout=slave, stderr=slave)
+    os.close(slave)
     try:
-        yield terminal
+        with Terminal(master) as terminal:
+            yield terminal
     finally:
-        if terminal.pid:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-        terminal.close()
+        # Its terminal is gone, and with it the program.
+        process.wait(10)
