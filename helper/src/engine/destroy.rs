@@ -3,6 +3,7 @@
 use super::disk;
 use super::staging::Trash;
 use super::{ContainerId, Engine, Error, Facts, Result, Work};
+use crate::linux::files;
 use crate::linux::mounts::mounted_below;
 use crate::storage;
 use gantry_core::config::Config;
@@ -12,7 +13,14 @@ use gantry_core::settings::{HookStage, Settings};
 use gantry_core::states::State;
 use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
 use rustix::fs::{CWD, RenameFlags};
+use rustix::process::geteuid;
+use std::fs::Metadata;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+/// In a directory that is being renamed: what its config will be.
+const RENAMING: &str = ".gantry-renaming";
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -99,33 +107,73 @@ impl Engine {
         let config = disk::read_config(&old_layout.config())?.config;
         config.check()?;
         let text = relocated(&config, &old_layout, &new_layout)?;
-        // Under the old name a config of the new one would not start, so the
-        // directory goes first: then it is known by its new name and the
-        // config can be written at leisure.
-        rustix::fs::renameat_with(
+        let note = |directory: PathBuf| directory.join(RENAMING);
+        // The note finishes the rename if we cannot: see `finish_rename`.
+        let text_for_later = format!("{new}\n{text}");
+        files::replace(
+            &note(old_layout.directory()),
+            text_for_later.as_bytes(),
+            0o600,
+        )
+        .map_err(|error| Error::path("renaming", &old_layout.directory(), &error))?;
+        let renamed = rustix::fs::renameat_with(
             CWD,
             old_layout.directory(),
             CWD,
             new_layout.directory(),
             RenameFlags::NOREPLACE,
-        )
-        .map_err(|error| Error::path("renaming", &old_layout.directory(), &error.into()))?;
-        let path = new_layout.config();
-        if let Err(error) = crate::linux::files::replace(&path, text.as_bytes(), 0o640) {
-            rustix::fs::renameat_with(
-                CWD,
-                new_layout.directory(),
-                CWD,
-                old_layout.directory(),
-                RenameFlags::NOREPLACE,
-            )
-            .map_err(|error| {
-                Error::path("renaming back", &new_layout.directory(), &error.into())
-            })?;
-            return Err(Error::path("writing", &path, &error));
+        );
+        if let Err(error) = renamed {
+            forget_rename(&old_layout.directory());
+            return Err(Error::path(
+                "renaming",
+                &old_layout.directory(),
+                &error.into(),
+            ));
         }
+        finish_rename(&new_layout.directory())?;
         self.refresh().await?;
         Ok(ContainerId::system(new.clone()))
+    }
+}
+
+/// Finishes a rename that got as far as the directory, and forgets one that did
+/// not. What is to be done stands in the directory: its new name and, from the
+/// second line on, its new config.
+pub(super) fn finish_rename(directory: &Path) -> Result<()> {
+    let note = directory.join(RENAMING);
+    // Containers of others may be able to write here: only our own note counts.
+    let ours = |metadata: &Metadata| metadata.is_file() && metadata.uid() == geteuid().as_raw();
+    if !note
+        .symlink_metadata()
+        .is_ok_and(|metadata| ours(&metadata))
+    {
+        return Ok(());
+    }
+    let plan = files::open_regular(&note)
+        .and_then(|(file, metadata)| {
+            if ours(&metadata) {
+                std::io::read_to_string(file)
+            } else {
+                Err(ErrorKind::PermissionDenied.into())
+            }
+        })
+        .map_err(|error| Error::path("reading", &note, &error))?;
+    if let Some((name, text)) = plan.split_once('\n')
+        && directory.file_name().is_some_and(|now| now == name)
+    {
+        let config = directory.join("config");
+        files::replace(&config, text.as_bytes(), 0o640)
+            .map_err(|error| Error::path("writing", &config, &error))?;
+    }
+    forget_rename(directory);
+    Ok(())
+}
+
+fn forget_rename(directory: &Path) {
+    let note = directory.join(RENAMING);
+    if let Err(error) = std::fs::remove_file(&note) {
+        tracing::warn!("removing {} failed: {error}", note.display());
     }
 }
 
@@ -197,7 +245,7 @@ fn refuse_mounts(id: &ContainerId, directory: &Path) -> Result<()> {
             id.name
         ))),
         Ok(None) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         Err(error) => Err(Error::path("looking for mounts below", directory, &error)),
     }
 }
@@ -310,7 +358,7 @@ fn forget_origins(layout: &ContainerLayout, directory: &Path) {
         let result = if kept.is_empty() {
             std::fs::remove_file(&list)
         } else {
-            crate::linux::files::replace(&list, kept.as_bytes(), 0o640)
+            files::replace(&list, kept.as_bytes(), 0o640)
         };
         if let Err(error) = result {
             tracing::warn!("changing {} failed: {error}", list.display());
@@ -335,6 +383,22 @@ mod tests {
             moved("/a /var/lib/lxc/c1 /var/lib/lxc/c1/b"),
             "/a /var/lib/lxc/web /var/lib/lxc/web/b"
         );
+    }
+
+    #[test]
+    fn an_interrupted_rename_is_finished_or_forgotten() {
+        let lxc_path = tempfile::tempdir().unwrap();
+        let interrupted = |name: &str| {
+            let directory = lxc_path.path().join(name);
+            std::fs::create_dir(&directory).unwrap();
+            std::fs::write(directory.join("config"), "old").unwrap();
+            std::fs::write(directory.join(RENAMING), "web\nnew\n# text\n").unwrap();
+            finish_rename(&directory).unwrap();
+            assert!(!directory.join(RENAMING).exists());
+            std::fs::read_to_string(directory.join("config")).unwrap()
+        };
+        assert_eq!(interrupted("c1"), "old", "the directory was not renamed");
+        assert_eq!(interrupted("web"), "new\n# text\n");
     }
 
     #[test]

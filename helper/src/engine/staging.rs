@@ -2,12 +2,14 @@
 //! hidden directories there, so that one rename is the moment at which a
 //! container comes or goes.
 
+use super::destroy::finish_rename;
 use super::{Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
 use crate::storage::dir;
 use gantry_core::layout::ContainerLayout;
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
+use rustix::process::geteuid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -176,8 +178,9 @@ impl Trash {
     }
 }
 
-/// Removes what interrupted creations and removals left in an LXC path: our
-/// names, root's directories, and nobody holds the lock.
+/// Finishes interrupted renames, and removes what interrupted creations and
+/// removals left in an LXC path: our names, root's directories, and nobody holds
+/// the lock.
 pub(super) fn remove_leftovers(lxc_path: &Path) {
     let entries = match std::fs::read_dir(lxc_path) {
         Ok(entries) => entries,
@@ -190,10 +193,15 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
+        if !name.starts_with('.')
+            && let Err(error) = finish_rename(&path)
+        {
+            tracing::warn!("{error}");
+        }
         let is_creation = name.starts_with(CREATE);
         let is_ours = path
             .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == 0);
+            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw());
         if !is_ours
             || !(is_creation || name.starts_with(REMOVE))
             || (is_creation && is_locked(&path))
