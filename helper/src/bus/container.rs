@@ -33,6 +33,12 @@ impl ContainerObject {
         Ok(self.id.clone())
     }
 
+    /// As the kernel has it: what the engine waits for here never waits for the bus.
+    async fn recent_facts(&self) -> Arc<Facts> {
+        let recent = self.bus.engine.recent_facts(&self.id).await;
+        recent.unwrap_or_else(|| self.first.clone())
+    }
+
     /// From memory: getters run while the tree of objects is locked.
     fn facts(&self) -> Arc<Facts> {
         self.bus
@@ -380,14 +386,14 @@ impl ContainerObject {
 
     /// STOPPED, STARTING, RUNNING, STOPPING, ABORTING, FREEZING, FROZEN or THAWED.
     #[zbus(property)]
-    fn state(&self) -> &str {
-        self.facts().state.word()
+    async fn state(&self) -> String {
+        self.recent_facts().await.state.word().to_owned()
     }
 
     /// The process number of its init on the host; 0 when it is stopped.
     #[zbus(property)]
-    fn init_pid(&self) -> u32 {
-        self.facts().init_pid
+    async fn init_pid(&self) -> u32 {
+        self.recent_facts().await.init_pid
     }
 
     /// Its addresses, without those that are good only on its own links.

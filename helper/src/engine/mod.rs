@@ -45,6 +45,7 @@ use registry::Registry;
 use session::Numbers;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 use tokio::sync::broadcast;
 
 /// Data of Gantry's processes while the host is up.
@@ -64,7 +65,8 @@ struct Shared {
     lxc_path: String,
     events: broadcast::Sender<Event>,
     registry: Mutex<Registry>,
-    refreshing: tokio::sync::Mutex<()>,
+    /// Held while the registry is made fresh; when that was last done.
+    refreshing: tokio::sync::Mutex<Option<Instant>>,
     launcher: Launcher,
     meters: usage::Meters,
     sessions: Numbers,

@@ -4,7 +4,7 @@
 use super::client::{Client, StateNews};
 use super::disk::DiskIncludes;
 use super::registry::Registry;
-use super::{Engine, Result, Shared};
+use super::{ContainerId, Engine, Facts, Result, Shared};
 use crate::cgroup;
 use crate::linux::process::Process;
 use crate::linux::readiness;
@@ -17,12 +17,14 @@ use gantry_core::name::ContainerName;
 use gantry_core::states::State;
 use std::io;
 use std::sync::{Arc, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::task::JoinHandle;
 
 /// How often it is looked for containers that others have started.
 const SCAN_INTERVAL: Duration = Duration::from_secs(2);
+/// How old what is known may be for one who reads a property.
+const MOMENT: Duration = Duration::from_millis(5);
 /// How long killed processes may take to be gone.
 const CLEAN_UP_DELAY: Duration = Duration::from_millis(300);
 /// Between two tries with a monitor that says something strange.
@@ -56,12 +58,25 @@ impl Engine {
 
     /// Makes the registry fresh, and takes up what runs and was not known.
     pub(super) async fn refresh(&self) -> Result<()> {
-        let _one_at_a_time = self.0.refreshing.lock().await;
+        let mut last = self.0.refreshing.lock().await;
         let unwatched = self.registry().refresh()?;
         for name in unwatched {
             self.adopt(&name).await;
         }
+        *last = Some(Instant::now());
         Ok(())
+    }
+
+    /// What is known of a container, not older than a moment: cheap enough to ask
+    /// for every container at once, and fresh for whoever has just used LXC's tools.
+    pub(crate) async fn recent_facts(&self, id: &ContainerId) -> Option<Arc<Facts>> {
+        let last = *self.0.refreshing.lock().await;
+        if last.is_none_or(|last| last.elapsed() > MOMENT)
+            && let Err(error) = self.refresh().await
+        {
+            tracing::warn!("looking at the containers failed: {error}");
+        }
+        self.facts(id)
     }
 
     /// Takes up a container whose monitor listens.
@@ -206,7 +221,7 @@ impl Watcher {
     }
 
     fn known(&self) -> Option<(State, u32)> {
-        let id = super::ContainerId::system(self.name.clone());
+        let id = ContainerId::system(self.name.clone());
         self.engine
             .facts(&id)
             .map(|facts| (facts.state, facts.init_pid))
