@@ -100,7 +100,7 @@ def test_the_config_cannot_be_written_or_read_from_inside(mapped, privileged):
     for box in (mapped, privileged):
         before = containers.config_of(box.name)
         box.execute("sh", "-c", f"""
-            for path in /config /../config {LXC_PATH}/{box.name}/config /proc/1/root/../config; do
+            for path in /config /../config {LXC_PATH}/{box.name}/config /proc/1/cwd/../config; do
                 echo 'lxc.hook.pre-start = /evil' >> $path
             done; true""")
         assert containers.config_of(box.name) == before
