@@ -7,6 +7,7 @@ pub(crate) use usage::Groups;
 
 use gantry_core::name::ContainerName;
 use rustix::fs::{Mode, OFlags};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -110,6 +111,23 @@ impl Host {
             .find(|(name, _)| name == controller)
             .map(|(_, version)| *version)
     }
+}
+
+/// The containers that have groups of their name at the top of some hierarchy.
+pub(crate) fn with_groups() -> BTreeSet<ContainerName> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    hierarchies(&mounts)
+        .into_iter()
+        .filter_map(|hierarchy| std::fs::read_dir(hierarchy).ok())
+        .flatten()
+        .filter_map(|entry| {
+            let group = entry.ok()?.file_name().into_string().ok()?;
+            let name = group
+                .strip_prefix("lxc.payload.")
+                .or(group.strip_prefix("lxc.monitor."))?;
+            ContainerName::new(name).ok()
+        })
+        .collect()
 }
 
 /// Removes what a monitor that was killed left of a stopped container: groups

@@ -112,6 +112,7 @@ impl Engine {
         engine
             .keep_fresh()
             .map_err(|error| Error::io("watching the LXC path", &error))?;
+        engine.clean_up_what_was_left();
         Ok(engine)
     }
 

@@ -136,6 +136,33 @@ impl Engine {
         Ok(())
     }
 
+    /// Looks after what monitors left that were killed while nobody watched.
+    pub(super) fn clean_up_what_was_left(&self) {
+        let stopped = |name: &ContainerName| {
+            let id = ContainerId::system(name.clone());
+            self.facts(&id)
+                .is_some_and(|facts| facts.state == State::Stopped)
+        };
+        for name in cgroup::with_groups().into_iter().filter(stopped) {
+            self.clean_up_later(name);
+        }
+    }
+
+    /// Looks after what a monitor leaves when it is killed, once the kernel has
+    /// had time to end its processes.
+    fn clean_up_later(&self, name: ContainerName) {
+        let (engine, client) = (self.clone(), Client::new(&self.layout(&name)));
+        tokio::spawn(async move {
+            tokio::time::sleep(CLEAN_UP_DELAY).await;
+            // A monitor listens before it makes its groups.
+            if let Ok(_lock) = engine.lock(&name).await
+                && !client.is_alive().await
+            {
+                cgroup::remove_empty(&name);
+            }
+        });
+    }
+
     fn is_observed(&self) -> bool {
         let Shared { events, .. } = &*self.0;
         events.receiver_count() > 0
@@ -198,26 +225,11 @@ impl Watcher {
                 Err(error) => self.complain(&error).await,
             }
         }
-        self.clean_up_later();
+        self.engine.clean_up_later(self.name.clone());
         // Last: it ends this task.
         self.engine
             .registry()
             .set_state(&self.name, State::Stopped, 0);
-    }
-
-    /// Looks after what a monitor leaves when it is killed, once the kernel has
-    /// had time to end its processes.
-    fn clean_up_later(&self) {
-        let (engine, client, name) = (self.engine.clone(), self.client.clone(), self.name.clone());
-        tokio::spawn(async move {
-            tokio::time::sleep(CLEAN_UP_DELAY).await;
-            // A monitor listens before it makes its groups.
-            if let Ok(_lock) = engine.lock(&name).await
-                && !client.is_alive().await
-            {
-                cgroup::remove_empty(&name);
-            }
-        });
     }
 
     fn known(&self) -> Option<(State, u32)> {
