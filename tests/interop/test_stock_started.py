@@ -1,6 +1,7 @@
 """Gantry on a container that lxc-start runs."""
 
 import os
+import signal
 
 import pytest
 
@@ -30,12 +31,14 @@ def test_kill(st):
 
 
 def test_stop(st):
+    containers.catches(st.get("InitPid"), signal.SIGUSR1)
     st.stop(20)
     assert st.state == "STOPPED"
 
 
 def test_reboot(st):
     pid = st.get("InitPid")
+    containers.catches(pid, signal.SIGTERM)
     Job(st.bus, st.call("Reboot", "(a{sv})", {})).result(20)
     assert st.get("InitPid") not in (0, pid) and st.state == "RUNNING"
 

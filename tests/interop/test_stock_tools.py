@@ -129,12 +129,14 @@ def test_lxc_wait_and_lxc_stop_k(web):
 
 
 def test_lxc_stop_cleanly(web):
+    containers.catches(web.get("InitPid"), signal.SIGUSR1)
     run("lxc-stop", "-n", "web", "-t", "20", "--nokill")
     until(lambda: web.state == "STOPPED", 1)
 
 
 def test_lxc_stop_r_reboots(web):
     pid = web.get("InitPid")
+    containers.catches(pid, signal.SIGTERM)
     run("lxc-stop", "-r", "-n", "web", "-t", "20")
     until(lambda: web.state == "RUNNING" and web.get("InitPid") not in (0, pid), 1)
 
