@@ -171,10 +171,22 @@ class Container:
         self.folder = os.path.join(LXC_PATH, name)
 
     def call(self, method, signature="()", *args, **more):
-        return self.bus.call(self.path, "Container", method, signature, *args, **more)
+        return self.once_shown(lambda: self.bus.call(self.path, "Container", method, signature, *args, **more))
 
     def get(self, name):
-        return self.bus.get(self.path, "Container", name)
+        return self.once_shown(lambda: self.bus.get(self.path, "Container", name))
+
+    def once_shown(self, work):
+        """What others have made is shown a moment later than it is there."""
+        end = time.monotonic() + 2
+        while True:
+            try:
+                return work()
+            except Refused as refused:
+                there = os.path.exists(os.path.join(self.folder, "config"))
+                if not refused.full_name.endswith(".UnknownObject") or not there or time.monotonic() > end:
+                    raise
+            time.sleep(0.01)
 
     @property
     def state(self):

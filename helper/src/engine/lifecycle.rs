@@ -192,7 +192,11 @@ impl Engine {
             () = work.cancelled() => return Err(cancelled(id)),
         };
         match rebooted {
-            Ok(Ok(super::client::StateNews::Reached(State::Running))) => self.refresh().await,
+            Ok(Ok(super::client::StateNews::Reached(State::Running))) => {
+                let pid = client.init_pid().await;
+                self.registry().set_state(&id.name, State::Running, pid);
+                Ok(())
+            }
             Ok(Ok(_)) => Err(Error::WrongState(format!(
                 "container '{}' stopped instead of rebooting",
                 id.name
