@@ -132,9 +132,13 @@ def answers(address, seconds=5):
 
 
 def catches(pid, number, seconds=5):
-    """Waits until a process handles the signal, or blocks it in order to wait for it."""
-    return until(lambda: (int(status_of(pid, "SigCgt"), 16) | int(status_of(pid, "SigBlk"), 16))
-                 >> (number - 1) & 1, seconds)
+    """Waits until a process has a handler for the signal."""
+    return until(lambda: int(status_of(pid, "SigCgt"), 16) >> (number - 1) & 1, seconds)
+
+
+def booted(container, seconds=5):
+    """Waits until busybox's init is through its start and listens to signals."""
+    return until(lambda: "getty" in container.execute("ps")[1], seconds)
 
 
 def namespace(pid, kind):
