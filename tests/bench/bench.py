@@ -40,11 +40,16 @@ def report(what, ours, theirs, unit="ms"):
 
 def life(name, what):
     """Start, attach, memory and kill of one container, by each in turn."""
+    with bus.signals("Session", "Exited") as exited:
+        rounds(name, what, exited)
+
+
+def rounds(name, what, exited):
     figures = {key: ([], []) for key in ("start", "attach", "memory", "kill")}
     container = bus.container(name)
     for _ in range(ROUNDS):
         figures["start"][0].append(timed(container.start))
-        figures["attach"][0].append(timed(lambda: attach(container)))
+        figures["attach"][0].append(timed(lambda: attach(container, exited)))
         figures["kill"][0].append(timed(container.kill))
         figures["start"][1].append(timed(lambda: quiet("lxc-start", "-n", name)))
         figures["attach"][1].append(timed(lambda: quiet("lxc-attach", "-n", name, "--", "true")))
@@ -63,12 +68,11 @@ def life(name, what):
     report(f"memory of the monitor ({what})", *figures["memory"], unit="kB")
 
 
-def attach(container):
+def attach(container, exited):
     """Until the program's end is known; waits without a pause that would count."""
-    with bus.signals("Session", "Exited") as exited:
-        *streams, session = container.call("Execute", "(asa{sv})", ["true"], {})
-        while not any(path == session for path, _member, _values in exited):
-            gantry.GLib.MainContext.default().iteration(True)
+    *streams, session = container.call("Execute", "(asa{sv})", ["true"], {})
+    while not any(path == session for path, _member, _values in exited):
+        gantry.GLib.MainContext.default().iteration(True)
     for stream in streams:
         os.close(stream)
 
