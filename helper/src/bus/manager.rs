@@ -248,15 +248,23 @@ impl ManagerObject {
         self.bus.watch_usage(pace, only, place).await
     }
 
-    /// What the host can and cannot do: topic, item, finding with its remedy, whether all
-    /// is well.
+    /// What the host can and cannot do, the caller's own id ranges included: topic (kernel,
+    /// cgroups, ids, tools, network, services, storage, security; extras for what only some
+    /// containers need), item, finding, whether all is well. A finding that is not well ends
+    /// with the remedy.
     #[zbus(out_args("findings"))]
     async fn check_host(&self, #[zbus(header)] header: Header<'_>) -> Result<Vec<HostFinding>> {
-        self.permit(&header, Ok(())).await?;
-        let findings = self.bus.engine.check_host().await;
+        let caller = self.bus.callers.identify(&header).await?;
+        let details = Details::default();
+        let permit = self
+            .bus
+            .authority
+            .permit(&caller, &header, Ok(()), &details);
+        permit.await?;
+        let findings = self.bus.engine.check_host(caller.uid).await?;
         Ok(findings
             .into_iter()
-            .map(|found| (found.topic, found.item, found.finding, found.ok))
+            .map(|found| (found.topic.to_owned(), found.item, found.finding, found.ok))
             .collect())
     }
 

@@ -20,6 +20,30 @@ fn first_below(mounts: &str, directory: &Path) -> Option<PathBuf> {
         .find(|point| point.starts_with(directory))
 }
 
+/// The type of the file system that holds `path`, as the kernel names it.
+pub(crate) fn file_system(path: &Path) -> io::Result<String> {
+    let path = std::fs::canonicalize(path)?;
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(type_at(&mounts, &path)
+        .ok_or(io::ErrorKind::NotFound)?
+        .to_owned())
+}
+
+/// Of two mounts on one point the later covers the earlier.
+fn type_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
+    mounts
+        .lines()
+        .filter_map(|line| {
+            let (place, kind) = line.split_once(" - ")?;
+            let point = PathBuf::from(unescape(place.split(' ').nth(4)?).ok()?);
+            let depth = point.components().count();
+            path.starts_with(&point)
+                .then_some((depth, kind.split(' ').next()?))
+        })
+        .max_by_key(|(depth, _)| *depth)
+        .map(|(_, kind)| kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -39,5 +63,16 @@ mod tests {
             Some("/var/lib/lxc/web10".into())
         );
         assert_eq!(below("/var/lib/lxc/web"), None);
+    }
+
+    #[test]
+    fn the_last_mount_nearest_to_a_path_holds_it() {
+        let mounts = "21 1 254:0 / / rw - ext4 /dev/vda rw\n\
+            30 21 0:30 / /var/lib rw shared:1 - btrfs none rw\n\
+            31 21 0:31 / /var/lib rw - xfs none rw\n\
+            32 21 0:32 / /var/library rw - tmpfs none rw\n";
+        let kind = |path: &str| type_at(mounts, Path::new(path));
+        assert_eq!(kind("/var/lib/lxc"), Some("xfs"));
+        assert_eq!(kind("/var"), Some("ext4"));
     }
 }
