@@ -52,6 +52,16 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn destroy_container(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
+    fn start_group(&self, group: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn stop_group(&self, group: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn reboot_group(&self, group: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn kill_group(&self, group: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn autostart(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn watch_usage(&self, interval_ms: u32, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn check_host(&self) -> Result<Vec<HostFinding>>;

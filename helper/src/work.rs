@@ -18,6 +18,8 @@ pub(crate) struct Progress {
 /// is to stop. Clones speak for the same operation.
 #[derive(Debug, Clone)]
 pub(crate) struct Work {
+    /// Before every stage and line: which part of the whole they are of.
+    prefix: String,
     progress: watch::Sender<Progress>,
     log: mpsc::UnboundedSender<String>,
     cancel: watch::Receiver<bool>,
@@ -42,6 +44,7 @@ impl Work {
         let (cancel_of, cancel) = watch::channel(false);
         (
             Self {
+                prefix: String::new(),
                 progress,
                 log,
                 cancel,
@@ -54,10 +57,18 @@ impl Work {
         )
     }
 
+    /// The same operation's work on one of several objects.
+    pub(crate) fn part(&self, object: &str) -> Self {
+        Self {
+            prefix: format!("{object}: "),
+            ..self.clone()
+        }
+    }
+
     /// Tells what is being done from now on.
     pub(crate) fn stage(&self, stage: &str) {
-        self.progress
-            .send_modify(|progress| stage.clone_into(&mut progress.stage));
+        let stage = format!("{}{stage}", self.prefix);
+        self.progress.send_modify(|progress| progress.stage = stage);
     }
 
     /// Tells how many bytes are through.
@@ -71,9 +82,11 @@ impl Work {
     }
 
     /// Adds a line to the operation's log.
-    pub(crate) fn log(&self, line: impl Into<String>) {
+    pub(crate) fn log(&self, line: impl std::fmt::Display) {
         // Nobody has to listen.
-        self.log.send(line.into()).unwrap_or_default();
+        self.log
+            .send(format!("{}{line}", self.prefix))
+            .unwrap_or_default();
     }
 
     /// Whether the operation is to stop.

@@ -95,13 +95,13 @@ impl JobObject {
         self.job.facts().progress()
     }
 
-    /// Bytes that are through.
+    /// Bytes that are through; containers for jobs on groups.
     #[zbus(property)]
     fn bytes(&self) -> u64 {
         self.job.facts().bytes
     }
 
-    /// Bytes in all; 0 when unknown.
+    /// Bytes, or containers, in all; 0 when unknown.
     #[zbus(property)]
     fn total(&self) -> u64 {
         self.job.facts().total
@@ -113,7 +113,8 @@ impl JobObject {
         self.job.facts().can_cancel()
     }
 
-    /// What came of it: 'container' (o) for jobs that make one.
+    /// What came of it: 'container' (o) for jobs that make one, 'containers' (as) for those
+    /// on groups.
     #[zbus(property)]
     fn result(&self) -> HashMap<String, Value<'static>> {
         let result = self.job.facts().result;

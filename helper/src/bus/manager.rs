@@ -17,10 +17,10 @@ use super::{
     error::{Result, from_engine},
     jobs::Outcome,
     options::{Dictionary, Options},
-    requests::{create_request, fitting, new_name},
+    requests::{create_request, fitting, new_name, stop_options},
     usage::read_interval,
 };
-use crate::engine::{ContainerId, CreateRequest, HostInterface};
+use crate::engine::{ContainerId, CreateRequest, GroupAction, HostInterface};
 
 /// What is served at the root.
 pub(super) struct ManagerObject {
@@ -30,7 +30,7 @@ pub(super) struct ManagerObject {
 #[interface(name = "io.gantry.Gantry1.Manager")]
 impl ManagerObject {
     /// Every container: name, owner, state, init's process number, object path.
-    /// Options: group s (only those in this group).
+    /// Options: group s (only those in this group; the empty name: those in none).
     #[zbus(out_args("containers"))]
     async fn list_containers(
         &self,
@@ -42,11 +42,7 @@ impl ManagerObject {
         let list = self.bus.list_containers().await?;
         Ok(list
             .iter()
-            .filter(|facts| {
-                group
-                    .as_ref()
-                    .is_none_or(|group| facts.groups.contains(group))
-            })
+            .filter(|facts| group.as_ref().is_none_or(|group| facts.is_in(group)))
             .map(|facts| {
                 let id = &facts.id;
                 (
@@ -219,6 +215,85 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath> {
         self.bus.destroy(&header, container_id(name), options).await
+    }
+
+    /// Starts the stopped containers of a group, those with a lower lxc.start.order first
+    /// and then by name, and waits after each for its lxc.start.delay; marked to start
+    /// with the host or not. The empty name stands for the containers without a group.
+    /// One that fails does not keep the others from their turn. The job counts
+    /// containers; its result has containers as, those it was done to. No options.
+    #[zbus(out_args("job"))]
+    async fn start_group(
+        &self,
+        group: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let action = Options::none(options).map(|()| GroupAction::Start);
+        self.bus
+            .act_on_group(&header, "StartGroup", group, action)
+            .await
+    }
+
+    /// Asks the running containers of a group to shut down, one after the other in the
+    /// opposite order of StartGroup. Options as of Container.Stop, for each of them.
+    #[zbus(out_args("job"))]
+    async fn stop_group(
+        &self,
+        group: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let action = stop_options(options).map(GroupAction::Stop);
+        self.bus
+            .act_on_group(&header, "StopGroup", group, action)
+            .await
+    }
+
+    /// Asks the running containers of a group to reboot, in the order and with the delays
+    /// of StartGroup. Options as of Container.Reboot, for each of them.
+    #[zbus(out_args("job"))]
+    async fn reboot_group(
+        &self,
+        group: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let action = stop_options(options).map(GroupAction::Reboot);
+        self.bus
+            .act_on_group(&header, "RebootGroup", group, action)
+            .await
+    }
+
+    /// Ends the running containers of a group, in the opposite order of StartGroup. No
+    /// options.
+    #[zbus(out_args("job"))]
+    async fn kill_group(
+        &self,
+        group: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let action = Options::none(options).map(|()| GroupAction::Kill);
+        self.bus
+            .act_on_group(&header, "KillGroup", group, action)
+            .await
+    }
+
+    /// As lxc-autostart: what starts with the host (lxc.start.auto), group after group,
+    /// in the order and with the delays of StartGroup. Options: groups as (an empty name
+    /// stands for the containers without a group, and is the default), all b (of every
+    /// group and of none, instead of groups), ignore_auto b (also those that are not
+    /// marked), own b (only those that Gantry's monitors hold, not those that lxc-start
+    /// holds), action s (start, stop, reboot or kill; start), timeout_ms x (60000: how
+    /// long each may take to stop or reboot before it is killed).
+    #[zbus(out_args("job"))]
+    async fn autostart(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.autostart(&header, options).await
     }
 
     /// Opens a session that emits Sample to this caller alone, each interval_ms (100 to

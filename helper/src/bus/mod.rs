@@ -8,6 +8,7 @@ mod callers;
 mod container;
 mod containers;
 mod error;
+mod groups;
 mod job;
 mod jobs;
 mod limits;

@@ -158,17 +158,23 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
 /// The options of Stop and Reboot.
 pub(super) fn stop_options(options: Dictionary) -> gantry_api::Result<StopOptions> {
     Options::read(options, |options| {
-        let force = options.flag("force")?;
-        let timeout = match options.take::<i64>("timeout_ms")? {
-            None => StopOptions::default().timeout,
-            Some(milliseconds) => u64::try_from(milliseconds)
-                .map(Duration::from_millis)
-                .map_err(|_| {
-                    Error::InvalidArgument(format!(
-                        "the option \"timeout_ms\" is {milliseconds}; give 0 or more"
-                    ))
-                })?,
-        };
-        Ok(StopOptions { timeout, force })
+        Ok(StopOptions {
+            force: options.flag("force")?,
+            timeout: timeout(options)?,
+        })
     })
+}
+
+/// The option timeout_ms: how long a clean stop or reboot may take.
+pub(super) fn timeout(options: &mut Options) -> gantry_api::Result<Duration> {
+    let Some(milliseconds) = options.take::<i64>("timeout_ms")? else {
+        return Ok(StopOptions::default().timeout);
+    };
+    u64::try_from(milliseconds)
+        .map(Duration::from_millis)
+        .map_err(|_| {
+            Error::InvalidArgument(format!(
+                "the option \"timeout_ms\" is {milliseconds}; give 0 or more"
+            ))
+        })
 }
