@@ -1,0 +1,39 @@
+"""A Debian container on a Debian host: systemd in both, cgroup version 2."""
+
+import pytest
+
+import containers
+import gantry
+from archives import create_local
+from gantry import until
+
+
+@pytest.fixture(scope="module", params=[False, True], ids=["mapped", "privileged"])
+def debian(request):
+    bus = gantry.Bus()
+    containers.SHARED.add("debian")
+    try:
+        with open("/var/lib/gantry-test/debian-13.tar", "rb") as archive:
+            container = create_local(bus, "debian", archive.fileno(), 300, privileged=request.param)
+        container.start()
+        yield container
+    finally:
+        containers.SHARED.discard("debian")
+        bus.container("debian").destroy(300, force=True)
+        bus.close()
+
+
+def test_it_boots_to_running(debian):
+    def ended():
+        state = debian.execute("systemctl", "is-system-running", "--wait", seconds=300)[1].strip()
+        return state if state in ("running", "degraded", "maintenance") else None
+
+    state = until(ended, 300)
+    _, failed, _ = debian.execute("systemctl", "--failed", "--no-legend", "--plain", seconds=60)
+    assert (state, failed) == ("running", "")
+    assert debian.execute("stat", "--file-system", "--format=%T", "/sys/fs/cgroup")[1] == "cgroup2fs\n"
+    # Its systemd may make groups of its own, and hand controllers down to them.
+    status, _, errors = debian.execute("systemd-run", "--wait", "--property=MemoryMax=64M", "--unit=trial", "sh", "-c",
+                                       "test $(cat /sys/fs/cgroup/system.slice/trial.service/memory.max) = 67108864",
+                                       seconds=120)
+    assert status == 0, errors
