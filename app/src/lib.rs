@@ -12,8 +12,19 @@ pub mod text;
 pub mod widgets;
 pub mod window;
 
+use std::{
+    cell::Cell,
+    io::{self, Write as _},
+    ops::ControlFlow,
+    process::ExitCode,
+    rc::Rc,
+};
+
 use adw::prelude::*;
-use relm4::{RelmApp, adw, gtk};
+use relm4::{
+    RelmApp, adw,
+    gtk::{gio, glib},
+};
 
 use crate::backend::Backend;
 
@@ -21,15 +32,20 @@ use crate::backend::Backend;
 /// looks for `style.css`, `icons/` and `gtk/help-overlay.ui` below it by itself.
 pub const RESOURCES: &str = "/io/gantry/Gantry";
 
-/// Runs the program until its window is closed.
-pub fn run() {
+/// Runs the program until its window is closed; fails when the command line, or the
+/// program itself, is not in order.
+#[must_use]
+pub fn run() -> ExitCode {
+    if let Some(status) = command_line() {
+        return status;
+    }
     tracing_subscriber::fmt()
         .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
-        .with_writer(std::io::stderr)
+        .with_writer(io::stderr)
         .init();
     if let Err(error) = register_resources() {
         tracing::error!("the program's own resources are damaged: {error}");
-        return;
+        return ExitCode::FAILURE;
     }
     let application = adw::Application::builder()
         .application_id(gantry_api::APP_ID)
@@ -42,12 +58,42 @@ pub fn run() {
         }
     });
     RelmApp::from_app(application).run::<window::Window>(Backend::new());
+    ExitCode::SUCCESS
+}
+
+/// Reads the command line; gives the exit status when that was all. An application of
+/// its own does it: RelmApp keeps the exit status to itself, and waits for events after
+/// --version.
+fn command_line() -> Option<ExitCode> {
+    let options = gio::Application::new(None, gio::ApplicationFlags::NON_UNIQUE);
+    options.set_option_context_summary(Some("Runs LXC system containers in a window."));
+    options.add_main_option(
+        "version",
+        glib::Char::from(0),
+        glib::OptionFlags::NONE,
+        glib::OptionArg::None,
+        "Show the version",
+        None,
+    );
+    let window = Rc::new(Cell::new(false));
+    let wanted = window.clone();
+    options.connect_handle_local_options(move |_, options| {
+        let said = if options.contains("version") {
+            writeln!(io::stdout(), "gantry {}", env!("CARGO_PKG_VERSION"))
+        } else {
+            wanted.set(true);
+            Ok(())
+        };
+        ControlFlow::Break(said.map_or(glib::ExitCode::FAILURE, |()| glib::ExitCode::SUCCESS))
+    });
+    let status = options.run();
+    (!window.get()).then(|| ExitCode::from(status.get()))
 }
 
 /// Makes the embedded templates, icons and style known to GTK.
 ///
 /// # Errors
 /// When the embedded bytes are not a resource file.
-pub fn register_resources() -> Result<(), gtk::glib::Error> {
-    gtk::gio::resources_register_include!("gantry.gresource")
+pub fn register_resources() -> Result<(), glib::Error> {
+    gio::resources_register_include!("gantry.gresource")
 }

@@ -1,5 +1,7 @@
 //! The program `gantry`.
 
-fn main() {
-    gantry::run();
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    gantry::run()
 }

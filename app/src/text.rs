@@ -6,6 +6,13 @@ use relm4::gtk::glib;
 /// The gettext domain.
 const DOMAIN: &str = "gantry";
 
+/// Shows `message` to the translators (`./dev po` finds it) where it is chosen in one
+/// place and translated by [`tr`] in another.
+#[must_use]
+pub const fn mark(message: &'static str) -> &'static str {
+    message
+}
+
 /// The translation of `message`, or `message` itself.
 #[must_use]
 pub fn tr(message: &str) -> String {
@@ -21,16 +28,16 @@ pub fn tr_name(message: &str, name: &str) -> String {
 /// A container's state as a word.
 #[must_use]
 pub fn state_word(state: ContainerState) -> String {
-    tr(match state {
-        ContainerState::Stopped => "Stopped",
-        ContainerState::Starting => "Starting…",
-        ContainerState::Running => "Running",
-        ContainerState::Stopping => "Stopping…",
-        ContainerState::Aborting => "Aborting…",
-        ContainerState::Freezing => "Freezing…",
-        ContainerState::Frozen => "Frozen",
-        ContainerState::Thawed => "Unfreezing…",
-    })
+    match state {
+        ContainerState::Stopped => tr("Stopped"),
+        ContainerState::Starting => tr("Starting…"),
+        ContainerState::Running => tr("Running"),
+        ContainerState::Stopping => tr("Stopping…"),
+        ContainerState::Aborting => tr("Aborting…"),
+        ContainerState::Freezing => tr("Freezing…"),
+        ContainerState::Frozen => tr("Frozen"),
+        ContainerState::Thawed => tr("Unfreezing…"),
+    }
 }
 
 /// The icon that stands beside the word.

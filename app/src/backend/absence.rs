@@ -35,35 +35,35 @@ impl Absence {
     /// A few words.
     #[must_use]
     pub fn heading(&self) -> String {
-        tr(match self {
-            Self::NoBus(_) => "The System Bus Cannot Be Reached",
-            Self::NotInstalled => "The Helper Is Not Installed",
-            Self::CannotStart(_) => "The Helper Does Not Start",
-            Self::Ended => "The Helper Has Ended",
-            Self::Refused(_) => "The Helper Refuses to Talk to You",
-        })
+        match self {
+            Self::NoBus(_) => tr("The System Bus Cannot Be Reached"),
+            Self::NotInstalled => tr("The Helper Is Not Installed"),
+            Self::CannotStart(_) => tr("The Helper Does Not Start"),
+            Self::Ended => tr("The Helper Has Ended"),
+            Self::Refused(_) => tr("The Helper Refuses to Talk to You"),
+        }
     }
 
     /// What to do about it.
     #[must_use]
     pub fn remedy(&self) -> String {
-        tr(match self {
-            Self::NoBus(_) => {
-                "Gantry talks to its helper over the D-Bus system bus. Start the service “dbus”, then try again."
-            }
-            Self::NotInstalled => {
-                "Containers are run by a system service, gantry-helper. Install the package “gantry” of your distribution on this computer, then try again."
-            }
-            Self::CannotStart(_) => {
-                "Its log says why: “journalctl --unit gantry-helper”. Running containers are not affected."
-            }
-            Self::Ended => {
-                "It ended twice within a few seconds. Its log says why: “journalctl --unit gantry-helper”. Running containers are not affected."
-            }
-            Self::Refused(_) => {
-                "The bus policy for io.gantry.Gantry1 does not allow it. Ask the administrator of this computer."
-            }
-        })
+        match self {
+            Self::NoBus(_) => tr(
+                "Gantry talks to its helper over the D-Bus system bus. Start the service “dbus”, then try again.",
+            ),
+            Self::NotInstalled => tr(
+                "Containers are run by a system service, gantry-helper. Install the package “gantry” of your distribution on this computer, then try again.",
+            ),
+            Self::CannotStart(_) => tr(
+                "Its log says why: “journalctl --unit gantry-helper”. Running containers are not affected.",
+            ),
+            Self::Ended => tr(
+                "It ended twice within a few seconds. Its log says why: “journalctl --unit gantry-helper”. Running containers are not affected.",
+            ),
+            Self::Refused(_) => tr(
+                "The bus policy for io.gantry.Gantry1 does not allow it. Ask the administrator of this computer.",
+            ),
+        }
     }
 
     /// What the bus said, word for word.

@@ -4,7 +4,7 @@ use gantry_api::{ContainerProxy, ContainerState, Error, JobProxy, ManagerProxy, 
 use zbus::zvariant::{Fd, OwnedObjectPath, Value};
 
 use super::{Backend, Container};
-use crate::text::tr_name;
+use crate::text::{mark, tr_name};
 
 /// What can be done to a container as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,13 +68,13 @@ impl Action {
     #[must_use]
     pub fn failure(self, name: &str) -> String {
         let heading = match self {
-            Self::Start => "“{name}” Could Not Be Started",
-            Self::Stop => "“{name}” Could Not Be Stopped",
-            Self::Reboot => "“{name}” Could Not Be Restarted",
-            Self::Kill => "“{name}” Could Not Be Killed",
-            Self::Freeze => "“{name}” Could Not Be Frozen",
-            Self::Unfreeze => "“{name}” Could Not Be Unfrozen",
-            Self::Delete => "“{name}” Could Not Be Deleted",
+            Self::Start => mark("“{name}” Could Not Be Started"),
+            Self::Stop => mark("“{name}” Could Not Be Stopped"),
+            Self::Reboot => mark("“{name}” Could Not Be Restarted"),
+            Self::Kill => mark("“{name}” Could Not Be Killed"),
+            Self::Freeze => mark("“{name}” Could Not Be Frozen"),
+            Self::Unfreeze => mark("“{name}” Could Not Be Unfrozen"),
+            Self::Delete => mark("“{name}” Could Not Be Deleted"),
         };
         tr_name(heading, name)
     }

@@ -22,7 +22,7 @@ pub use terminals::Terminals;
 
 use crate::{
     backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd},
-    text::tr,
+    text::{mark, tr},
 };
 
 /// The page's state.
@@ -207,9 +207,9 @@ impl ContainerPage {
         parts.offline.set_revealed(!self.online);
         let start = Action::Start.is_for(state);
         let (label, action) = if start {
-            ("_Start", "container.start")
+            (mark("_Start"), "container.start")
         } else {
-            ("_Stop", "container.stop")
+            (mark("_Stop"), "container.stop")
         };
         parts.main_button.set_label(&tr(label));
         parts.main_button.set_action_name(Some(action));

@@ -73,11 +73,11 @@ impl Overview {
         fill(&parts.owner, &owner(&container.owner));
         fill(
             &parts.privileges,
-            &tr(if container.privileged {
-                "Privileged: root inside is root on this computer"
+            &if container.privileged {
+                tr("Privileged: root inside is root on this computer")
             } else {
-                "Own user ids: root inside is nobody on this computer"
-            }),
+                tr("Own user ids: root inside is nobody on this computer")
+            },
         );
         let storage = match (container.backend.as_str(), container.ephemeral) {
             (backend, false) => backend.to_owned(),
@@ -87,7 +87,11 @@ impl Overview {
         fill(&parts.architecture, &container.architecture);
         fill(
             &parts.autostart,
-            &tr(if container.autostart { "Yes" } else { "No" }),
+            &if container.autostart {
+                tr("Yes")
+            } else {
+                tr("No")
+            },
         );
         fill(&parts.groups, &container.groups.join(", "));
         fill(&parts.dependents, &container.dependents.join(", "));

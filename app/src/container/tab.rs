@@ -38,10 +38,10 @@ impl Tab {
 
     /// Says that the session has ended and how; `None` when that is not known.
     pub(super) fn show_end(&self, end: Option<&SessionEnd>) {
-        let again = tr(match self.kind {
-            Kind::Console => "_Reconnect",
-            Kind::Shell => "_New Shell",
-        });
+        let again = match self.kind {
+            Kind::Console => tr("_Reconnect"),
+            Kind::Shell => tr("_New Shell"),
+        };
         self.terminal.end(&sentence(end), &again);
         self.page.set_loading(false);
     }

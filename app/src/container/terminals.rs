@@ -54,13 +54,15 @@ impl Terminals {
             .set_visible_child_name(if none { "none" } else { "tabs" });
         let runs = state == ContainerState::Running;
         let description = match state {
-            ContainerState::Running => {
-                "The console shows what the container says while it boots, and its login. A shell is root without a login."
+            ContainerState::Running => tr(
+                "The console shows what the container says while it boots, and its login. A shell is root without a login.",
+            ),
+            ContainerState::Frozen => {
+                tr("The container is frozen. Unfreeze it to open a terminal.")
             }
-            ContainerState::Frozen => "The container is frozen. Unfreeze it to open a terminal.",
-            _ => "The container is not running. Start it to open a terminal.",
+            _ => tr("The container is not running. Start it to open a terminal."),
         };
-        parts.none.set_description(Some(&tr(description)));
+        parts.none.set_description(Some(&description));
         parts.start.set_visible(state == ContainerState::Stopped);
         parts.console.set_visible(runs);
         parts.shell.set_visible(runs);

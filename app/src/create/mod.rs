@@ -238,7 +238,7 @@ impl CreateDialog {
             .set_sensitive(verdict.is_ok() && (!wants_archive || self.archive.is_some()));
         parts
             .close_button
-            .set_label(&tr(if form { "_Cancel" } else { "_Close" }));
+            .set_label(&if form { tr("_Cancel") } else { tr("_Close") });
         parts
             .stack
             .set_visible_child_name(if form { "form" } else { "progress" });

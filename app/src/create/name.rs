@@ -1,6 +1,6 @@
 use std::collections::HashSet;
 
-use crate::text::{tr, tr_name};
+use crate::text::{mark, tr, tr_name};
 
 /// The longest name: that of a label in DNS, since the name is the host's name too.
 const LONGEST: usize = 63;
@@ -17,7 +17,8 @@ pub(super) fn check(name: &str, taken: &HashSet<String>) -> Result<(), String> {
         } else {
             format!("“{c}”")
         };
-        let sentence = "The name cannot have {name} in it: use letters, digits, hyphens and dots.";
+        let sentence =
+            mark("The name cannot have {name} in it: use letters, digits, hyphens and dots.");
         return Err(tr_name(sentence, &shown));
     }
     if name.len() > LONGEST {

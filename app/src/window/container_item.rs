@@ -3,7 +3,7 @@ use relm4::gtk;
 
 use crate::{
     backend::{Action, Container},
-    text::{state_class, state_icon, state_word, tr, tr_name},
+    text::{mark, state_class, state_icon, state_word, tr, tr_name},
 };
 
 mod imp {
@@ -117,10 +117,14 @@ impl ContainerItem {
             (
                 "win.start",
                 "media-playback-start-symbolic",
-                "Start “{name}”",
+                mark("Start “{name}”"),
             )
         } else {
-            ("win.stop", "media-playback-stop-symbolic", "Stop “{name}”")
+            (
+                "win.stop",
+                "media-playback-stop-symbolic",
+                mark("Stop “{name}”"),
+            )
         };
         self.set_switch_action(action);
         self.set_switch_icon(icon);

@@ -4,7 +4,7 @@ use relm4::gtk;
 
 use crate::{
     backend::Job,
-    text::{size, tr, tr_name},
+    text::{mark, size, tr, tr_name},
 };
 
 mod imp {
@@ -88,11 +88,11 @@ impl JobItem {
 fn title(job: &Job) -> String {
     let names = job.objects.join(", ");
     let sentence = match job.operation.as_str() {
-        "create" => "Creating “{name}”",
-        "import" => "Importing “{name}”",
-        "stop" => "Stopping “{name}”",
-        "reboot" => "Restarting “{name}”",
-        "destroy" => "Deleting “{name}”",
+        "create" => mark("Creating “{name}”"),
+        "import" => mark("Importing “{name}”"),
+        "stop" => mark("Stopping “{name}”"),
+        "reboot" => mark("Restarting “{name}”"),
+        "destroy" => mark("Deleting “{name}”"),
         other => return format!("{other} {names}"),
     };
     tr_name(sentence, &names)

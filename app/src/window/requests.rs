@@ -4,7 +4,7 @@ use relm4::ComponentSender;
 use super::{Answer, Message, OwnJob, Root, Window, view::report};
 use crate::{
     backend::{Action, Problem},
-    text::{tr, tr_name},
+    text::{mark, tr, tr_name},
     widgets::ask,
 };
 
@@ -23,19 +23,21 @@ impl Window {
         let stopped = container.state == ContainerState::Stopped;
         let (heading, body, verb) = match action {
             Action::Delete if stopped => (
-                "Delete “{name}”?",
-                "Its files and its configuration are removed. This cannot be undone.",
-                "_Delete",
+                mark("Delete “{name}”?"),
+                mark("Its files and its configuration are removed. This cannot be undone."),
+                mark("_Delete"),
             ),
             Action::Delete => (
-                "Kill and Delete “{name}”?",
-                "It is running. All its processes are ended at once, then its files and its configuration are removed. This cannot be undone.",
-                "_Kill and Delete",
+                mark("Kill and Delete “{name}”?"),
+                mark(
+                    "It is running. All its processes are ended at once, then its files and its configuration are removed. This cannot be undone.",
+                ),
+                mark("_Kill and Delete"),
             ),
             Action::Kill => (
-                "Kill “{name}”?",
-                "All its processes are ended at once, and none of them can save its work.",
-                "_Kill",
+                mark("Kill “{name}”?"),
+                mark("All its processes are ended at once, and none of them can save its work."),
+                mark("_Kill"),
             ),
             _ => {
                 sender.input(Message::Act(path, action));
