@@ -169,6 +169,22 @@ def test_40_what_equals_root_has_an_action_of_its_own(bus):
         assert bob.ask(item("lxc.hook.pre-start", "/bin/true"))[0][0] == "", "rules see what is unsafe"
 
 
+def test_40_raw_cgroup_keys_have_an_action_of_their_own(bus):
+    config = pathlib.Path(place("web"), "config")
+    path = gantry.Container(bus, "web").path
+
+    def limit(key, value):
+        return path, "Resources", "SetLimit", "(ssa{sv})", [key, value, {"persist": ("b", True)}]
+
+    bus.manager("GetContainer", "(s)", "web")
+    with rule(UNSAFE), Person("bob") as bob:
+        assert bob.ask(limit("pids.max", "100"))[0][0] == ""
+        before = config.read_text()
+        assert bob.ask(limit("devices.allow", "a"))[0][0] == "NotAuthorized"
+        assert bob.ask(limit("cgroup.procs", "1"))[0][0] == "NotAuthorized"
+    assert "pids.max = 100" in before and config.read_text() == before
+
+
 def test_40_unsafe_authorizations_are_never_kept():
     for action in ElementTree.parse(POLICY).iter("action"):
         defaults = {kind.tag: kind.text for kind in action.find("defaults")}

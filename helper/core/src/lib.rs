@@ -8,6 +8,7 @@
 
 pub mod arch;
 pub mod caps;
+pub mod cgroup;
 pub mod command;
 pub mod config;
 pub mod dependents;

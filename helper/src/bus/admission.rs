@@ -33,6 +33,8 @@ pub(super) enum Risk {
     Config(String),
     /// New values of a key.
     Item(String, Vec<String>),
+    /// This, always.
+    Certain(String),
 }
 
 impl Risk {
@@ -52,6 +54,7 @@ impl Risk {
                     .collect())
             }
             Self::Config(text) => engine.unsafe_config(&facts.id, text).await,
+            Self::Certain(what) => Ok(vec![what.clone()]),
             Self::Item(key, values) => engine.unsafe_config_item(&facts.id, key, values).await,
         }
     }

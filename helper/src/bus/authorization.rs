@@ -66,6 +66,9 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Container", "OpenShell", action::CONSOLE),
     ("Container", "Execute", action::CONSOLE),
     ("Container", "ReadLog", action::INSPECT),
+    ("Resources", "SetLimit", action::MANAGE),
+    ("Resources", "GetLimit", action::INSPECT),
+    ("Resources", "GetUsage", action::INSPECT),
     // These two and the session's are for those whom the object is not for.
     ("Job", "Cancel", action::CANCEL_OTHER),
     ("Job", "Wait", action::INSPECT),
@@ -352,6 +355,10 @@ mod tests {
         (
             "Container",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Container.xml"),
+        ),
+        (
+            "Resources",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Resources.xml"),
         ),
         (
             "Job",

@@ -8,9 +8,12 @@ use tokio::sync::{
     broadcast::{Receiver, error::RecvError},
 };
 use tracing::warn;
-use zbus::zvariant::{OwnedObjectPath, Value};
+use zbus::{
+    object_server::Interface,
+    zvariant::{OwnedObjectPath, Value},
+};
 
-use super::{Bus, Properties, container::ContainerObject};
+use super::{Bus, Properties, container::ContainerObject, resources::ResourcesObject};
 use crate::engine::{self, ContainerId, Event, Facts};
 
 /// The containers on the bus, with the facts that were announced last.
@@ -135,28 +138,29 @@ impl Bus {
     }
 
     async fn put_up(self: &Arc<Self>, facts: &Arc<Facts>) {
-        let object = ContainerObject {
-            bus: self.clone(),
-            id: facts.id.clone(),
-            first: facts.clone(),
-        };
-        if let Err(error) = self
-            .connection
-            .object_server()
-            .at(path_of(&facts.id), object)
-            .await
-        {
-            warn!(%error, id = %facts.id, "could not put a container on the bus");
+        let (bus, id) = (self.clone(), facts.id.clone());
+        let first = facts.clone();
+        self.serve(&facts.id, ResourcesObject { bus, id }).await;
+        let (bus, id) = (self.clone(), facts.id.clone());
+        self.serve(&facts.id, ContainerObject { bus, id, first })
+            .await;
+    }
+
+    async fn serve(&self, id: &ContainerId, interface: impl Interface) {
+        let server = self.connection.object_server();
+        if let Err(error) = server.at(path_of(id), interface).await {
+            warn!(%error, %id, "could not put a container on the bus");
         }
     }
 
     async fn take_off(&self, id: &ContainerId) {
-        let removed = self
-            .connection
-            .object_server()
-            .remove::<ContainerObject, _>(path_of(id))
-            .await;
-        if let Err(error) = removed {
+        self.remove::<ContainerObject>(id).await;
+        self.remove::<ResourcesObject>(id).await;
+    }
+
+    async fn remove<I: Interface>(&self, id: &ContainerId) {
+        let server = self.connection.object_server();
+        if let Err(error) = server.remove::<I, _>(path_of(id)).await {
             warn!(%error, %id, "could not take a container off the bus");
         }
     }

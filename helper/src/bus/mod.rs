@@ -16,6 +16,7 @@ mod manager;
 mod operations;
 mod options;
 mod requests;
+mod resources;
 mod session;
 mod sessions;
 mod usage;

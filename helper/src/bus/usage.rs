@@ -101,39 +101,38 @@ impl Bus {
 }
 
 fn sample(facts: &Facts, usage: &Usage) -> HashMap<&'static str, Value<'static>> {
-    let counters = [
-        ("cpu_ns", usage.cpu_ns),
-        ("memory", usage.memory),
-        ("memory_peak", usage.memory_peak),
-        ("memory_limit", usage.memory_limit),
-        ("swap", usage.swap),
-        ("pids", usage.pids),
-        ("io_read", usage.io_read),
-        ("io_write", usage.io_write),
-        ("rx", usage.rx),
-        ("tx", usage.tx),
-    ];
-    let pressures = [
-        ("pressure_cpu", usage.pressure_cpu),
-        ("pressure_memory", usage.pressure_memory),
-        ("pressure_io", usage.pressure_io),
-    ];
-    let mut sample = HashMap::from([
+    let mut sample = fields(usage);
+    sample.extend([
         ("container", Value::from(path_of(&facts.id).into_inner())),
         ("name", facts.id.name.to_string().into()),
         ("owner", facts.id.owner.to_string().into()),
     ]);
-    sample.extend(
-        counters
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?.into()))),
-    );
-    sample.extend(
-        pressures
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value?.into()))),
-    );
     sample
+}
+
+/// What the host counts of a container's usage.
+pub(super) fn fields(usage: &Usage) -> HashMap<&'static str, Value<'static>> {
+    let group = &usage.group;
+    let counters = [
+        ("cpu_ns", group.cpu_ns),
+        ("memory", group.memory),
+        ("memory_peak", group.memory_peak),
+        ("memory_limit", group.memory_limit),
+        ("swap", group.swap),
+        ("pids", group.pids),
+        ("io_read", group.io_read),
+        ("io_write", group.io_write),
+        ("rx", usage.rx),
+        ("tx", usage.tx),
+    ]
+    .map(|(key, value)| Some((key, Value::from(value?))));
+    let pressures = [
+        ("pressure_cpu", group.pressure_cpu),
+        ("pressure_memory", group.pressure_memory),
+        ("pressure_io", group.pressure_io),
+    ]
+    .map(|(key, value)| Some((key, Value::from(value?))));
+    counters.into_iter().chain(pressures).flatten().collect()
 }
 
 fn monotonic_us() -> u64 {

@@ -3,24 +3,17 @@
 
 mod usage;
 
-pub(crate) use usage::Groups;
+pub(crate) use usage::{Groups, Sample};
 
+use gantry_core::cgroup::CgroupFile;
 use gantry_core::name::ContainerName;
+use gantry_core::settings::CgroupVersion;
 use rustix::fs::{Mode, OFlags};
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-
-/// The two interfaces of the kernel.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Version {
-    /// One hierarchy a controller.
-    One,
-    /// One hierarchy for all.
-    Two,
-}
 
 /// Reads a group's file.
 pub(crate) fn read(group: &OwnedFd, file: &str) -> io::Result<String> {
@@ -60,9 +53,9 @@ pub(crate) fn field(text: &str, word: &str) -> Option<u64> {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Host {
     /// The versions of the hierarchies.
-    pub(crate) versions: Vec<Version>,
+    pub(crate) versions: Vec<CgroupVersion>,
     /// The controllers, and which version each is of.
-    pub(crate) controllers: Vec<(String, Version)>,
+    pub(crate) controllers: Vec<(String, CgroupVersion)>,
 }
 
 impl Host {
@@ -79,11 +72,11 @@ impl Host {
                 (Some("cgroup2"), ..) => {
                     let point = place.split(' ').nth(4).unwrap_or_default();
                     let names = std::fs::read_to_string(format!("{point}/cgroup.controllers"))?;
-                    host.add(Version::Two, names.split_whitespace());
+                    host.add(CgroupVersion::V2, names.split_whitespace());
                 }
                 (Some("cgroup"), _, Some(options)) => {
                     host.add(
-                        Version::One,
+                        CgroupVersion::V1,
                         options.split(',').filter(|word| CONTROLLERS.contains(word)),
                     );
                 }
@@ -93,7 +86,7 @@ impl Host {
         Ok(host)
     }
 
-    fn add<'a>(&mut self, version: Version, names: impl Iterator<Item = &'a str>) {
+    fn add<'a>(&mut self, version: CgroupVersion, names: impl Iterator<Item = &'a str>) {
         if !self.versions.contains(&version) {
             self.versions.push(version);
         }
@@ -105,11 +98,34 @@ impl Host {
     }
 
     /// The version of a controller; none if there is no such controller.
-    pub(crate) fn version_of(&self, controller: &str) -> Option<Version> {
+    pub(crate) fn version_of(&self, controller: &str) -> Option<CgroupVersion> {
         self.controllers
             .iter()
             .find(|(name, _)| name == controller)
             .map(|(_, version)| *version)
+    }
+
+    /// In which controller's hierarchy (none for the unified one) a file is,
+    /// or what stands for it; none if the host has no such controller.
+    pub(crate) fn place_of<'f>(
+        &self,
+        file: &'f CgroupFile,
+    ) -> Option<(CgroupVersion, Option<&'f str>)> {
+        let (v1, v2) = file.controllers();
+        let has = |name: &str, version| {
+            let mut known = self.controllers.iter();
+            known.any(|(known, of)| known == name && *of == version)
+        };
+        match (v1, v2) {
+            (Some(name), _) if has(name, CgroupVersion::V1) => {
+                Some((CgroupVersion::V1, Some(name)))
+            }
+            (_, Some("")) if self.versions.contains(&CgroupVersion::V2) => {
+                Some((CgroupVersion::V2, None))
+            }
+            (_, Some(name)) if has(name, CgroupVersion::V2) => Some((CgroupVersion::V2, None)),
+            _ => None,
+        }
     }
 }
 
@@ -181,9 +197,21 @@ fn remove_tree(group: &Path) -> io::Result<()> {
 }
 
 /// Controllers of version 1, to tell them from mount options.
-const CONTROLLERS: [&str; 10] = [
-    "blkio", "cpu", "cpuacct", "cpuset", "devices", "freezer", "hugetlb", "memory", "net_cls",
+const CONTROLLERS: [&str; 14] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
     "pids",
+    "rdma",
 ];
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! What a group uses. Files stay open: a sample is a handful of preads.
 
-use super::{Version, field, open};
+use super::{field, open};
+use gantry_core::settings::CgroupVersion;
 use rustix::fs::OFlags;
 use std::cell::RefCell;
 use std::fs::File;
@@ -49,8 +50,8 @@ pub(crate) struct Groups {
     pressure_cpu: Counter,
     pressure_memory: Counter,
     pressure_io: Counter,
-    version_of_io: Option<Version>,
-    version_of_cpu: Option<Version>,
+    version_of_io: Option<CgroupVersion>,
+    version_of_cpu: Option<CgroupVersion>,
 }
 
 /// A file that may be missing.
@@ -66,7 +67,7 @@ impl Groups {
         match controller {
             "cpuacct" => {
                 self.cpu = file("cpuacct.usage");
-                self.version_of_cpu = Some(Version::One);
+                self.version_of_cpu = Some(CgroupVersion::V1);
             }
             "memory" => {
                 self.memory = file("memory.usage_in_bytes");
@@ -77,7 +78,7 @@ impl Groups {
             "pids" => self.pids = file("pids.current"),
             "blkio" => {
                 self.io = file("blkio.throttle.io_service_bytes");
-                self.version_of_io = Some(Version::One);
+                self.version_of_io = Some(CgroupVersion::V1);
             }
             _ => {}
         }
@@ -91,10 +92,10 @@ impl Groups {
             }
         };
         if self.cpu.is_none() {
-            self.version_of_cpu = Some(Version::Two);
+            self.version_of_cpu = Some(CgroupVersion::V2);
         }
         if self.io.is_none() {
-            self.version_of_io = Some(Version::Two);
+            self.version_of_io = Some(CgroupVersion::V2);
         }
         add(&mut self.cpu, "cpu.stat");
         add(&mut self.memory, "memory.current");
@@ -131,15 +132,17 @@ impl Groups {
 
     fn cpu(&self) -> Option<u64> {
         match self.version_of_cpu? {
-            Version::One => number(&self.cpu),
-            Version::Two => with_text(&self.cpu, |text| Some(field(text, "usage_usec")? * 1000)),
+            CgroupVersion::V1 => number(&self.cpu),
+            CgroupVersion::V2 => {
+                with_text(&self.cpu, |text| Some(field(text, "usage_usec")? * 1000))
+            }
         }
     }
 
     fn io(&self) -> Option<(u64, u64)> {
         match self.version_of_io? {
-            Version::One => with_text(&self.io, |text| Some(io_version_1(text))),
-            Version::Two => with_text(&self.io, |text| Some(io_version_2(text))),
+            CgroupVersion::V1 => with_text(&self.io, |text| Some(io_version_1(text))),
+            CgroupVersion::V2 => with_text(&self.io, |text| Some(io_version_2(text))),
         }
     }
 }

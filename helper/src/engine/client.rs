@@ -5,8 +5,9 @@ use super::{Error, Result};
 use crate::linux::channel;
 use crate::linux::process::Process;
 use gantry_core::command::{
-    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, HEADER_LEN, NO_STATE, RequestHeader,
-    ResponseHeader, StateInterest, StateMessage, StateMessageKind, decode_text, encode_text,
+    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, DeviceAccess, HEADER_LEN, NO_STATE,
+    RequestHeader, ResponseHeader, StateInterest, StateMessage, StateMessageKind, decode_text,
+    encode_text,
 };
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::Extension;
@@ -156,6 +157,12 @@ impl Client {
         }
     }
 
+    /// Asks for what has no answer but that it is done.
+    async fn done(&self, header: RequestHeader, data: &[u8]) -> Result<()> {
+        let reply = self.need(header, data).await?.ok();
+        reply.map(drop).map_err(|error| self.failed(&error))
+    }
+
     fn not_running(&self) -> Error {
         Error::WrongState(format!(
             "container '{}' is not running; start it first",
@@ -232,37 +239,39 @@ impl Client {
         reply.text().map(Some).map_err(|error| self.failed(&error))
     }
 
-    /// The directory of the container's group: in the hierarchy of a version
-    /// 1 controller, or in the unified one.
+    /// The directory of the group that has the container's limits: in the
+    /// hierarchy of a version 1 controller, or in the unified one.
     pub(super) async fn cgroup(&self, controller: Option<&str>) -> Result<OwnedFd> {
-        if controller.is_none() {
-            let reply = self
-                .need(RequestHeader::inline(Command::GetCgroup2Fd, 0), &[])
-                .await?;
+        let Some(controller) = controller else {
+            let header = RequestHeader::inline(Command::GetLimitCgroup2Fd, 0);
+            let reply = self.need(header, &[]).await?;
             return reply.fd().map_err(|error| self.failed(&error));
-        }
+        };
         let request = CgroupDescriptor {
             layout: CgroupLayout::Unknown,
             utilities: 0,
             filesystem: 0,
-            controller: controller.unwrap_or_default().to_owned(),
+            controller: controller.to_owned(),
         }
         .encode();
-        let header = RequestHeader::with_data(Command::GetCgroupFd.number(), request.len());
+        let header = RequestHeader::with_data(Command::GetLimitCgroupFd.number(), request.len());
         self.need(header, &request)
             .await?
             .fd()
             .map_err(|error| self.failed(&error))
     }
 
+    /// Makes the monitor allow or deny devices, in the unified hierarchy.
+    pub(super) async fn device_rule(&self, rule: &DeviceAccess) -> Result<()> {
+        let data = rule.encode();
+        let header = RequestHeader::with_data(Command::AddBpfDeviceCgroup.number(), data.len());
+        self.done(header, &data).await
+    }
+
     /// Makes the monitor take on a state and tell it to everybody.
     pub(super) async fn serve_state(&self, state: State) -> Result<()> {
         let header = RequestHeader::inline(Command::ServeStateClients, state.number() as u64);
-        self.need(header, &[])
-            .await?
-            .ok()
-            .map(|_| ())
-            .map_err(|error| self.failed(&error))
+        self.done(header, &[]).await
     }
 
     /// The console's ring buffer, which stays as it is. None: it is empty;

@@ -4,6 +4,7 @@
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup;
+use gantry_core::settings::CgroupVersion;
 use gantry_core::states::State;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
@@ -58,18 +59,18 @@ async fn set_frozen(client: &Client, frozen: bool) -> Result<()> {
     let failed =
         |error: std::io::Error| Error::io("writing to the freezer's control group", &error);
     let (file, value) = match version {
-        cgroup::Version::Two => ("cgroup.freeze", if frozen { "1" } else { "0" }),
-        cgroup::Version::One => ("freezer.state", if frozen { "FROZEN" } else { "THAWED" }),
+        CgroupVersion::V2 => ("cgroup.freeze", if frozen { "1" } else { "0" }),
+        CgroupVersion::V1 => ("freezer.state", if frozen { "FROZEN" } else { "THAWED" }),
     };
     let deadline = Instant::now() + PATIENCE;
     cgroup::write(&group, file, value).map_err(failed)?;
     loop {
         let done = match version {
-            cgroup::Version::Two => {
+            CgroupVersion::V2 => {
                 let events = cgroup::read(&group, "cgroup.events").map_err(failed)?;
                 cgroup::field(&events, "frozen") == Some(u64::from(frozen))
             }
-            cgroup::Version::One => {
+            CgroupVersion::V1 => {
                 // The kernel may need to be asked again (freezer-subsystem.rst).
                 let state = cgroup::read(&group, file).map_err(failed)?;
                 state.trim() == value || {
@@ -91,11 +92,11 @@ async fn set_frozen(client: &Client, frozen: bool) -> Result<()> {
 }
 
 /// The group with the freezer: version 1's if that controller is mounted.
-async fn freezer(client: &Client) -> Result<(OwnedFd, cgroup::Version)> {
+async fn freezer(client: &Client) -> Result<(OwnedFd, CgroupVersion)> {
     if let Ok(group) = client.cgroup(Some("freezer")).await
         && cgroup::read(&group, "freezer.state").is_ok()
     {
-        return Ok((group, cgroup::Version::One));
+        return Ok((group, CgroupVersion::V1));
     }
-    Ok((client.cgroup(None).await?, cgroup::Version::Two))
+    Ok((client.cgroup(None).await?, CgroupVersion::V2))
 }

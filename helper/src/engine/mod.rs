@@ -19,6 +19,7 @@ mod idmaps;
 mod import;
 mod launcher;
 mod lifecycle;
+mod limits;
 mod logs;
 mod new_config;
 mod privilege;

@@ -4,13 +4,14 @@ use super::config::read_defaults;
 use super::create::CreateRequest;
 use super::idmaps::maps_of;
 use super::{Error, Result};
-use crate::cgroup::{Host, Version};
+use crate::cgroup::Host;
 use crate::image::busybox;
 use crate::linux::files;
 use gantry_core::config::{Config, SkipIncludes};
 use gantry_core::idmap::IdMaps;
 use gantry_core::keys::{self, Match};
 use gantry_core::layout::ContainerLayout;
+use gantry_core::settings::CgroupVersion;
 use std::fmt::Write as _;
 
 /// The extra lines of a request as one text.
@@ -118,7 +119,8 @@ fn device_rules() -> String {
         "c 136:* rwm",
         "c 10:229 rwm",
     ];
-    let version_1 = Host::read().is_ok_and(|host| host.version_of("devices") == Some(Version::One));
+    let version_1 =
+        Host::read().is_ok_and(|host| host.version_of("devices") == Some(CgroupVersion::V1));
     let key = if version_1 {
         "lxc.cgroup.devices"
     } else {

@@ -2,7 +2,7 @@
 
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
-use crate::cgroup::Groups;
+use crate::cgroup::{Groups, Sample};
 use crate::network::traffic::Counters;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,33 +11,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// none.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) struct Usage {
-    /// Processor time in nanoseconds.
-    pub(crate) cpu_ns: Option<u64>,
-    /// Memory in bytes.
-    pub(crate) memory: Option<u64>,
-    /// The most memory it ever used, in bytes.
-    pub(crate) memory_peak: Option<u64>,
-    /// Its limit in bytes; none when unlimited.
-    pub(crate) memory_limit: Option<u64>,
-    /// Swap in bytes.
-    pub(crate) swap: Option<u64>,
-    /// Processes and threads.
-    pub(crate) pids: Option<u64>,
-    /// Bytes read from block devices.
-    pub(crate) io_read: Option<u64>,
-    /// Bytes written to block devices.
-    pub(crate) io_write: Option<u64>,
+    /// By its control groups.
+    pub(crate) group: Sample,
     /// Bytes that the container received on interfaces with a host's end.
     pub(crate) rx: Option<u64>,
     /// Bytes that the container sent on those.
     pub(crate) tx: Option<u64>,
-    /// Share of the last ten seconds in which some task waited for a
-    /// processor, in percent.
-    pub(crate) pressure_cpu: Option<f64>,
-    /// The same for memory.
-    pub(crate) pressure_memory: Option<f64>,
-    /// The same for input and output.
-    pub(crate) pressure_io: Option<f64>,
 }
 
 /// The files that tell a container's usage, kept open while its init lives.
@@ -78,21 +57,10 @@ impl Engine {
             }
         };
         let (rx, tx) = meter.traffic.read().unzip();
-        let group = meter.groups.sample();
         Ok(Usage {
-            cpu_ns: group.cpu_ns,
-            memory: group.memory,
-            memory_peak: group.memory_peak,
-            memory_limit: group.memory_limit,
-            swap: group.swap,
-            pids: group.pids,
-            io_read: group.io_read,
-            io_write: group.io_write,
+            group: meter.groups.sample(),
             rx,
             tx,
-            pressure_cpu: group.pressure_cpu,
-            pressure_memory: group.pressure_memory,
-            pressure_io: group.pressure_io,
         })
     }
 

@@ -227,6 +227,19 @@ impl DeviceAccess {
         })
     }
 
+    /// The text that [`DeviceAccess::parse`] reads.
+    pub fn text(&self) -> String {
+        let number = |value: Option<u32>| value.map_or_else(|| "*".to_owned(), |n| n.to_string());
+        let access = [(self.read, 'r'), (self.write, 'w'), (self.mknod, 'm')];
+        let access: String = access
+            .iter()
+            .filter(|(on, _)| *on)
+            .map(|(_, c)| *c)
+            .collect();
+        let (major, minor) = (number(self.major), number(self.minor));
+        format!("{} {major}:{minor} {access}", self.kind.letter())
+    }
+
     /// The bytes on the wire.
     pub fn encode(&self) -> [u8; Self::LEN] {
         let number = |value: Option<u32>| {

@@ -25,17 +25,28 @@ pub(crate) struct Hierarchy {
     base: String,
 }
 
-/// Every hierarchy that this process can see and write to, each once.
+/// Every hierarchy that this process can see and write to, each once. The base
+/// is the root, or with `relative` this process's own group; and also that
+/// where systemd has delegated it to this process.
 pub(super) fn find(relative: bool) -> io::Result<Vec<Hierarchy>> {
     let mut found = parse(&std::fs::read_to_string("/proc/self/mountinfo")?);
-    if relative {
-        let own = own_groups(&std::fs::read_to_string("/proc/self/cgroup")?);
-        for hierarchy in &mut found {
-            let key = hierarchy.controllers.join(",");
-            hierarchy.base = own.get(&key).cloned().unwrap_or_else(|| "/".to_owned());
+    let own = own_groups(&std::fs::read_to_string("/proc/self/cgroup")?);
+    for hierarchy in &mut found {
+        let key = hierarchy.controllers.join(",");
+        let Some(group) = own.get(&key) else { continue };
+        let own = hierarchy.directory(group.trim_start_matches('/'));
+        if relative || (hierarchy.version == Version::V2 && is_delegated(&own)) {
+            hierarchy.base.clone_from(group);
         }
     }
     Ok(found)
+}
+
+/// Whether systemd says that a group is its processes' to manage
+/// (systemd.io/CGROUP_DELEGATION).
+fn is_delegated(group: &Path) -> bool {
+    let mut value = [0_u8; 1];
+    rustix::fs::getxattr(group, "trusted.delegate", &mut value).is_ok_and(|_| value == *b"1")
 }
 
 fn parse(mountinfo: &str) -> Vec<Hierarchy> {
@@ -111,13 +122,18 @@ impl Hierarchy {
         match self.version {
             Version::V1 => self.controllers.iter().any(|name| name == controller),
             Version::V2 => {
-                let text = std::fs::read_to_string(self.mount.join("cgroup.controllers"));
+                let text = std::fs::read_to_string(self.directory("").join("cgroup.controllers"));
                 controller == "cgroup"
                     || text.is_ok_and(|text| {
                         text.split_ascii_whitespace().any(|name| name == controller)
                     })
             }
         }
+    }
+
+    /// Whether the base is the root, which may hold processes and groups.
+    pub(super) fn is_root(&self) -> bool {
+        self.base == "/"
     }
 
     /// The directory of a group below the base; an empty path is the base.
@@ -135,6 +151,13 @@ impl Hierarchy {
     /// The directory, as a handle to work below.
     pub(crate) fn open_directory(&self, path: &str) -> io::Result<OwnedFd> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        Ok(open(self.directory(path), flags, Mode::empty())?)
+    }
+
+    /// The directory, to attach a program to (O_PATH is not enough before
+    /// Linux 6.2).
+    pub(super) fn open_for_program(&self, path: &str) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
         Ok(open(self.directory(path), flags, Mode::empty())?)
     }
 

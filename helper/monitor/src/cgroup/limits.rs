@@ -1,14 +1,27 @@
 //! `lxc.cgroup.*` and `lxc.cgroup2.*`.
 
 use super::{Cgroups, Hierarchy, STEP, Version};
-use crate::failure::{At, Step, failed};
+use crate::failure::{At, Step, failed, failure};
 use crate::log;
+use gantry_core::cgroup::DevicePolicy;
+use gantry_core::command::DeviceAccess;
 use gantry_core::monitor::FailureKind;
 use gantry_core::settings::{CgroupSetting, CgroupVersion};
 use std::io;
+use std::os::fd::OwnedFd;
 
 fn is_device_rule(setting: &CgroupSetting) -> bool {
     setting.file.starts_with("devices.")
+}
+
+fn parse_rule(setting: &CgroupSetting) -> Result<DeviceAccess, String> {
+    match setting.file.as_str() {
+        "devices.allow" => DeviceAccess::parse(&setting.value, true),
+        "devices.deny" => DeviceAccess::parse(&setting.value, false),
+        other => Err(format!(
+            "'{other}' is neither devices.allow nor devices.deny"
+        )),
+    }
 }
 
 /// The key as the config has it.
@@ -49,7 +62,7 @@ impl Cgroups {
                 }
                 None => {
                     let message = format!(
-                        "The host has no cgroup controller for {}; remove the key or enable the controller.",
+                        "The container's cgroup has no file for {}; remove the key, or enable its controller in the cgroups above.",
                         key(limit)
                     );
                     return failed(FailureKind::Unsupported, STEP, message);
@@ -60,36 +73,75 @@ impl Cgroups {
     }
 
     /// Applies the device rules, once the container's device nodes are made.
-    pub(crate) fn apply_device_rules(&self, settings: &[CgroupSetting]) -> Step<()> {
+    pub(crate) fn apply_device_rules(&mut self, settings: &[CgroupSetting]) -> Step<()> {
         let of = |version| {
-            settings
-                .iter()
-                .filter(move |s| is_device_rule(s) && s.version == version)
+            let rules = settings.iter();
+            rules.filter(move |s| is_device_rule(s) && s.version == version)
         };
-        let devices = self
-            .hierarchies
-            .iter()
-            .find(|h| h.controllers.iter().any(|name| name == "devices"));
-        let Some(devices) = devices else {
-            if of(CgroupVersion::V2)
-                .chain(of(CgroupVersion::V1))
-                .next()
-                .is_some()
-            {
-                log::warn(
-                    "device rules are set but not enforced: this version does so in cgroup version 1 only",
-                );
-            }
+        if let Some(devices) = self.version_1_devices() {
+            // Both versions' rules read alike; a config for one only is meant
+            // to hold wherever the container runs.
+            let version = if of(CgroupVersion::V1).next().is_some() {
+                CgroupVersion::V1
+            } else {
+                CgroupVersion::V2
+            };
+            return of(version).try_for_each(|rule| self.apply(devices, rule));
+        }
+        let rules = of(CgroupVersion::V2)
+            .map(|setting| match parse_rule(setting) {
+                Ok(rule) => Ok(rule),
+                Err(reason) => failed(
+                    FailureKind::InvalidConfig,
+                    STEP,
+                    format!("{}: {reason}.", key(setting)),
+                ),
+            })
+            .collect::<Step<Vec<DeviceAccess>>>()?;
+        if rules.is_empty() && of(CgroupVersion::V1).next().is_some() {
+            log::notice(
+                "lxc.cgroup.devices has no effect: this host has cgroup version 2; use lxc.cgroup2 keys",
+            );
+        }
+        let policy = DevicePolicy::from_rules(&rules);
+        if policy.is_open() {
             return Ok(());
-        };
-        // Both versions' rules read alike; a config for one only is meant to
-        // hold wherever the container runs.
-        let version = if of(CgroupVersion::V1).next().is_some() {
-            CgroupVersion::V1
-        } else {
-            CgroupVersion::V2
-        };
-        of(version).try_for_each(|rule| self.apply(devices, rule))
+        }
+        self.unified_limit()
+            .and_then(|group| self.devices.enforce(&group, policy))
+            .map_err(|error| {
+                let message = format!(
+                    "The kernel does not take the rules of lxc.cgroup2.devices: {error}. Remove them, or use a kernel with CONFIG_CGROUP_BPF."
+                );
+                failure(FailureKind::Unsupported, STEP, message)
+            })
+    }
+
+    /// Takes in one more device rule while the container runs.
+    pub(crate) fn change_device_rule(&mut self, rule: &DeviceAccess) -> io::Result<()> {
+        if let Some(devices) = self.version_1_devices() {
+            let file = if rule.allow {
+                "devices.allow"
+            } else {
+                "devices.deny"
+            };
+            return devices.write(self.limit().unwrap_or_default(), file, &rule.text());
+        }
+        let group = self.unified_limit()?;
+        self.devices.change(&group, rule)
+    }
+
+    fn version_1_devices(&self) -> Option<&Hierarchy> {
+        let has = |h: &&Hierarchy| h.controllers.iter().any(|name| name == "devices");
+        self.hierarchies.iter().find(has)
+    }
+
+    /// The group with the limits, as programs are attached to it.
+    fn unified_limit(&self) -> io::Result<OwnedFd> {
+        match (self.unified(), self.limit()) {
+            (Some(unified), Some(path)) => unified.open_for_program(path),
+            _ => Err(io::ErrorKind::Unsupported.into()),
+        }
     }
 
     fn has_v1(&self) -> bool {

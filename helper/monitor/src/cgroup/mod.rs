@@ -1,6 +1,7 @@
 //! Control groups of one container: its monitor's and its payload's, in every
 //! hierarchy of the host, of version 1 and of version 2.
 
+mod bpf;
 mod hierarchy;
 mod limits;
 mod tree;
@@ -19,6 +20,10 @@ use std::path::{Path, PathBuf};
 
 pub(super) const STEP: &str = "making the cgroups";
 
+/// Where the monitor goes to remove its own group, unless the config says or
+/// the root of the hierarchy takes it.
+const PIVOT: &str = "lxc.pivot";
+
 /// How many names are tried for a group: NAME, NAME-1, ...
 const ATTEMPTS: u32 = 1000;
 
@@ -32,6 +37,8 @@ pub(crate) struct Cgroups {
     /// One level more for the container's processes.
     inner: Option<String>,
     pivot: Option<String>,
+    /// What the unified hierarchy does about devices.
+    devices: bpf::Devices,
 }
 
 impl Cgroups {
@@ -45,6 +52,7 @@ impl Cgroups {
             limit: None,
             inner: None,
             pivot: dirs.monitor_pivot.clone(),
+            devices: bpf::Devices::default(),
         })
     }
 
@@ -82,7 +90,15 @@ impl Cgroups {
             .monitor
             .clone()
             .unwrap_or_else(|| below(dirs.base.as_deref(), &format!("lxc.monitor.{name}")));
-        self.monitor = Some(self.make(&wanted)?);
+        let monitor = self.make(&wanted)?;
+        // A group whose children have controllers may hold no process itself,
+        // and this one is in the base if that is its own.
+        if let Some(unified) = self.unified().filter(|unified| !unified.is_root()) {
+            unified.write(&monitor, "cgroup.procs", "0").at(STEP, || {
+                format!("cannot enter {}", unified.directory(&monitor).display())
+            })?;
+        }
+        self.monitor = Some(monitor);
         Ok(())
     }
 
@@ -245,10 +261,20 @@ impl Cgroups {
         }
     }
 
-    /// Removes the payload's groups with all below.
+    /// Removes the payload's groups with all below, and ends what is still in
+    /// them: not everything dies with an init that shares its pid namespace.
     pub(crate) fn remove_payload(&mut self) {
         self.inner = None;
+        self.devices = bpf::Devices::default();
         if let Some(path) = self.limit.take() {
+            if let Some(unified) = self.unified()
+                && let Err(error) = unified.write(&path, "cgroup.kill", "1")
+            {
+                log::debug(format!(
+                    "cannot end what is in {}: {error}",
+                    unified.directory(&path).display()
+                ));
+            }
             self.hierarchies
                 .iter()
                 .for_each(|hierarchy| remove_logged(hierarchy, &path));
@@ -260,8 +286,12 @@ impl Cgroups {
         let Some(path) = self.monitor.take() else {
             return;
         };
-        let pivot = self.pivot.clone().unwrap_or_default();
         for hierarchy in &self.hierarchies {
+            let pivot = match &self.pivot {
+                Some(pivot) => pivot.clone(),
+                None if hierarchy.is_root() => String::new(),
+                None => PIVOT.to_owned(),
+            };
             if !pivot.is_empty()
                 && let Err(error) = hierarchy.make(&pivot)
                 && error.kind() != io::ErrorKind::AlreadyExists

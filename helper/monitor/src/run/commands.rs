@@ -262,35 +262,10 @@ impl Monitor {
         answer
     }
 
-    fn device_rule(&self, rule: DeviceAccess) -> Answer {
-        let number =
-            |value: Option<u32>| value.map_or_else(|| "*".to_owned(), |number| number.to_string());
-        let access: String = [(rule.read, 'r'), (rule.write, 'w'), (rule.mknod, 'm')]
-            .iter()
-            .filter(|(on, _)| *on)
-            .map(|(_, c)| *c)
-            .collect();
-        let text = format!(
-            "{} {}:{} {access}",
-            rule.kind.letter(),
-            number(rule.major),
-            number(rule.minor)
-        );
-        let file = if rule.allow {
-            "devices.allow"
-        } else {
-            "devices.deny"
-        };
-        let devices = self
-            .cgroups
-            .of_controller("devices")
-            .filter(|hierarchy| hierarchy.version == Version::V1);
-        match (devices, self.cgroups.limit()) {
-            (Some(hierarchy), Some(path)) => match hierarchy.write(path, file, &text) {
-                Ok(()) => Answer::inline(0),
-                Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
-            },
-            _ => Answer::failure(libc::EOPNOTSUPP),
+    fn device_rule(&mut self, rule: DeviceAccess) -> Answer {
+        match self.cgroups.change_device_rule(&rule) {
+            Ok(()) => Answer::inline(0),
+            Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EOPNOTSUPP)),
         }
     }
 

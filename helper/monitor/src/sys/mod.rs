@@ -2,9 +2,11 @@
 //! call; the manual page of the same name says what it does.
 #![allow(unsafe_code)]
 
+mod bpf;
 mod memory;
 mod packet;
 
+pub(crate) use bpf::{attach_device_program, load_device_program};
 pub(crate) use memory::Spare;
 pub(crate) use packet::{receive, send};
 

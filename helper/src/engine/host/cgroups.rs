@@ -2,7 +2,8 @@
 
 use super::kernel::{Kernel, Presence};
 use super::{Report, Verdict, topic};
-use crate::cgroup::{Host, Version};
+use crate::cgroup::Host;
+use gantry_core::settings::CgroupVersion;
 
 /// Controllers by the name of version 2 and that of version 1, and what does
 /// not work without them.
@@ -40,7 +41,7 @@ pub(super) fn check(report: &mut Report, kernel: &Kernel) {
 
 fn hierarchies(host: &Host) -> Verdict {
     let has = |version| host.versions.contains(&version);
-    match (has(Version::One), has(Version::Two)) {
+    match (has(CgroupVersion::V1), has(CgroupVersion::V2)) {
         (false, true) => Ok("Version 2.".to_owned()),
         (true, false) => Ok("Version 1.".to_owned()),
         (true, true) => Ok("Version 1 beside version 2.".to_owned()),
@@ -51,10 +52,10 @@ fn hierarchies(host: &Host) -> Verdict {
     }
 }
 
-fn controller(found: Option<Version>, loss: &str) -> Verdict {
+fn controller(found: Option<CgroupVersion>, loss: &str) -> Verdict {
     match found {
-        Some(Version::One) => Ok("Available in version 1.".to_owned()),
-        Some(Version::Two) => Ok("Available in version 2.".to_owned()),
+        Some(CgroupVersion::V1) => Ok("Available in version 1.".to_owned()),
+        Some(CgroupVersion::V2) => Ok("Available in version 2.".to_owned()),
         None => Err(format!(
             "Missing: {loss}. Boot without cgroup_disable on the kernel's command line, or another kernel."
         )),
@@ -63,7 +64,7 @@ fn controller(found: Option<Version>, loss: &str) -> Verdict {
 
 /// Version 2 freezes without a controller.
 fn freezer(host: &Host) -> Verdict {
-    if host.versions.contains(&Version::Two) {
+    if host.versions.contains(&CgroupVersion::V2) {
         return Ok("Available in version 2.".to_owned());
     }
     controller(host.version_of("freezer"), "containers cannot be frozen")
@@ -72,7 +73,7 @@ fn freezer(host: &Host) -> Verdict {
 /// Version 2 has programs in place of the controller.
 fn devices(host: &Host, kernel: &Kernel) -> Verdict {
     let loss = "root of a privileged container can use every device";
-    if host.version_of("devices").is_some() || !host.versions.contains(&Version::Two) {
+    if host.version_of("devices").is_some() || !host.versions.contains(&CgroupVersion::V2) {
         return controller(host.version_of("devices"), loss);
     }
     match kernel.presence("CGROUP_BPF", "") {
@@ -89,7 +90,7 @@ fn devices(host: &Host, kernel: &Kernel) -> Verdict {
 mod tests {
     use super::*;
 
-    fn host(controllers: &[(&str, Version)]) -> Host {
+    fn host(controllers: &[(&str, CgroupVersion)]) -> Host {
         Host {
             versions: controllers.iter().map(|(_, version)| *version).collect(),
             controllers: controllers
@@ -101,16 +102,16 @@ mod tests {
 
     #[test]
     fn version_two_freezes_by_itself() {
-        assert!(freezer(&host(&[("pids", Version::Two)])).is_ok());
-        assert!(freezer(&host(&[("freezer", Version::One)])).is_ok());
-        assert!(freezer(&host(&[("pids", Version::One)])).is_err());
+        assert!(freezer(&host(&[("pids", CgroupVersion::V2)])).is_ok());
+        assert!(freezer(&host(&[("freezer", CgroupVersion::V1)])).is_ok());
+        assert!(freezer(&host(&[("pids", CgroupVersion::V1)])).is_err());
     }
 
     #[test]
     fn devices_need_the_controller_or_programs() {
         let kernel = Kernel::default();
-        assert!(devices(&host(&[("devices", Version::One)]), &kernel).is_ok());
-        assert!(devices(&host(&[("pids", Version::One)]), &kernel).is_err());
+        assert!(devices(&host(&[("devices", CgroupVersion::V1)]), &kernel).is_ok());
+        assert!(devices(&host(&[("pids", CgroupVersion::V1)]), &kernel).is_err());
     }
 
     #[test]

@@ -1,0 +1,126 @@
+//! Which devices a container may use: the rules of `devices.allow` and
+//! `devices.deny`, as version 1 of the kernel's interface keeps them
+//! (admin-guide/cgroup-v1/devices.rst). Version 2 has no files for this.
+
+use crate::command::{DeviceAccess, DeviceKind};
+
+/// What is allowed, and what is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DevicePolicy {
+    /// Whether what no exception is about is allowed.
+    pub allows: bool,
+    /// What is otherwise: no two are about the same devices.
+    pub exceptions: Vec<DeviceAccess>,
+}
+
+impl Default for DevicePolicy {
+    /// Everything is allowed.
+    fn default() -> Self {
+        Self {
+            allows: true,
+            exceptions: Vec::new(),
+        }
+    }
+}
+
+impl DevicePolicy {
+    /// The policy of a config's rules, in order. Without a rule for all (`a`)
+    /// they say what alone is allowed, as stock LXC has it for version 2; no
+    /// rules allow everything.
+    pub fn from_rules(rules: &[DeviceAccess]) -> Self {
+        let mut policy = Self {
+            allows: rules.is_empty(),
+            exceptions: Vec::new(),
+        };
+        rules.iter().for_each(|rule| policy.change(rule));
+        policy
+    }
+
+    /// Takes in one more rule.
+    pub fn change(&mut self, rule: &DeviceAccess) {
+        if rule.kind == DeviceKind::All {
+            self.allows = rule.allow;
+            self.exceptions.clear();
+            return;
+        }
+        let same = |other: &DeviceAccess| {
+            (other.kind, other.major, other.minor) == (rule.kind, rule.major, rule.minor)
+        };
+        let found = self.exceptions.iter_mut().find(|other| same(other));
+        match (found, rule.allow == self.allows) {
+            (Some(known), false) => {
+                known.read |= rule.read;
+                known.write |= rule.write;
+                known.mknod |= rule.mknod;
+            }
+            (None, false) => self.exceptions.push(*rule),
+            (Some(known), true) => {
+                known.read &= !rule.read;
+                known.write &= !rule.write;
+                known.mknod &= !rule.mknod;
+                self.exceptions
+                    .retain(|rule| rule.read || rule.write || rule.mknod);
+            }
+            (None, true) => {}
+        }
+    }
+
+    /// Whether it restricts anything.
+    pub fn is_open(&self) -> bool {
+        self.allows && self.exceptions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(texts: &[&str]) -> Vec<DeviceAccess> {
+        texts
+            .iter()
+            .map(|text| match text.split_once(' ').unwrap() {
+                ("allow", rule) => DeviceAccess::parse(rule, true).unwrap(),
+                (_, rule) => DeviceAccess::parse(rule, false).unwrap(),
+            })
+            .collect()
+    }
+
+    fn policy(texts: &[&str]) -> DevicePolicy {
+        DevicePolicy::from_rules(&rules(texts))
+    }
+
+    #[test]
+    fn no_rules_allow_everything_and_some_only_what_they_say() {
+        assert!(policy(&[]).is_open());
+        let one = policy(&["allow c 1:3 rwm"]);
+        assert_eq!((one.allows, one.exceptions.len()), (false, 1));
+        let none = policy(&["deny a"]);
+        assert!(!none.allows && none.exceptions.is_empty() && !none.is_open());
+        assert!(policy(&["deny a", "allow c 1:3 rwm", "allow a"]).is_open());
+    }
+
+    #[test]
+    fn rules_add_to_and_take_from_exceptions() {
+        let base = ["deny a", "allow c 1:3 rwm", "allow b 7:* rm"];
+        let mut changed = policy(&base);
+        for rule in rules(&["allow b 7:* w", "deny c 1:3 w"]) {
+            changed.change(&rule);
+        }
+        assert_eq!(
+            changed.exceptions,
+            rules(&["allow c 1:3 rm", "allow b 7:* rwm"])
+        );
+        for rule in rules(&["deny c 1:3 rwm", "deny c 9:9 rwm"]) {
+            changed.change(&rule);
+        }
+        assert_eq!(changed.exceptions, rules(&["allow b 7:* rwm"]));
+    }
+
+    #[test]
+    fn where_all_is_allowed_denials_are_the_exceptions() {
+        let mut open = policy(&["allow a", "deny c 1:3 w", "allow c 5:1 rwm"]);
+        assert_eq!(open.exceptions, rules(&["deny c 1:3 w"]));
+        open.change(&rules(&["allow c 1:3 w"])[0]);
+        assert!(open.is_open());
+    }
+}
