@@ -1,9 +1,10 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Three modes: `run` is a container's monitor, `attach` supervises one
+//! Four modes: `run` is a container's monitor, `attach` supervises one
 //! session in a container, `netlink` opens a socket in a container's network
-//! namespace. Each is started with a socket on descriptor 3, over which it
-//! reports.
+//! namespace. Each of these is started with a socket on descriptor 3, over
+//! which it reports. `undo` is what a monitor starts, with a socket as standard
+//! input, to clean up the host's network.
 
 mod attach;
 mod cgroup;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
             .parse()
             .ok()
             .and_then(|pid| Some(netns::main(pid, &starter?))),
+        ["undo", "--name", _] => sys::inherited(0).map(|monitor| network::undo::main(&monitor)),
         _ => None,
     }
     .unwrap_or_else(|| {

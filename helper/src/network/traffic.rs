@@ -1,7 +1,7 @@
 //! Bytes through the host's ends of a container's interfaces.
 
 use crate::linux::netlink::Netlink;
-use netlink_packet_route::link::{LinkAttribute, LinkLayerType, LinkMessage};
+use netlink_packet_route::link::{InfoKind, LinkAttribute, LinkInfo, LinkMessage};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io;
@@ -70,10 +70,15 @@ impl End {
     }
 }
 
-/// The index of an interface's other end in another namespace. That it is in
-/// ours follows from what the monitor makes: only it moves interfaces.
+/// The index of a pair's other end in another namespace. That it is in ours
+/// follows from what the monitor makes: only it moves interfaces. (What else
+/// names another interface is on top of it, and shares it with others.)
 fn peer(link: &LinkMessage) -> Option<u32> {
-    if link.header.link_layer_type != LinkLayerType::Ether {
+    let is_veth = |attribute: &LinkAttribute| match attribute {
+        LinkAttribute::LinkInfo(infos) => infos.contains(&LinkInfo::Kind(InfoKind::Veth)),
+        _ => false,
+    };
+    if !link.attributes.iter().any(is_veth) {
         return None;
     }
     let elsewhere = link

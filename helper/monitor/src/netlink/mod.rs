@@ -9,7 +9,8 @@ mod links;
 mod message;
 mod routes;
 
-pub(crate) use links::{Link, NewPair};
+pub(crate) use links::{Link, NewKind, NewLink};
+pub(crate) use routes::Route;
 
 use message::{HEAD, Message, u16_at, u32_at};
 use nix::sched::{CloneFlags, setns};

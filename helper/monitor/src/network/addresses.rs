@@ -1,84 +1,88 @@
 //! Static addresses and default routes.
 
 use super::STEP;
-use crate::failure::{At, Step, failed, failure};
-use crate::netlink::Netlink;
+use super::wire::Ground;
+use crate::failure::{At, Step, failure};
+use crate::netlink::{Netlink, Route};
 use gantry_core::monitor::FailureKind;
 use gantry_core::settings::Network;
 use gantry_core::values::network::Gateway;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+/// A default route: to a router, or none for one straight out of the
+/// interface.
+pub(super) struct DefaultRoute {
+    key: String,
+    family: IpAddr,
+    pub(super) router: Option<IpAddr>,
+}
+
+/// The default routes of an interface.
+pub(super) fn default_routes(
+    host: &mut Netlink,
+    number: u32,
+    network: &Network,
+) -> Step<Vec<DefaultRoute>> {
+    let v4 = network.ipv4_gateway.map(|gateway| {
+        let family = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
+        ("ipv4", family, map_gateway(gateway, IpAddr::V4))
+    });
+    let v6 = network.ipv6_gateway.map(|gateway| {
+        let family = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+        ("ipv6", family, map_gateway(gateway, IpAddr::V6))
+    });
+    v4.into_iter()
+        .chain(v6)
+        .map(|(word, family, gateway)| {
+            let key = format!("lxc.net.{number}.{word}.gateway");
+            let router = match gateway {
+                Gateway::Address(router) => Some(router),
+                Gateway::Device => None,
+                Gateway::Auto => Some(first_address(host, network, family, &key)?),
+            };
+            Ok(DefaultRoute {
+                key,
+                family,
+                router,
+            })
+        })
+        .collect()
+}
+
 /// Sets the addresses and default routes of an interface.
 pub(super) fn configure(
-    host: &mut Netlink,
-    inside: &mut Netlink,
+    ground: &mut Ground<'_>,
     number: u32,
     network: &Network,
     index: u32,
 ) -> Step<()> {
-    for address in &network.ipv4 {
-        inside
+    for assignment in &network.ipv4 {
+        let address = assignment.address;
+        ground
+            .inside
             .add_address(
                 index,
-                address.address.into(),
-                address.prefix,
-                Some(address.broadcast),
+                address.into(),
+                assignment.prefix,
+                // A network of one has nobody to tell.
+                Some(assignment.broadcast).filter(|broadcast| *broadcast != address),
             )
             .at(STEP, || {
-                format!(
-                    "cannot set lxc.net.{number}.ipv4.address {}",
-                    address.address
-                )
+                format!("cannot set lxc.net.{number}.ipv4.address {address}")
             })?;
     }
-    for address in &network.ipv6 {
-        inside
-            .add_address(index, address.address.into(), address.prefix, None)
+    for assignment in &network.ipv6 {
+        let address = assignment.address;
+        ground
+            .inside
+            .add_address(index, address.into(), assignment.prefix, None)
             .at(STEP, || {
-                format!(
-                    "cannot set lxc.net.{number}.ipv6.address {}",
-                    address.address
-                )
+                format!("cannot set lxc.net.{number}.ipv6.address {address}")
             })?;
     }
-    let link = network.link.as_deref();
-    let v4 = network
-        .ipv4_gateway
-        .map(|gateway| map_gateway(gateway, IpAddr::V4));
-    let v6 = network
-        .ipv6_gateway
-        .map(|gateway| map_gateway(gateway, IpAddr::V6));
-    let gateways = [
-        (
-            v4,
-            IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            network.ipv4.is_empty(),
-            "ipv4",
-        ),
-        (
-            v6,
-            IpAddr::V6(Ipv6Addr::UNSPECIFIED),
-            network.ipv6.is_empty(),
-            "ipv6",
-        ),
-    ];
-    for (gateway, family, no_address, key) in gateways {
-        let Some(gateway) = gateway else { continue };
-        let what = format!("lxc.net.{number}.{key}.gateway");
-        let link_local =
-            matches!(gateway, Gateway::Address(IpAddr::V6(a)) if a.is_unicast_link_local());
-        if !network.up || (no_address && !link_local) {
-            let message =
-                format!("{what} needs lxc.net.{number}.flags = up and an address of its family.");
-            return failed(FailureKind::InvalidConfig, STEP, message);
-        }
-        let router = match gateway {
-            Gateway::Address(router) => Some(router),
-            Gateway::Device => None,
-            Gateway::Auto => Some(first_address(host, link, family, &what)?),
-        };
-        add_default_route(inside, index, router, family.is_ipv6())
-            .at(STEP, || format!("cannot set {what}"))?;
+    for route in default_routes(&mut ground.host, number, network)? {
+        add_default_route(&mut ground.inside, index, &route)
+            .at(STEP, || format!("cannot set {}", route.key))?;
     }
     Ok(())
 }
@@ -96,30 +100,26 @@ fn map_gateway<A>(gateway: Gateway<A>, wrap: fn(A) -> IpAddr) -> Gateway<IpAddr>
 fn add_default_route(
     inside: &mut Netlink,
     index: u32,
-    router: Option<IpAddr>,
-    is_ipv6: bool,
+    default: &DefaultRoute,
 ) -> std::io::Result<()> {
-    match (inside.add_route(index, None, router, is_ipv6), router) {
+    let route = Route {
+        index,
+        destination: (default.family, 0),
+        router: default.router,
+    };
+    match (inside.add_route(&route), default.router) {
         (Err(_), Some(router)) => {
-            inside.add_route(
-                index,
-                Some((router, if is_ipv6 { 128 } else { 32 })),
-                None,
-                is_ipv6,
-            )?;
-            inside.add_route(index, None, Some(router), is_ipv6)
+            inside.add_route(&Route::to(router, index))?;
+            inside.add_route(&route)
         }
         (result, _) => result,
     }
 }
 
-fn first_address(
-    host: &mut Netlink,
-    link: Option<&str>,
-    family: IpAddr,
-    what: &str,
-) -> Step<IpAddr> {
-    let found = link
+fn first_address(host: &mut Netlink, network: &Network, family: IpAddr, key: &str) -> Step<IpAddr> {
+    let found = network
+        .link
+        .as_deref()
         .map(|link| host.link(link))
         .transpose()
         .at(STEP, || "cannot look for the link".to_owned())?;
@@ -132,7 +132,7 @@ fn first_address(
     let usable = |address: &IpAddr| !matches!(address, IpAddr::V6(a) if a.is_unicast_link_local());
     addresses.into_iter().find(usable).ok_or_else(|| {
         let message = format!(
-            "{what} = auto needs a link with an address of its family; give the address instead."
+            "{key} = auto needs a link with an address of its family; give the address instead."
         );
         failure(FailureKind::InvalidConfig, STEP, message)
     })

@@ -1,23 +1,35 @@
 //! The container's network interfaces.
 //!
-//! Everything is done from the monitor, while init prepares its mounts: the
-//! container's end of a pair is made in its namespace with its final name,
-//! and addresses are set through a socket of that namespace.
+//! Everything is done from the monitor, while init prepares its mounts: each
+//! interface is made in the container's namespace with its final name (or
+//! moved there under it), and set up through a socket of that namespace. What
+//! would outlive the namespace is undone by a process of its own, see
+//! [`undo`].
 
 mod addresses;
+mod check;
+mod ipvlan;
+mod macvlan;
 mod names;
+mod ovs;
+mod phys;
+mod proxy;
+pub(crate) mod undo;
 mod veth;
+mod vlan;
+mod wire;
 
-use crate::failure::{At, Step, failed, failure};
+pub(crate) use check::check;
+
+use crate::failure::{At, Step};
 use crate::hooks::Hooks;
 use crate::log;
 use crate::netlink::Netlink;
-use addresses::configure;
-use gantry_core::monitor::FailureKind;
 use gantry_core::settings::{Network, NetworkKind, Settings};
-use gantry_core::values::network::VethMode;
 use names::{inner_names, random_name};
 use std::os::fd::OwnedFd;
+use undo::{Debt, Undo};
+use wire::{Ground, Wire};
 
 const STEP: &str = "network";
 
@@ -35,111 +47,109 @@ pub(crate) fn has_namespace(settings: &Settings) -> bool {
     kinds.peek().is_none() || kinds.any(|kind| *kind != NetworkKind::None)
 }
 
-/// Refuses what this version cannot do, before anything is made.
-pub(crate) fn check(settings: &Settings) -> Step<()> {
-    for (number, network) in &settings.networks {
-        let unsupported = |key: &str, what: &str| {
-            let message =
-                format!("lxc.net.{number}.{key}: {what} is not supported yet; remove the key.");
-            failed(FailureKind::Unsupported, STEP, message)
-        };
-        if network.l2proxy {
-            return unsupported("l2proxy", "answering for addresses on the link");
-        }
-        match &network.kind {
-            NetworkKind::Empty | NetworkKind::None => {}
-            NetworkKind::Veth(veth) => {
-                if veth.mode != VethMode::Bridge {
-                    return unsupported("veth.mode", "a routed pair");
-                }
-                if veth.native_vlan.is_some() || !veth.tagged_vlans.is_empty() {
-                    return unsupported("veth.vlan", "a VLAN on a bridge's port");
-                }
-                if veth.rx_queues.is_some() || veth.tx_queues.is_some() {
-                    return unsupported("veth.n_rxqueues", "choosing the number of queues");
-                }
-                if !veth.ipv4_routes.is_empty() || !veth.ipv6_routes.is_empty() {
-                    return unsupported("veth.ipv4.route", "a route into the container");
-                }
-            }
-            other => {
-                let message = format!(
-                    "lxc.net.{number}.type = {}: this kind of interface is not supported yet; use veth, empty or none.",
-                    other.kind().word()
-                );
-                return failed(FailureKind::Unsupported, STEP, message);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// What was made on the host.
+/// What was made.
 pub(crate) struct Interfaces {
-    made: Vec<Made>,
+    container: String,
+    host_ends: Vec<HostEnd>,
+    /// Those on top of an interface of the host, by their index in the
+    /// container. The socket keeps the namespace, so that they can be deleted
+    /// when its processes have ended.
+    upper: Option<(Netlink, Vec<u32>)>,
+    undo: Option<Undo>,
 }
 
-struct Made {
+/// The host's end of a pair.
+struct HostEnd {
     number: u32,
-    host_name: String,
-    host_index: u32,
+    name: String,
+    index: u32,
 }
 
 impl Interfaces {
-    pub(crate) fn none() -> Self {
-        Self { made: Vec::new() }
+    pub(crate) fn none(container: &str) -> Self {
+        Self {
+            container: container.to_owned(),
+            host_ends: Vec::new(),
+            upper: None,
+            undo: None,
+        }
     }
 
     /// The name of the host's end of an interface.
     pub(crate) fn host_name(&self, number: u32) -> Option<&str> {
-        self.made
+        self.host_ends
             .iter()
-            .find(|made| made.number == number)
-            .map(|made| made.host_name.as_str())
+            .find(|end| end.number == number)
+            .map(|end| end.name.as_str())
     }
 
     /// Makes every interface and configures it. What was made before a failure
     /// is in `self`, to be removed.
     pub(crate) fn make(
         &mut self,
-        name: &str,
         settings: &Settings,
         namespace: &OwnedFd,
         hooks: &Hooks,
     ) -> Step<()> {
-        let mut host: Option<Netlink> = None;
-        let mut inside: Option<Netlink> = None;
         let names = inner_names(&settings.networks)?;
+        let mut ground = Ground::open(namespace)?;
         for (number, network) in &settings.networks {
-            if let NetworkKind::Veth(veth) = &network.kind {
-                let host = open(&mut host, Netlink::open)?;
-                let index =
-                    self.make_veth(host, name, *number, network, veth, &names, namespace)?;
-                let inside = open(&mut inside, || Netlink::open_in(namespace))?;
-                if network.up {
-                    // Its end cannot be born up: the kernel ties a pair
-                    // together only after that.
-                    inside
-                        .bring_up(index)
-                        .at(STEP, || format!("cannot bring up lxc.net.{number}"))?;
-                }
-                if !network.ipv4.is_empty() || !network.ipv6.is_empty() || has_gateway(network) {
-                    configure(host, inside, *number, network, index)?;
-                }
+            let name = names.get(number).map_or("", String::as_str);
+            let wire = Wire::new(*number, network, name)?;
+            if network.l2proxy {
+                proxy::make(&wire, &mut ground, self)?;
             }
-            if let Some(script) = &network.script_up {
-                let key = format!("lxc.net.{number}.script.up");
-                hooks.run_network(&key, script, "up", &self.details(*number, network))?;
+            let on_top = match &network.kind {
+                NetworkKind::Macvlan { mode } => Some(macvlan::make(&wire, *mode, &mut ground)?),
+                NetworkKind::Ipvlan { mode, isolation } => {
+                    Some(ipvlan::make(&wire, *mode, *isolation, &mut ground)?)
+                }
+                NetworkKind::Vlan { id } => Some(vlan::make(&wire, *id, &mut ground)?),
+                _ => None,
+            };
+            if let Some(index) = on_top {
+                let (_, upper) = match self.upper.take() {
+                    Some(upper) => self.upper.insert(upper),
+                    None => self.upper.insert((ground.another_inside()?, Vec::new())),
+                };
+                upper.push(index);
+            }
+            let index = match &network.kind {
+                NetworkKind::Veth(veth) => Some(veth::make(&wire, veth, &mut ground, self)?),
+                NetworkKind::Phys => {
+                    let link = phys::find(&wire, &mut ground)?;
+                    // A script may prepare it while it is still on the host.
+                    self.run_up_script(*number, network, hooks)?;
+                    Some(phys::make(&wire, link, &mut ground, self)?)
+                }
+                NetworkKind::Empty => Some(LOOPBACK),
+                _ => on_top,
+            };
+            if network.kind != NetworkKind::Phys {
+                self.run_up_script(*number, network, hooks)?;
+            }
+            if let Some(index) = index {
+                wire.configure(index, &mut ground)?;
             }
         }
         let loopback = |network: &Network| network.up || network.kind == NetworkKind::Empty;
         if settings.networks.values().any(loopback) {
-            let inside = open(&mut inside, || Netlink::open_in(namespace))?;
-            inside
+            ground
+                .inside
                 .bring_up(LOOPBACK)
                 .at(STEP, || "cannot bring up lo".to_owned())?;
         }
         Ok(())
+    }
+
+    fn run_up_script(&self, number: u32, network: &Network, hooks: &Hooks) -> Step<()> {
+        match &network.script_up {
+            Some(script) => {
+                let key = format!("lxc.net.{number}.script.up");
+                hooks.run_network(&key, script, "up", &self.details(number, network))
+            }
+            None => Ok(()),
+        }
     }
 
     /// What scripts are told, by the names of version 1's variables.
@@ -150,6 +160,31 @@ impl Interfaces {
             details.extend(self.host_name(number).map(|name| ("LXC_NET_PEER", name)));
         }
         details
+    }
+
+    /// Sees to it that something on the host is undone, however the monitor
+    /// ends. To be called before it is done.
+    fn owe(&mut self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
+        let undo = match self.undo.take() {
+            Some(undo) => undo,
+            None => Undo::start(&self.container)?,
+        };
+        self.undo.insert(undo).owe(debt, fds)
+    }
+
+    /// Gives back what is the host's, and what another container may want as
+    /// soon as this one has stopped.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(undo) = self.undo.take() {
+            undo.settle();
+        }
+        if let Some((mut inside, upper)) = self.upper.take() {
+            for index in upper {
+                if let Err(error) = inside.delete_link(index) {
+                    log::error(format!("cannot remove an interface inside: {error}"));
+                }
+            }
+        }
     }
 
     /// Runs the scripts for the end. Their failure stops nothing.
@@ -176,11 +211,11 @@ impl Interfaces {
                 Some(NetworkKind::Veth(veth)) => veth.pair.is_some(),
                 _ => false,
             };
-        for made in self.made.iter_mut().filter(|made| is_fixed(made.number)) {
+        for end in self.host_ends.iter().filter(|end| is_fixed(end.number)) {
             let renamed = random_name().and_then(|name| {
                 Netlink::open()
-                    .and_then(|mut host| host.rename(made.host_index, &name))
-                    .at(STEP, || format!("cannot rename {}", made.host_name))
+                    .and_then(|mut host| host.rename(end.index, &name))
+                    .at(STEP, || format!("cannot rename {}", end.name))
             });
             if let Err(failure) = renamed {
                 log::debug(failure.message);
@@ -190,37 +225,17 @@ impl Interfaces {
 
     /// Deletes what was made on the host.
     pub(crate) fn remove(&mut self) {
-        if self.made.is_empty() {
+        if self.host_ends.is_empty() {
             return;
         }
         let mut host = match Netlink::open() {
             Ok(host) => host,
             Err(error) => return log::error(format!("cannot remove network interfaces: {error}")),
         };
-        for made in self.made.drain(..) {
-            if let Err(error) = host.delete_link(made.host_index) {
-                log::error(format!("cannot remove {}: {error}", made.host_name));
+        for end in self.host_ends.drain(..) {
+            if let Err(error) = host.delete_link(end.index) {
+                log::error(format!("cannot remove {}: {error}", end.name));
             }
         }
     }
-}
-
-fn open(
-    socket: &mut Option<Netlink>,
-    open: impl FnOnce() -> std::io::Result<Netlink>,
-) -> Step<&mut Netlink> {
-    if socket.is_none() {
-        *socket = Some(open().at(STEP, || "cannot open a netlink socket".to_owned())?);
-    }
-    socket.as_mut().ok_or_else(|| {
-        failure(
-            FailureKind::StartFailed,
-            STEP,
-            "There is no netlink socket.",
-        )
-    })
-}
-
-fn has_gateway(network: &Network) -> bool {
-    network.ipv4_gateway.is_some() || network.ipv6_gateway.is_some()
 }

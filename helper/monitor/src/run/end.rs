@@ -23,6 +23,7 @@ impl Monitor {
         let target = if reboot { "reboot" } else { "stop" };
         self.set_state(State::Stopping);
         self.hooks.tell("LXC_TARGET", target);
+        self.interfaces.give_back();
         self.interfaces
             .run_down_scripts(&self.settings, &self.hooks);
         self.run_stop_hooks();
@@ -69,6 +70,7 @@ impl Monitor {
                 log::debug(format!("init had ended already: {error}"));
             }
         }
+        self.interfaces.give_back();
         self.interfaces
             .run_down_scripts(&self.settings, &self.hooks);
         self.console.disconnect();

@@ -102,6 +102,7 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
     let mount_point = mount_point(rootfs)?;
     let hooks = Hooks::new(&layout, &settings, &mount_point)?;
     let console = Console::new(&settings.console)?;
+    let interfaces = Interfaces::none(layout.name().as_str());
     let mut cgroups = Cgroups::find(&settings.cgroup_dirs)?;
     cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
     Ok(Monitor {
@@ -112,7 +113,7 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
         server,
         hooks,
         cgroups,
-        interfaces: Interfaces::none(),
+        interfaces,
         console,
         mount_point,
         init: None,

@@ -55,7 +55,7 @@ impl Monitor {
         let mounts = self.read_mounts()?;
 
         let socket = self.start_init(mounts)?;
-        self.make_network(&name)?;
+        self.make_network()?;
         self.await_ready(&socket)?;
         self.cgroups.apply_device_rules(&self.settings.cgroup)?;
         self.hooks.run(HookStage::StartHost, &[])?;
@@ -280,7 +280,7 @@ impl Monitor {
         Ok(())
     }
 
-    fn make_network(&mut self, name: &str) -> Step<()> {
+    fn make_network(&mut self) -> Step<()> {
         let Some(init) = &self.init else {
             return Ok(());
         };
@@ -290,7 +290,7 @@ impl Monitor {
         }
         let namespace = open_namespace(init.pid, Namespace::Net)?;
         self.interfaces
-            .make(name, &self.settings, &namespace, &self.hooks)
+            .make(&self.settings, &namespace, &self.hooks)
     }
 
     /// Waits until init's side has built the container, and takes over its

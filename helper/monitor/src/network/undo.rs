@@ -1,0 +1,154 @@
+//! Undoing what would outlive the container's network namespace: interfaces
+//! of the host that are in it, ports in Open vSwitch's database, addresses
+//! that the host answers for.
+//!
+//! This is the work of a process of its own, which is told of each thing
+//! before it is done and begins when the monitor's end of the socket closes:
+//! at the container's stop, after a start that failed, or because the monitor
+//! was killed.
+
+use super::phys::Guest;
+use super::{LOOPBACK, STEP, ovs};
+use crate::failure::{At, Step};
+use crate::log;
+use crate::message;
+use crate::netlink::{Netlink, Route};
+use crate::sys::{self, Fork};
+use nix::sys::signal::SigSet;
+use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use rustix::fs::{Mode, OFlags, open};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
+use serde::{Deserialize, Serialize};
+use std::ffi::CString;
+use std::io;
+use std::net::IpAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::process::ExitCode;
+
+/// One thing to undo.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub(crate) enum Debt {
+    /// An interface of the host; the container's namespace comes along.
+    Phys(Guest),
+    /// A port of an Open vSwitch bridge.
+    Port { bridge: String, port: String },
+    /// An address that the host answers for on an interface.
+    Proxy { index: u32, address: IpAddr },
+    /// A route to an address by way of loopback.
+    LoopbackRoute { address: IpAddr },
+}
+
+/// The process that undoes.
+pub(super) struct Undo {
+    socket: OwnedFd,
+    process: OwnedFd,
+}
+
+impl Undo {
+    /// Starts the process.
+    pub(super) fn start(container: &str) -> Step<Self> {
+        let what = || "cannot start the process that cleans up".to_owned();
+        let (socket, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .at(STEP, what)?;
+        // Its own copy of this program, so that it holds nothing else of ours.
+        let program = open(
+            "/proc/self/exe",
+            OFlags::PATH | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .at(STEP, what)?;
+        let arguments = ["gantry-monitor", "undo", "--name", container]
+            .map(CString::new)
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()
+            .at(STEP, what)?;
+        let arguments: Vec<_> = arguments.iter().map(CString::as_c_str).collect();
+        match sys::fork(0, None).at(STEP, what)? {
+            Fork::Child => {
+                if rustix::stdio::dup2_stdin(&theirs).is_ok() {
+                    sys::execute_file(&program, &arguments, &[]);
+                }
+                sys::exit_now(127)
+            }
+            Fork::Parent(_, process) => Ok(Self { socket, process }),
+        }
+    }
+
+    /// Tells of one thing more.
+    pub(super) fn owe(&self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
+        message::send(&self.socket, debt, fds).at(STEP, || {
+            "cannot reach the process that cleans up".to_owned()
+        })
+    }
+
+    /// Lets everything be undone, and waits for it.
+    pub(super) fn settle(self) {
+        let settled = || -> io::Result<()> {
+            shutdown(self.socket.as_raw_fd(), Shutdown::Write)?;
+            while let Some((complaint, _)) = message::receive::<String>(&self.socket)? {
+                log::error(complaint);
+            }
+            waitid(WaitId::PidFd(self.process.as_fd()), WaitIdOptions::EXITED)?;
+            Ok(())
+        };
+        if let Err(error) = settled() {
+            log::error(format!("cleaning up the network failed: {error}"));
+        }
+    }
+}
+
+/// `undo`: the process itself.
+pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
+    // It ends when it has done its work and not before.
+    let blocked = SigSet::all().thread_block();
+    let mut debts = Vec::new();
+    while let Ok(Some(debt)) = message::receive::<Debt>(socket) {
+        debts.push(debt);
+    }
+    let mut complaints = Vec::new();
+    for (debt, fds) in debts.into_iter().rev() {
+        if let Err(complaint) = settle(&debt, &fds) {
+            complaints.push(complaint);
+        }
+    }
+    let told = complaints
+        .iter()
+        // Nobody listens when the monitor was killed.
+        .all(|complaint| message::send(socket, complaint, &[]).is_ok());
+    if blocked.is_ok() && complaints.is_empty() && told {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
+    let on_host = |work: &dyn Fn(&mut Netlink) -> io::Result<()>| {
+        Netlink::open().and_then(|mut host| work(&mut host))
+    };
+    match debt {
+        Debt::Phys(guest) => match fds.first() {
+            Some(namespace) => guest
+                .bring_home(namespace)
+                .map_err(|error| format!("cannot bring an interface home: {error} ({guest:?})")),
+            None => Err(format!(
+                "the namespace of an interface is missing ({guest:?})"
+            )),
+        },
+        Debt::Port { bridge, port } => {
+            ovs::remove_port(bridge, port).map_err(|failure| failure.message)
+        }
+        Debt::Proxy { index, address } => on_host(&|host| host.delete_proxy(*index, *address))
+            .map_err(|error| format!("cannot stop answering for {address}: {error}")),
+        Debt::LoopbackRoute { address } => {
+            on_host(&|host| host.delete_route(&Route::to(*address, LOOPBACK)))
+                .map_err(|error| format!("cannot remove the route to {address}: {error}"))
+        }
+    }
+}
