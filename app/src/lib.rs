@@ -2,12 +2,15 @@
 //!
 //! The program holds no privilege and reads no container data itself: everything
 //! comes from the helper over the system bus. [`backend`] is the only module that
-//! knows D-Bus; [`window`], [`container`] and [`create`] are one folder a page;
-//! [`widgets`] know nothing of containers.
+//! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`log`] and
+//! [`create`] are one folder a page or dialog; [`widgets`] know nothing of containers.
 
 pub mod backend;
+pub mod computer;
+pub mod config;
 pub mod container;
 pub mod create;
+pub mod log;
 pub mod text;
 pub mod widgets;
 pub mod window;

@@ -25,6 +25,13 @@ pub fn tr_name(message: &str, name: &str) -> String {
     tr(message).replace("{name}", name)
 }
 
+/// The translation of `one` or `many`, with `{n}` replaced by `n`.
+#[must_use]
+pub fn count(n: usize, one: &str, many: &str) -> String {
+    let number = std::ffi::c_ulong::try_from(n).unwrap_or(std::ffi::c_ulong::MAX);
+    glib::dngettext(Some(DOMAIN), one, many, number).replace("{n}", &n.to_string())
+}
+
 /// A container's state as a word.
 #[must_use]
 pub fn state_word(state: ContainerState) -> String {

@@ -15,14 +15,15 @@ use std::{
 
 use adw::prelude::*;
 use gantry::{
-    backend::{Absence, Backend, Container, Job, NewContainer, Template},
+    backend::{Absence, Backend, Container, Finding, Job, NewContainer, Template},
+    computer::FindingRow,
     widgets::Terminal,
     window::{ContainerItem, ContainerList, JobItem, JobsButton},
 };
 use gantry_api::{ContainerState, JobState};
 use relm4::{adw, gtk};
 
-const TESTS: [(&str, fn()); 6] = [
+const TESTS: [(&str, fn()); 7] = [
     (
         "a_row_keeps_its_place_while_its_container_changes",
         a_row_keeps_its_place_while_its_container_changes,
@@ -42,6 +43,10 @@ const TESTS: [(&str, fn()); 6] = [
     (
         "a_terminal_shows_what_its_pty_says_and_follows_its_size",
         a_terminal_shows_what_its_pty_says_and_follows_its_size,
+    ),
+    (
+        "of_a_remedy_the_command_is_copied",
+        of_a_remedy_the_command_is_copied,
     ),
     (
         "a_request_without_a_bus_is_an_error_at_once",
@@ -278,6 +283,47 @@ fn a_terminal_shows_what_its_pty_says_and_follows_its_size() {
 
     let (no_pty, _other) = std::os::unix::net::UnixStream::pair().expect("a pair");
     assert!(Terminal::new("x").attach(no_pty.into()).is_err());
+}
+
+fn of_a_remedy_the_command_is_copied() {
+    let row = FindingRow::new(&Finding {
+        topic: "tools".into(),
+        item: "xz".into(),
+        text: "Missing: some <archives>. Run “apt install xz-utils”.".into(),
+        ok: false,
+    });
+    assert_eq!(
+        row.subtitle().as_deref(),
+        Some("Missing: some <archives>. Run “apt install xz-utils”.")
+    );
+    let window = gtk::Window::builder().child(&row).build();
+    window.present();
+    let button = buttons(row.upcast_ref()).pop().expect("a button to copy");
+    button.emit_clicked();
+    let copied = Rc::new(RefCell::new(String::new()));
+    row.clipboard()
+        .read_text_async(gtk::gio::Cancellable::NONE, {
+            let copied = Rc::clone(&copied);
+            move |text| *copied.borrow_mut() = text.ok().flatten().unwrap_or_default().into()
+        });
+    assert!(
+        wait_until(|| *copied.borrow() == "apt install xz-utils"),
+        "{copied:?}"
+    );
+    window.destroy();
+}
+
+/// Every button in sight at or below a widget.
+fn buttons(widget: &gtk::Widget) -> Vec<gtk::Button> {
+    let mut found: Vec<gtk::Button> = widget.clone().downcast().into_iter().collect();
+    let mut child = widget.first_child();
+    while let Some(one) = child {
+        if one.is_visible() {
+            found.extend(buttons(&one));
+        }
+        child = one.next_sibling();
+    }
+    found
 }
 
 fn a_request_without_a_bus_is_an_error_at_once() {

@@ -148,6 +148,20 @@ class App:
 
         act(wait_until(item, f"the menu {button!r} has no usable item with the key {mnemonic}"))
 
+    def tab_to(self, node):
+        """Moves the keyboard's focus to a widget, by Tab alone."""
+        def focused():
+            return next(filter(is_focused, self.nodes()), None)
+
+        focus()
+        for _ in range(100):
+            before = focused()
+            if before == node:
+                return
+            key("Tab")
+            wait_until(lambda: (now := focused()) is not None and now != before, "Tab leads nowhere")
+        raise NotThere(f"{node.get_name()!r} is not reached by Tab")
+
     def write(self, name, text):
         """Sets the text of the entry called `name`."""
         entry = self.find("text", name)

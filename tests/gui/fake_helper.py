@@ -8,7 +8,10 @@ DBUS_SYSTEM_BUS_ADDRESS:
     fake_helper.py [NAME[=STATE]...]
 
 A name chooses what happens to the container: creating `slow…` waits until cancelled,
-creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error.
+creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error;
+somebody else saves the configuration of `shared…` once it has been read. On the host
+things are missing, but all is well where there is a container `well…`, and nobody may
+look where there is one `closed…`.
 """
 
 import os
@@ -29,6 +32,7 @@ XML = """<node>
   <method name="GetManagedObjects"><arg type="a{oa{sa{sv}}}" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Manager">
+  <method name="CheckHost"><arg type="a(sssb)" direction="out"/></method>
   <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Container">
@@ -39,6 +43,11 @@ XML = """<node>
   <method name="Stop"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Reboot"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Destroy"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Rename"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="GetConfig"><arg type="s" direction="out"/><arg type="t" direction="out"/></method>
+  <method name="SetConfig"><arg type="s" direction="in"/><arg type="t" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="ReadLog"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/></method>
+  <method name="Execute"><arg type="as" direction="in"/><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="h" direction="out"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
   <method name="OpenConsole"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
   <method name="OpenShell"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
 </interface>
@@ -65,6 +74,7 @@ class Helper:
         self.registrations = {}
         self.sessions = {}
         self.count = 0
+        self.configs = {}
         for interface in ("org.freedesktop.DBus.ObjectManager", NAME + ".Manager"):
             bus.register_object(ROOT, INTERFACES[interface], self.called, None, None)
 
@@ -172,6 +182,54 @@ class Helper:
         os.close(slave)
 
     # --- methods
+
+    def CheckHost(self, _path):
+        names = [properties["Name"].unpack() for _, properties in self.objects.values() if "Name" in properties]
+        if any(name.startswith("closed") for name in names):
+            raise Refusal("NotAuthorized", "Nobody may look at this computer.")
+        findings = [
+            ("kernel", "version", "Linux 6.12.48.", True), ("kernel", "veth", "Available.", True),
+            ("tools", "tar", "/usr/bin/tar.", True),
+            ("extras", "vlan", "Missing: lxc.net.N.type = vlan does not work. Boot a kernel with CONFIG_VLAN_8021Q.", False),
+        ]
+        if not any(name.startswith("well") for name in names):
+            findings += [
+                ("tools", "xz", "Missing: archives that end in .xz cannot be unpacked. Run “apt install xz-utils”.", False),
+                ("network", "lxcbr0", "Missing, and there is no other bridge to wire containers to. "
+                 "Run “systemctl start lxc-net”.", False),
+            ]
+        return [], "(a(sssb))", (findings,)
+
+    def Rename(self, path, name, _options):
+        self.remove(path)
+        self.container(name)
+
+    def GetConfig(self, path):
+        text, revision = self.configs.setdefault(path, ("# my own words\nlxc.uts.name = web1\n", 1))
+        if self.objects[path][1]["Name"].unpack().startswith("shared"):
+            self.configs[path] = ("# theirs\n", 2)
+        return [], "(st)", (text, revision)
+
+    def SetConfig(self, path, text, revision, _options):
+        name = self.objects[path][1]["Name"].unpack()
+        if revision != self.configs[path][1]:
+            raise Refusal("Conflict", f"The configuration of “{name}” has been changed meanwhile.")
+        lines = text.splitlines()
+        if "lxc.wrong = 1" in lines:
+            raise Refusal("InvalidConfig", f"/var/lib/lxc/{name}/config, line {lines.index('lxc.wrong = 1') + 1}, "
+                          "lxc.wrong: no version of LXC has such a key; correct or remove the line")
+        self.configs[path] = (text, revision + 1)
+        print("saved " + repr(text), flush=True)
+
+    def ReadLog(self, _path, which, _options):
+        fd = os.memfd_create("log")
+        os.write(fd, b"" if which == "container" else b"\x1b[32mWelcome\x1b[0m to the console\r\n")
+        os.lseek(fd, 0, os.SEEK_SET)
+        return [fd], "(h)", (0,)
+
+    def Execute(self, _path, argv, _options):
+        master, session = self.session(f"ran {argv}\r\n")
+        return [master], "(hhho)", (0, 0, 0, session)
 
     def called(self, _bus, _sender, path, _interface, method, arguments, invocation):
         try:

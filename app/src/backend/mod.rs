@@ -5,11 +5,14 @@
 
 mod absence;
 mod calls;
+mod config;
 mod follow;
+mod host;
 mod problem;
 mod properties;
 mod session;
 mod view;
+mod words;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,9 +21,12 @@ use zbus::{Connection, names::OwnedUniqueName};
 
 pub use absence::Absence;
 pub use calls::{Action, NewContainer, Template};
+pub use config::{LogKind, fault_line};
+pub use host::{EXTRAS, Finding};
 pub use problem::Problem;
 pub use session::{OpenSession, SessionEnd, SessionWatch};
 pub use view::{Container, Job};
+pub use words::check as check_words;
 
 /// What the follower reports. An object is named by its path on the bus.
 #[derive(Debug)]

@@ -1,14 +1,14 @@
 use std::{collections::HashMap, os::fd::OwnedFd};
 
 use futures_util::StreamExt as _;
-use gantry_api::{BUS_NAME, Result, SessionProxy};
+use gantry_api::{BUS_NAME, Error, Result, SessionProxy};
 use zbus::{
     Connection, MatchRule, MessageStream,
     message::Type,
     zvariant::{self, OwnedObjectPath},
 };
 
-use super::{Backend, calls::path};
+use super::{Backend, calls::path, words};
 
 const SESSION: &str = "io.gantry.Gantry1.Session";
 
@@ -62,6 +62,22 @@ impl Backend {
         let proxy = self.container(container).await?;
         let opened = proxy.open_shell(HashMap::new()).await?;
         Ok(self.opened(opened, bus, signals))
+    }
+
+    /// Runs a command line on a PTY of its own.
+    ///
+    /// # Errors
+    /// Those of `Container.Execute` in the contract, and `InvalidArgument` when the
+    /// line cannot be split into words.
+    pub async fn run(&self, container: &str, line: &str) -> Result<OpenSession> {
+        let words = words::split(line).map_err(Error::InvalidArgument)?;
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let (bus, signals) = self.session_signals().await?;
+        let proxy = self.container(container).await?;
+        let options = HashMap::from([("pty", true.into())]);
+        // All three are the PTY's master.
+        let (master, _, _, path) = proxy.execute(&words, options).await?;
+        Ok(self.opened((master, path), bus, signals))
     }
 
     fn opened(

@@ -12,7 +12,9 @@ use std::collections::HashMap;
 use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::ContainerState;
 use gtk::{gio, glib};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{
+    Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
+};
 
 pub use overview::Overview;
 pub use root::Root;
@@ -21,8 +23,11 @@ use tab::Tab;
 pub use terminals::Terminals;
 
 use crate::{
-    backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd},
-    text::{mark, tr},
+    backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd, check_words},
+    config::ConfigDialog,
+    log::LogDialog,
+    text::{mark, tr, tr_name},
+    widgets::ask,
 };
 
 /// The page's state.
@@ -36,6 +41,9 @@ pub struct ContainerPage {
     /// Tabs are numbered, never twice the same.
     last_tab: u32,
     shells: u32,
+    /// Each is made anew when it is opened.
+    config: Option<Controller<ConfigDialog>>,
+    log: Option<Controller<LogDialog>>,
 }
 
 /// What happened to the container, or what the user wants.
@@ -49,6 +57,14 @@ pub enum Message {
     Act(Action),
     /// Open a terminal; the console that is open already comes to the front.
     Open(Kind),
+    /// Ask for a command to run.
+    AskCommand,
+    /// Show the editor of the configuration.
+    Config,
+    /// Show the logs.
+    Log,
+    /// Ask for another name.
+    Rename,
     /// Open a tab's session again.
     Again(u32),
     /// A tab's terminal has another size.
@@ -70,6 +86,8 @@ pub enum Message {
 pub enum Output {
     /// Do this to the container.
     Act(Action),
+    /// Ask for another name for the container.
+    Rename,
     /// Tell of a problem.
     Problem(Problem),
 }
@@ -112,6 +130,8 @@ impl Component for ContainerPage {
             tabs: HashMap::new(),
             last_tab: 0,
             shells: 0,
+            config: None,
+            log: None,
         };
         model.connect(&root, &sender);
         model.render(&root);
@@ -124,6 +144,23 @@ impl Component for ContainerPage {
             Message::Online(online) => self.online = online,
             // Fails only when the window is gone.
             Message::Act(action) => sender.output(Output::Act(action)).unwrap_or_default(),
+            Message::AskCommand => self.ask_command(&sender, root),
+            Message::Config => {
+                let dialog = ConfigDialog::builder()
+                    .launch((self.backend.clone(), self.container.clone()))
+                    .detach();
+                dialog.widget().present(Some(root));
+                self.config = Some(dialog);
+            }
+            Message::Log => {
+                let dialog = LogDialog::builder()
+                    .launch((self.backend.clone(), self.container.clone()))
+                    .detach();
+                dialog.widget().present(Some(root));
+                self.log = Some(dialog);
+            }
+            // Fails only when the window is gone.
+            Message::Rename => sender.output(Output::Rename).unwrap_or_default(),
             Message::Open(kind) => self.open(kind, &sender, root),
             Message::Again(tab) => self.open_session(tab, &sender),
             Message::Resized(tab, columns, rows) => self.resized(tab, (columns, rows), &sender),
@@ -170,10 +207,27 @@ impl ContainerPage {
         }
         self.add_action("console", sender, || Message::Open(Kind::Console));
         self.add_action("shell", sender, || Message::Open(Kind::Shell));
+        self.add_action("command", sender, || Message::AskCommand);
+        self.add_action("config", sender, || Message::Config);
+        self.add_action("log", sender, || Message::Log);
+        self.add_action("rename", sender, || Message::Rename);
         self.add_action("close-terminal", sender, || Message::CloseShown);
         self.add_action("previous-terminal", sender, || Message::Turn(-1));
         self.add_action("next-terminal", sender, || Message::Turn(1));
         root.insert_action_group("container", Some(&self.actions));
+    }
+
+    fn ask_command(&self, sender: &ComponentSender<Self>, root: &Root) {
+        let question = ask::Question {
+            heading: &tr_name("Run a Command in “{name}”", &self.container.name),
+            label: &tr("Command"),
+            text: "",
+            verb: &tr("_Run"),
+        };
+        let input = sender.input_sender().clone();
+        ask::prompt(root, &question, check_words, move |line| {
+            input.emit(Message::Open(Kind::Command(line)));
+        });
     }
 
     fn add_action(
@@ -224,6 +278,10 @@ impl ContainerPage {
         let runs = self.online && state == ContainerState::Running;
         self.enable("console", runs);
         self.enable("shell", runs);
+        self.enable("command", runs);
+        self.enable("config", self.online);
+        self.enable("log", self.online);
+        self.enable("rename", self.online && state == ContainerState::Stopped);
         for tab in self.tabs.values() {
             tab.terminal.set_can_reopen(runs);
         }

@@ -5,7 +5,7 @@ use relm4::{ComponentSender, adw, gtk};
 use super::{Answer, ContainerPage, Kind, Message, Output, Root, tab::Tab};
 use crate::{
     backend::{Backend, OpenSession, Problem, SessionEnd},
-    text::{tr, tr_name},
+    text::{mark, tr, tr_name},
     widgets::Terminal,
 };
 
@@ -24,7 +24,8 @@ impl ContainerPage {
             }
             return;
         }
-        let title = match kind {
+        let title = match &kind {
+            Kind::Command(line) => line.clone(),
             Kind::Console => tr("Console"),
             Kind::Shell => {
                 self.shells += 1;
@@ -75,12 +76,13 @@ impl ContainerPage {
         // One whose PTY has hung up may still be open at the helper.
         close(&self.backend, tab.session.take());
         tab.page.set_loading(true);
-        let (kind, backend) = (tab.kind, self.backend.clone());
+        let (kind, backend) = (tab.kind.clone(), self.backend.clone());
         let path = self.container.path.clone();
         sender.oneshot_command(async move {
             let result = match kind {
                 Kind::Console => backend.open_console(&path).await,
                 Kind::Shell => backend.open_shell(&path).await,
+                Kind::Command(line) => backend.run(&path, &line).await,
             };
             Answer::Opened(number, Box::new(result))
         });
@@ -101,9 +103,10 @@ impl ContainerPage {
         };
         tab.page.set_loading(false);
         let heading = tr_name(
-            match tab.kind {
-                Kind::Console => "The Console of “{name}” Could Not Be Opened",
-                Kind::Shell => "A Shell in “{name}” Could Not Be Opened",
+            match &tab.kind {
+                Kind::Console => mark("The Console of “{name}” Could Not Be Opened"),
+                Kind::Shell => mark("A Shell in “{name}” Could Not Be Opened"),
+                Kind::Command(_) => mark("The Command Could Not Be Run in “{name}”"),
             },
             name,
         );
@@ -173,7 +176,7 @@ impl ContainerPage {
         let Some(tab) = self.tabs.get_mut(&number) else {
             return;
         };
-        let (Kind::Console, Some(session)) = (tab.kind, tab.session.clone()) else {
+        let (Kind::Console, Some(session)) = (&tab.kind, tab.session.clone()) else {
             return;
         };
         if std::mem::replace(&mut tab.telling_size, true) {

@@ -3,12 +3,14 @@ use relm4::adw;
 use crate::{backend::SessionEnd, text::tr, widgets::Terminal};
 
 /// What a tab shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `/dev/console`: relayed, so its size has to be told.
     Console,
     /// A login shell on a PTY of its own.
     Shell,
+    /// A command line, its words as a shell would split them, on a PTY of its own.
+    Command(String),
 }
 
 /// A tab of the terminals.
@@ -41,6 +43,7 @@ impl Tab {
         let again = match self.kind {
             Kind::Console => tr("_Reconnect"),
             Kind::Shell => tr("_New Shell"),
+            Kind::Command(_) => tr("_Run Again"),
         };
         self.terminal.end(&sentence(end), &again);
         self.page.set_loading(false);

@@ -10,6 +10,7 @@ use gantry_api::JobState;
 use gtk::{gio, glib};
 use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
 
+pub use name::check as check_name;
 pub use root::Root;
 
 use crate::{

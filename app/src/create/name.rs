@@ -9,7 +9,7 @@ const LONGEST: usize = 63;
 ///
 /// # Errors
 /// One sentence that says what to change.
-pub(super) fn check(name: &str, taken: &HashSet<String>) -> Result<(), String> {
+pub fn check(name: &str, taken: &HashSet<String>) -> Result<(), String> {
     let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '.';
     if let Some(c) = name.chars().find(|&c| !allowed(c)) {
         let shown = if c == ' ' {

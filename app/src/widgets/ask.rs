@@ -27,6 +27,67 @@ pub fn confirm(
     });
 }
 
+/// What [`prompt`] asks.
+#[derive(Debug)]
+pub struct Question<'a> {
+    /// What it is about.
+    pub heading: &'a str,
+    /// What the entry is for.
+    pub label: &'a str,
+    /// What stands in the entry at first.
+    pub text: &'a str,
+    /// The answer that goes on.
+    pub verb: &'a str,
+}
+
+/// Asks for a line of text; calls `then` with one that `check` is content with,
+/// whose errors are shown as they are made.
+pub fn prompt(
+    parent: &impl IsA<gtk::Widget>,
+    question: &Question<'_>,
+    check: impl Fn(&str) -> Result<(), String> + 'static,
+    then: impl FnOnce(String) + 'static,
+) {
+    let dialog = adw::AlertDialog::new(Some(question.heading), None);
+    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", question.verb)]);
+    dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
+    dialog.set_response_enabled("yes", false);
+    dialog.set_default_response(Some("yes"));
+    dialog.set_close_response("cancel");
+    let entry = adw::EntryRow::builder()
+        .title(question.label)
+        .text(question.text)
+        .activates_default(true)
+        .build();
+    let list = gtk::ListBox::builder()
+        .selection_mode(gtk::SelectionMode::None)
+        .css_classes(["boxed-list"])
+        .build();
+    list.append(&entry);
+    dialog.set_extra_child(Some(&list));
+    let (first, shown) = (question.text.to_owned(), dialog.downgrade());
+    entry.connect_changed(move |entry| {
+        let Some(dialog) = shown.upgrade() else {
+            return;
+        };
+        let text = entry.text();
+        // Neither what stands there already nor nothing is wrong.
+        let verdict = match text.as_str() {
+            "" => Err(String::new()),
+            text if text == first => Err(String::new()),
+            text => check(text),
+        };
+        dialog.set_response_enabled("yes", verdict.is_ok());
+        dialog.set_body(&verdict.err().unwrap_or_default());
+    });
+    dialog.set_focus(Some(&entry));
+    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
+        if answer == "yes" {
+            then(entry.text().into());
+        }
+    });
+}
+
 /// What [`report`] shows.
 #[derive(Debug)]
 pub struct Report<'a> {

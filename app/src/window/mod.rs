@@ -1,9 +1,12 @@
 //! The window: the list of containers, the page of the selected one, the jobs,
 //! and what stands there while there is no helper.
 
+mod actions;
 mod container_item;
 mod container_list;
+mod dialogs;
 mod job_item;
+mod jobs;
 mod jobs_button;
 mod requests;
 mod root;
@@ -12,8 +15,6 @@ mod view;
 use std::collections::HashMap;
 
 use adw::{prelude::*, subclass::prelude::*};
-use gantry_api::JobState;
-use gtk::{gio, glib::VariantTy};
 use relm4::{
     Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
 };
@@ -26,10 +27,13 @@ pub use root::Root;
 
 use crate::{
     backend::{Absence, Action, Backend, Container, Event, Job, Problem},
+    computer::{self, ComputerPage},
     container::{self, ContainerPage},
-    create::{self, CreateDialog},
-    text::tr_name,
+    create::CreateDialog,
+    text::{tr, tr_name},
 };
+use jobs::OwnJob;
+use view::report;
 
 /// Whether there is a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,13 +46,15 @@ enum Link {
     Absent(Absence),
 }
 
-/// A job that this window began.
-#[derive(Debug)]
-struct OwnJob {
-    /// What did not happen if it fails.
-    failure: String,
-    /// The container to show once it is done.
-    show: Option<String>,
+/// What the place beside the list shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Shown {
+    /// That nothing is selected.
+    Nothing,
+    /// This computer.
+    Computer,
+    /// The container at this path.
+    Container(String),
 }
 
 /// The window's state.
@@ -60,7 +66,12 @@ pub struct Window {
     loaded: bool,
     list: ContainerList,
     pages: HashMap<String, Controller<ContainerPage>>,
-    current: Option<String>,
+    computer: Controller<ComputerPage>,
+    /// How many things on this computer are not well.
+    host_problems: usize,
+    shown: Shown,
+    /// The name of a container to show once the helper tells of it.
+    awaited: Option<String>,
     jobs: HashMap<String, Job>,
     own_jobs: HashMap<String, OwnJob>,
     dialog: Option<Controller<CreateDialog>>,
@@ -75,6 +86,10 @@ pub enum Message {
     Selected(String),
     /// The list is wanted back, in a narrow window.
     Back,
+    /// Show the page of this computer.
+    Computer,
+    /// So many things on this computer are not well.
+    HostProblems(usize),
     /// The text of the search.
     Search(String),
     /// Try again to reach the helper.
@@ -94,6 +109,10 @@ pub enum Message {
     Ask(String, Action),
     /// Do it.
     Act(String, Action),
+    /// Ask for another name for the container at this path.
+    AskName(String),
+    /// Give the container at this path another name.
+    Rename(String, String),
     /// Cancel this job.
     CancelJob(String),
     /// Tell of a problem.
@@ -118,6 +137,15 @@ pub enum Answer {
         /// The job, or what went wrong.
         result: gantry_api::Result<Option<String>>,
     },
+    /// A container has another name, or has not.
+    Renamed {
+        /// The old name.
+        old: String,
+        /// The new name.
+        new: String,
+        /// What went wrong.
+        result: gantry_api::Result<()>,
+    },
     /// A job was asked to end.
     Cancelled(gantry_api::Result<()>),
 }
@@ -139,13 +167,21 @@ impl Component for Window {
         if let Some(application) = relm4::main_application().downcast_ref::<gtk::Application>() {
             application.set_accels_for_action("win.show-help-overlay", &[]);
         }
+        let computer = ComputerPage::builder().launch(backend.clone()).forward(
+            sender.input_sender(),
+            |computer::Output::Problems(count)| Message::HostProblems(count),
+        );
+        root.imp().pages.add_child(computer.widget());
         let model = Self {
             backend: backend.clone(),
             link: Link::Connecting,
             loaded: false,
             list: ContainerList::new(&root.imp().list),
             pages: HashMap::new(),
-            current: None,
+            computer,
+            host_problems: 0,
+            shown: Shown::Nothing,
+            awaited: None,
             jobs: HashMap::new(),
             own_jobs: HashMap::new(),
             dialog: None,
@@ -172,13 +208,15 @@ impl Component for Window {
             Message::Event(event) => self.take_in(event, &sender, root),
             Message::Selected(path) => self.show(path, &sender, root),
             Message::Back => {
-                self.current = None;
+                self.shown = Shown::Nothing;
                 self.list.select(None);
             }
+            Message::Computer => self.show_computer(root),
+            Message::HostProblems(count) => self.host_problems = count,
             Message::Search(text) => {
                 self.list.search(&text);
-                if self.current.is_some() {
-                    self.list.select(self.current.as_deref());
+                if let Shown::Container(path) = &self.shown {
+                    self.list.select(Some(path));
                 }
             }
             Message::Retry => self.backend.retry(),
@@ -194,6 +232,8 @@ impl Component for Window {
             }
             Message::Ask(path, action) => self.ask(path, action, &sender, root),
             Message::Act(path, action) => self.act(path, action, &sender),
+            Message::AskName(path) => self.ask_name(path, &sender, root),
+            Message::Rename(path, name) => self.rename(path, name, &sender),
             Message::CancelJob(path) => {
                 let backend = self.backend.clone();
                 sender
@@ -216,6 +256,10 @@ impl Component for Window {
             } => {
                 self.acted(path, &name, action, result, &sender, root);
             }
+            Answer::Renamed { old, new, result } => match result {
+                Ok(()) => self.show_once_there(new, &sender, root),
+                Err(error) => requests::not_renamed(root, &old, &error),
+            },
             Answer::Cancelled(result) => requests::cancelled(root, &result),
         }
         self.render(root);
@@ -223,63 +267,6 @@ impl Component for Window {
 }
 
 impl Window {
-    fn connect(&self, root: &Root, sender: &ComponentSender<Self>) {
-        let input = sender.input_sender();
-        let send = |message: fn() -> Message| {
-            let input = input.clone();
-            move |_: &Root, _: &gio::SimpleAction, _: Option<&gtk::glib::Variant>| {
-                input.emit(message())
-            }
-        };
-        let send_path = |message: fn(String) -> Message| {
-            let input = input.clone();
-            move |_: &Root, _: &gio::SimpleAction, path: Option<&gtk::glib::Variant>| {
-                if let Some(path) = path.and_then(|path| path.get()) {
-                    input.emit(message(path));
-                }
-            }
-        };
-        let plain = |name, message| {
-            gio::ActionEntry::builder(name)
-                .activate(send(message))
-                .build()
-        };
-        let on_path = |name, message| {
-            gio::ActionEntry::builder(name)
-                .parameter_type(Some(VariantTy::STRING))
-                .activate(send_path(message))
-                .build()
-        };
-        root.add_action_entries([
-            plain("new", || Message::New),
-            plain("retry", || Message::Retry),
-            plain("about", || Message::About),
-            on_path("start", |path| Message::Ask(path, Action::Start)),
-            on_path("stop", |path| Message::Ask(path, Action::Stop)),
-            on_path("cancel-job", Message::CancelJob),
-            gio::ActionEntry::builder("search")
-                .activate(|root: &Root, _, _| {
-                    root.imp().search_bar.set_search_mode(true);
-                    root.imp().search.grab_focus();
-                })
-                .build(),
-        ]);
-        let parts = root.imp();
-        let to = input.clone();
-        self.list
-            .connect_selected(move |path| to.emit(Message::Selected(path)));
-        let to = input.clone();
-        parts
-            .search
-            .connect_search_changed(move |entry| to.emit(Message::Search(entry.text().into())));
-        let to = input.clone();
-        parts.split.connect_show_content_notify(move |split| {
-            if !split.shows_content() && split.is_collapsed() {
-                to.emit(Message::Back);
-            }
-        });
-    }
-
     fn take_in(&mut self, event: Event, sender: &ComponentSender<Self>, root: &Root) {
         let parts = root.imp();
         match event {
@@ -312,6 +299,9 @@ impl Window {
             Event::Container(container) => {
                 self.tell_page(&container);
                 self.list.put(container);
+                if let Some(name) = self.awaited.take() {
+                    self.show_once_there(name, sender, root);
+                }
             }
             Event::ContainerGone(path) => {
                 self.list.remove(&path);
@@ -333,6 +323,8 @@ impl Window {
         for page in self.pages.values() {
             page.emit(container::Message::Online(self.link == Link::Ready));
         }
+        let online = computer::Message::Online(self.link == Link::Ready);
+        self.computer.emit(online);
     }
 
     fn tell_page(&self, container: &Container) {
@@ -354,6 +346,7 @@ impl Window {
                 .launch((self.backend.clone(), container, self.link == Link::Ready))
                 .forward(sender.input_sender(), move |output| match output {
                     container::Output::Act(action) => Message::Ask(owner.clone(), action),
+                    container::Output::Rename => Message::AskName(owner.clone()),
                     container::Output::Problem(problem) => Message::Problem(problem),
                 });
             parts.pages.add_child(page.widget());
@@ -361,80 +354,37 @@ impl Window {
         });
         parts.pages.set_visible_child(page.widget());
         parts.split.set_show_content(true);
-        self.current = Some(path);
+        self.shown = Shown::Container(path);
+    }
+
+    /// Shows and selects the container of this name, now or when it is told of.
+    fn show_once_there(&mut self, name: String, sender: &ComponentSender<Self>, root: &Root) {
+        match self.list.named(&name) {
+            Some(path) => {
+                self.show(path.clone(), sender, root);
+                self.list.select(Some(&path));
+            }
+            None => self.awaited = Some(name),
+        }
+    }
+
+    fn show_computer(&mut self, root: &Root) {
+        let parts = root.imp();
+        self.shown = Shown::Computer;
+        self.list.select(None);
+        self.computer.emit(computer::Message::Shown);
+        parts.pages.set_visible_child(self.computer.widget());
+        parts.content.set_title(&tr("This Computer"));
+        parts.split.set_show_content(true);
     }
 
     fn close_page(&mut self, path: &str, root: &Root) {
         if let Some(page) = self.pages.remove(path) {
             root.imp().pages.remove(page.widget());
         }
-        if self.current.as_deref() == Some(path) {
-            self.current = None;
+        if matches!(&self.shown, Shown::Container(shown) if shown == path) {
+            self.shown = Shown::Nothing;
             root.imp().split.set_show_content(false);
         }
     }
-
-    fn job_begun(
-        &mut self,
-        path: String,
-        own: OwnJob,
-        sender: &ComponentSender<Self>,
-        root: &Root,
-    ) {
-        let known = self.jobs.get(&path).cloned();
-        self.own_jobs.insert(path, own);
-        // It may have ended before the answer that named it was read.
-        if let Some(job) = known {
-            self.job_changed(job, sender, root);
-        }
-    }
-
-    fn job_changed(&mut self, job: Job, sender: &ComponentSender<Self>, root: &Root) {
-        if let Some(dialog) = &self.dialog {
-            dialog.emit(create::Message::Job(job.clone()));
-        }
-        if job.state != JobState::Running
-            && let Some(own) = self.own_jobs.remove(&job.path)
-        {
-            if job.state == JobState::Failed {
-                let problem =
-                    Problem::from_parts(&own.failure, &job.error_name, &job.error_message);
-                if let Some(problem) = problem {
-                    report(root, &problem, None);
-                }
-            } else if job.state == JobState::Done
-                && let Some(path) = own.show.and_then(|name| self.list.named(&name))
-            {
-                self.show(path.clone(), sender, root);
-                self.list.select(Some(&path));
-            }
-        }
-        self.jobs.insert(job.path.clone(), job);
-    }
-
-    fn job_lost(&mut self, path: &str, root: &Root) {
-        if let Some(own) = self.own_jobs.remove(path)
-            && let Some(problem) = Problem::from_parts(&own.failure, "NoReply", "")
-        {
-            report(root, &problem, None);
-        }
-        if let Some(dialog) = &self.dialog {
-            dialog.emit(create::Message::JobLost(path.to_owned()));
-        }
-    }
-
-    fn open_dialog(&mut self, sender: &ComponentSender<Self>, root: &Root) {
-        let dialog = CreateDialog::builder()
-            .launch((self.backend.clone(), self.list.names()))
-            .forward(sender.input_sender(), |output| match output {
-                create::Output::Begun { job, name } => Message::Creating { job, name },
-                create::Output::Cancel(job) => Message::CancelJob(job),
-                create::Output::Problem(problem) => Message::Problem(problem),
-                create::Output::Closed => Message::DialogClosed,
-            });
-        dialog.widget().present(Some(root));
-        self.dialog = Some(dialog);
-    }
 }
-
-use view::report;

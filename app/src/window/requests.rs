@@ -105,3 +105,10 @@ pub(super) fn cancelled(root: &Root, result: &gantry_api::Result<()>) {
         report(root, &problem, None);
     }
 }
+
+pub(super) fn not_renamed(root: &Root, name: &str, error: &gantry_api::Error) {
+    let heading = tr_name("“{name}” Could Not Be Renamed", name);
+    if let Some(problem) = Problem::from_error(&heading, error) {
+        report(root, &problem, None);
+    }
+}

@@ -22,6 +22,8 @@ widget! {
         search_bar: gtk::SearchBar,
         search: gtk::SearchEntry,
         jobs: super::JobsButton,
+        host_problems: gtk::Button,
+        host_problems_text: gtk::Label,
         absence: adw::StatusPage,
         absence_details: gtk::Label,
     }

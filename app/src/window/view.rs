@@ -2,8 +2,12 @@ use adw::{prelude::*, subclass::prelude::*};
 use gtk::gio;
 use relm4::{ComponentController as _, adw, gtk};
 
-use super::{Link, Root, Window};
-use crate::{backend::Problem, text::tr, widgets::ask};
+use super::{Link, Root, Shown, Window};
+use crate::{
+    backend::Problem,
+    text::{count, tr},
+    widgets::ask,
+};
 
 impl Window {
     /// Makes the window show what the model says.
@@ -13,6 +17,7 @@ impl Window {
         let absent = matches!(self.link, Link::Absent(_));
         let usable = [
             ("new", online),
+            ("computer", self.loaded),
             ("start", online),
             ("stop", online),
             ("cancel-job", online),
@@ -48,7 +53,13 @@ impl Window {
         } else {
             "list"
         });
-        if self.current.is_none() && !parts.split.is_collapsed() {
+        parts.host_problems.set_visible(self.host_problems > 0);
+        parts.host_problems_text.set_label(&count(
+            self.host_problems,
+            "{n} Thing on This Computer Needs Attention",
+            "{n} Things on This Computer Need Attention",
+        ));
+        if self.shown == Shown::Nothing && !parts.split.is_collapsed() {
             parts.pages.set_visible_child_name("none");
             parts.content.set_title(&tr("Container"));
         }

@@ -1,0 +1,17 @@
+use crate::widgets::widget;
+use relm4::adw;
+
+widget! {
+    /// The widgets of the page of this computer.
+    Root("GantryComputerPage") in "../../../data/ui/computer_page.ui",
+    extends adw::Bin [] by BinImpl [],
+    implements [],
+    {
+        refresh_button: gtk::Button,
+        stack: gtk::Stack,
+        problem: adw::StatusPage,
+        sign: gtk::Image,
+        summary: gtk::Label,
+        groups: gtk::Box,
+    }
+}

@@ -1,0 +1,16 @@
+use crate::widgets::widget;
+use relm4::{adw, gtk};
+
+widget! {
+    /// The widgets of the viewer of logs.
+    Root("GantryLogDialog") in "../../../data/ui/log_dialog.ui",
+    extends adw::Dialog [] by AdwDialogImpl [],
+    implements [gtk::ShortcutManager],
+    {
+        kinds: adw::ToggleGroup,
+        refresh_button: gtk::Button,
+        stack: gtk::Stack,
+        problem: adw::StatusPage,
+        text: gtk::TextView,
+    }
+}

@@ -1,0 +1,67 @@
+use gantry_api::JobState;
+use relm4::{ComponentController as _, ComponentSender};
+
+use super::{Root, Window, view::report};
+use crate::{
+    backend::{Job, Problem},
+    create,
+};
+
+/// A job that this window began.
+#[derive(Debug)]
+pub(super) struct OwnJob {
+    /// What did not happen if it fails.
+    pub(super) failure: String,
+    /// The container to show once it is done.
+    pub(super) show: Option<String>,
+}
+
+impl Window {
+    pub(super) fn job_begun(
+        &mut self,
+        path: String,
+        own: OwnJob,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        let known = self.jobs.get(&path).cloned();
+        self.own_jobs.insert(path, own);
+        // It may have ended before the answer that named it was read.
+        if let Some(job) = known {
+            self.job_changed(job, sender, root);
+        }
+    }
+
+    pub(super) fn job_changed(&mut self, job: Job, sender: &ComponentSender<Self>, root: &Root) {
+        if let Some(dialog) = &self.dialog {
+            dialog.emit(create::Message::Job(job.clone()));
+        }
+        if job.state != JobState::Running
+            && let Some(own) = self.own_jobs.remove(&job.path)
+        {
+            if job.state == JobState::Failed {
+                let problem =
+                    Problem::from_parts(&own.failure, &job.error_name, &job.error_message);
+                if let Some(problem) = problem {
+                    report(root, &problem, None);
+                }
+            } else if job.state == JobState::Done
+                && let Some(name) = own.show
+            {
+                self.show_once_there(name, sender, root);
+            }
+        }
+        self.jobs.insert(job.path.clone(), job);
+    }
+
+    pub(super) fn job_lost(&mut self, path: &str, root: &Root) {
+        if let Some(own) = self.own_jobs.remove(path)
+            && let Some(problem) = Problem::from_parts(&own.failure, "NoReply", "")
+        {
+            report(root, &problem, None);
+        }
+        if let Some(dialog) = &self.dialog {
+            dialog.emit(create::Message::JobLost(path.to_owned()));
+        }
+    }
+}
