@@ -114,6 +114,8 @@ pub trait Container {
     #[zbus(allow_interactive_auth)]
     fn set_config_item(&self, key: &str, values: &[&str], options: Options<'_>) -> Result<()>;
     #[zbus(allow_interactive_auth)]
+    fn convert_config(&self, options: Options<'_>) -> Result<Vec<String>>;
+    #[zbus(allow_interactive_auth)]
     fn open_console(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
     #[zbus(allow_interactive_auth)]
     fn open_shell(&self, options: Options<'_>) -> Result<(OwnedFd, OwnedObjectPath)>;
@@ -140,6 +142,8 @@ pub trait Container {
     fn state(&self) -> zbus::Result<String>;
     #[zbus(property)]
     fn init_pid(&self) -> zbus::Result<u32>;
+    #[zbus(property)]
+    fn started_at(&self) -> zbus::Result<i64>;
     #[zbus(property)]
     fn addresses(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]

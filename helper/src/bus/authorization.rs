@@ -62,6 +62,7 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Container", "SetConfig", action::MANAGE),
     ("Container", "GetConfigItem", action::INSPECT),
     ("Container", "SetConfigItem", action::MANAGE),
+    ("Container", "ConvertConfig", action::MANAGE),
     ("Container", "OpenConsole", action::CONSOLE),
     ("Container", "OpenShell", action::CONSOLE),
     ("Container", "Execute", action::CONSOLE),

@@ -16,7 +16,7 @@ use super::{
     containers::config_error,
     error::Result,
     options::{Dictionary, Options},
-    requests::{execute_request, fitting, new_name, read_states, size},
+    requests::{execute_request, new_name, read_states, size},
 };
 use crate::engine::{ContainerId, ExecuteRequest, Facts, LogKind, Size};
 
@@ -155,11 +155,7 @@ impl ContainerObject {
     /// The text of the container's config and its revision.
     #[zbus(out_args("text", "revision"))]
     async fn get_config(&self, #[zbus(header)] header: Header<'_>) -> Result<(String, u64)> {
-        let admitted = self
-            .bus
-            .admit(&header, self.target(), Ok(()), |()| Risk::None)
-            .await?;
-        Ok(self.bus.engine.config_text(&admitted.id).await?)
+        self.bus.get_config(&header, self.target()).await
     }
 
     /// Replaces the config that has this revision. Keys that equal root on the host need
@@ -171,19 +167,9 @@ impl ContainerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
-        let request = Options::none(options)
-            .and_then(|()| fitting([&text]))
-            .map(|()| text);
-        let risk = |text: &String| Risk::Config(text.clone());
-        let admitted = self
-            .bus
-            .admit(&header, self.target(), request, risk)
-            .await?;
-        Ok(self
-            .bus
-            .engine
-            .set_config(&admitted.id, &admitted.request, revision)
-            .await?)
+        self.bus
+            .set_config(&header, self.target(), text, revision, options)
+            .await
     }
 
     /// Every value of one key, in order, with includes read.
@@ -193,11 +179,7 @@ impl ContainerObject {
         key: &str,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<String>> {
-        let admitted = self
-            .bus
-            .admit(&header, self.target(), Ok(()), |()| Risk::None)
-            .await?;
-        Ok(self.bus.engine.config_item(&admitted.id, key).await?)
+        self.bus.get_config_item(&header, self.target(), key).await
     }
 
     /// Gives one key these values, in order; none removes it. Keys that equal root on the
@@ -209,20 +191,24 @@ impl ContainerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
-        let request = Options::none(options)
-            .and_then(|()| fitting(&values))
-            .map(|()| (key, values));
-        let risk = |(key, values): &(String, Vec<String>)| Risk::Item(key.clone(), values.clone());
-        let admitted = self
-            .bus
-            .admit(&header, self.target(), request, risk)
-            .await?;
-        let (key, values) = &admitted.request;
-        Ok(self
-            .bus
-            .engine
-            .set_config_item(&admitted.id, key, values)
-            .await?)
+        self.bus
+            .set_config_item(&header, self.target(), key, values, options)
+            .await
+    }
+
+    /// Writes the keys of LXC 1.x and 2.0 in the config as those of today, which is all
+    /// that LXC 3 and newer read, and says so line by line; none when there were none.
+    /// Everything else in the file stays. Included files stay, too, and are named when
+    /// they have such keys. Options: revision t (the config must have this one).
+    #[zbus(out_args("changes"))]
+    async fn convert_config(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<String>> {
+        self.bus
+            .convert_config(&header, self.target(), options)
+            .await
     }
 
     /// Opens a terminal of the container: the master of a PTY. Options: tty i (0, which is
@@ -394,6 +380,12 @@ impl ContainerObject {
     #[zbus(property)]
     async fn init_pid(&self) -> u32 {
         self.recent_facts().await.init_pid
+    }
+
+    /// When its init started, in microseconds since 1970; 0 when it is stopped.
+    #[zbus(property)]
+    async fn started_at(&self) -> i64 {
+        self.recent_facts().await.started_at
     }
 
     /// Its addresses, without those that are good only on its own links.

@@ -172,6 +172,7 @@ fn properties(facts: &Facts) -> Properties {
     HashMap::from([
         ("State", facts.state.word().into()),
         ("InitPid", facts.init_pid.into()),
+        ("StartedAt", facts.started_at.into()),
         ("Addresses", strings(&facts.addresses)),
         ("Autostart", facts.autostart.into()),
         ("AutostartDelay", facts.autostart_delay.into()),

@@ -5,6 +5,7 @@ mod activity;
 mod admission;
 mod authorization;
 mod callers;
+mod config;
 mod container;
 mod containers;
 mod error;

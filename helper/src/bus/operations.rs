@@ -16,7 +16,7 @@ use super::{
 use crate::engine::{ContainerId, DestroyOptions};
 
 /// Which container a call is about, or why its name is none.
-type Target = gantry_api::Result<ContainerId>;
+pub(super) type Target = gantry_api::Result<ContainerId>;
 
 impl Bus {
     pub(super) async fn start(

@@ -30,7 +30,7 @@ impl Engine {
     ) -> Result<()> {
         let path = self.config_path(id)?;
         let _lock = self.lock(&id.name).await?;
-        write(&path, text, Some(revision))?;
+        write(&path, text, revision)?;
         self.refresh().await
     }
 
@@ -57,9 +57,37 @@ impl Engine {
         let _lock = self.lock(&id.name).await?;
         let file = disk::read_config(&path)?;
         let edited = with_item(&file.config, key, values)?;
-        files::replace(&path, edited.text().as_bytes(), MODE)
-            .map_err(|error| Error::path("writing", &path, &error))?;
+        replace(&path, edited.text())?;
         self.refresh().await
+    }
+
+    /// Writes legacy keys as modern ones and says what was changed. `revision` as of
+    /// [`Engine::set_config`], where it is given.
+    pub(crate) async fn convert_config(
+        &self,
+        id: &ContainerId,
+        revision: Option<u64>,
+    ) -> Result<Vec<String>> {
+        let path = self.config_path(id)?;
+        let _lock = self.lock(&id.name).await?;
+        let file = disk::read_config(&path)?;
+        let old = file.config;
+        old.check()?;
+        let modern = old.to_modern();
+        let means_the_same = old.means_the_same(&parse(&path, &modern.text)?);
+        if !means_the_same {
+            return Err(Error::Failed(format!(
+                "{} would not mean the same with modern keys; change it by hand: {}",
+                path.display(),
+                modern.changes.join("; ")
+            )));
+        }
+        check_revision(&path, revision.unwrap_or(file.revision))?;
+        if modern.text != old.text() {
+            replace(&path, &modern.text)?;
+        }
+        self.refresh().await?;
+        Ok(modern.changes)
     }
 
     /// The keys by which `text` would give a container rights that equal root
@@ -91,7 +119,7 @@ impl Engine {
 
     /// Replaces the defaults; errors as [`Engine::set_config`].
     pub(crate) async fn set_defaults(&self, text: &str, revision: u64) -> Result<()> {
-        write(&defaults_path()?, text, Some(revision))
+        write(&defaults_path()?, text, revision)
     }
 
     /// As [`Engine::unsafe_config`], for the defaults.
@@ -134,21 +162,31 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Config> {
     Ok(config)
 }
 
-fn write(path: &Path, text: &str, revision: Option<u64>) -> Result<()> {
+fn write(path: &Path, text: &str, revision: u64) -> Result<()> {
     parse(path, text)?;
+    check_revision(path, revision)?;
+    replace(path, text)
+}
+
+fn replace(path: &Path, text: &str) -> Result<()> {
+    files::replace(path, text.as_bytes(), MODE)
+        .map_err(|error| Error::path("writing", path, &error))
+}
+
+/// [`Error::Conflict`] if the file has another revision; one that is not there has 0.
+fn check_revision(path: &Path, revision: u64) -> Result<()> {
     let present = match std::fs::symlink_metadata(path) {
         Ok(metadata) => files::revision(&metadata),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => 0,
         Err(error) => return Err(Error::path("reading", path, &error)),
     };
-    if revision.is_some_and(|revision| revision != present) {
+    if revision != present {
         return Err(Error::Conflict(format!(
             "{} was changed by somebody else in the meantime; read it again and repeat the change",
             path.display()
         )));
     }
-    files::replace(path, text.as_bytes(), MODE)
-        .map_err(|error| Error::path("writing", path, &error))
+    Ok(())
 }
 
 fn with_item(config: &Config, key: &str, values: &[String]) -> Result<Config> {
@@ -215,9 +253,9 @@ mod tests {
         let path = directory.path().join("config");
         std::fs::write(&path, "lxc.uts.name = a\n").unwrap();
         let revision = disk::read_config(&path).unwrap().revision;
-        write(&path, "# mine\nlxc.uts.name = b\n", Some(revision)).unwrap();
+        write(&path, "# mine\nlxc.uts.name = b\n", revision).unwrap();
         assert!(matches!(
-            write(&path, "lxc.uts.name = c\n", Some(revision)),
+            write(&path, "lxc.uts.name = c\n", revision),
             Err(Error::Conflict(_))
         ));
         assert_eq!(
@@ -230,7 +268,7 @@ mod tests {
     fn errors_name_file_line_and_key() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
-        let error = write(&path, "lxc.uts.name = a\nlxc.tty.max = many\n", Some(0)).unwrap_err();
+        let error = write(&path, "lxc.uts.name = a\nlxc.tty.max = many\n", 0).unwrap_err();
         let Error::InvalidConfig(fault) = error else {
             panic!("{error}")
         };

@@ -169,6 +169,7 @@ pub(super) fn bare(id: &ContainerId) -> Facts {
         id: id.clone(),
         state: State::Stopped,
         init_pid: 0,
+        started_at: 0,
         addresses: Vec::new(),
         autostart: false,
         autostart_delay: 0,

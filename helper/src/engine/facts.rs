@@ -67,6 +67,8 @@ pub(crate) struct Facts {
     pub(crate) state: State,
     /// Its init as the host counts; 0 when there is none.
     pub(crate) init_pid: u32,
+    /// When its init started, in microseconds since 1970; 0 when there is none.
+    pub(crate) started_at: i64,
     /// Its addresses, those of `lo` and link-local ones left out.
     pub(crate) addresses: Vec<String>,
     /// Whether it starts with the host (`lxc.start.auto`).

@@ -3,6 +3,7 @@
 
 use super::disk;
 use super::{ContainerId, Engine, Error, Event, Facts, Owner, Result};
+use crate::linux::process;
 use gantry_core::config::Config;
 use gantry_core::layout::{ContainerLayout, FoundSocket, command_sockets};
 use gantry_core::name::ContainerName;
@@ -224,6 +225,7 @@ impl Registry {
         entry.on_disk = true;
         facts.state = entry.facts.state;
         facts.init_pid = entry.facts.init_pid;
+        facts.started_at = entry.facts.started_at;
         facts.addresses.clone_from(&entry.facts.addresses);
         facts.needs_restart =
             entry.needs_restart(&ContainerLayout::new(&self.lxc_path, name.clone()));
@@ -325,6 +327,9 @@ impl Registry {
         let was = facts.init_pid;
         facts.state = state;
         facts.init_pid = init_pid;
+        if init_pid != was {
+            facts.started_at = process::started_at(init_pid).unwrap_or_default();
+        }
         if state == State::Stopped {
             facts.addresses.clear();
             facts.needs_restart.clear();

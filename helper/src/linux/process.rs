@@ -3,10 +3,32 @@
 
 use super::readiness;
 use rustix::process::{Pid, PidfdFlags};
+use rustix::time::{ClockId, clock_gettime};
 use std::io;
 use std::os::fd::OwnedFd;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+/// When a process began, in microseconds since 1970, to the hundredth second that
+/// /proc/PID/stat tells (proc_pid_stat(5)). None if there is no such process.
+pub(crate) fn started_at(pid: u32) -> Option<i64> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let ticks: i64 = started_in(&stat)?;
+    // SAFETY: asks for a number.
+    let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    let micros = |clock| {
+        let time = clock_gettime(clock);
+        time.tv_sec * 1_000_000 + time.tv_nsec / 1000
+    };
+    let booted = micros(ClockId::Realtime) - micros(ClockId::Boottime);
+    Some(booted + ticks * 1_000_000 / per_second.max(1))
+}
+
+/// The 22nd field; the second, in parentheses, may contain anything.
+fn started_in(stat: &str) -> Option<i64> {
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
 
 /// A process.
 #[derive(Debug)]
@@ -60,5 +82,29 @@ impl Process {
         } else {
             Err(io::Error::last_os_error())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_began_before_now_and_not_long_ago() {
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
+        let began = started_at(std::process::id()).unwrap();
+        let age = now.as_micros() as i64 - began;
+        // A hundredth more: that much is cut off.
+        assert!((-10_000..600_000_000).contains(&age), "{age}");
+        assert_eq!(started_at(0), None);
+    }
+
+    #[test]
+    fn names_with_parentheses_do_not_shift_the_fields() {
+        let fields: Vec<String> = (4..30).map(|number| number.to_string()).collect();
+        let stat = format!("7 (a) b) S) S {}", fields.join(" "));
+        assert_eq!(started_in(&stat), Some(22));
     }
 }

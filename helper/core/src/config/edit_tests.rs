@@ -247,8 +247,25 @@ fn conversion_to_modern_keys() {
                lxc.net.0.type = veth\nlxc.net.0.flags = up\nlxc.net.1.type = empty\nlxc.net.1.ipv4.address = 10.0.3.4\n\
                other\nlxc.prlimit.core = 5\nlxc.tty.max = 1\nlxc.idmap =";
     assert_eq!(config(old).errors(), []);
-    assert_eq!(config(old).to_modern(), new);
+    assert_eq!(config(old).to_modern().text, new);
     let again = config(new);
     assert!(!again.is_legacy());
-    assert_eq!(again.to_modern(), new);
+    assert_eq!(again.to_modern().text, new);
+}
+
+#[test]
+fn conversion_says_what_it_did() {
+    let old = "# lxc.utsname = kept\n\tlxc.utsname=a\nlxc.pivotdir = x\nlxc.tty = 2\nlxc.cap.drop = mknod\n";
+    let modern = config(old).to_modern();
+    assert_eq!(
+        modern.changes,
+        [
+            "line 2: 'lxc.utsname=a' is now 'lxc.uts.name = a'",
+            "line 3: 'lxc.pivotdir = x' is left out: LXC has no such key now",
+            "line 4: 'lxc.tty = 2' is now 'lxc.tty.max = 2'",
+        ]
+    );
+    assert!(config(old).means_the_same(&config(&modern.text)));
+    assert!(!config(old).means_the_same(&config("lxc.uts.name = b\n")));
+    assert!(config(&modern.text).to_modern().changes.is_empty());
 }

@@ -15,6 +15,7 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
+pub use convert::Modern;
 pub use error::{ConfigError, ConfigErrorKind};
 pub use scan::included_by_directory;
 
