@@ -20,25 +20,25 @@ const STEP: &str = "asking the container's monitor";
 const MAX_RESPONSE: usize = 64 * 1024;
 
 /// A monitor to ask.
-pub(super) struct Client<'a> {
+pub(crate) struct Client<'a> {
     layout: &'a ContainerLayout,
 }
 
 /// What a monitor answered.
-pub(super) struct Response {
+pub(crate) struct Response {
     header: ResponseHeader,
     data: Vec<u8>,
-    pub(super) fds: Vec<OwnedFd>,
+    pub(crate) fds: Vec<OwnedFd>,
 }
 
 impl Response {
     /// The inline value, if the command succeeded.
-    pub(super) fn value(&self) -> Option<u64> {
+    pub(crate) fn value(&self) -> Option<u64> {
         (self.header.ret >= 0).then_some(self.header.inline)
     }
 
     /// The one descriptor that came along.
-    pub(super) fn fd(self) -> Option<OwnedFd> {
+    pub(crate) fn fd(self) -> Option<OwnedFd> {
         self.fds.into_iter().next()
     }
 
@@ -50,12 +50,12 @@ impl Response {
 }
 
 impl<'a> Client<'a> {
-    pub(super) fn new(layout: &'a ContainerLayout) -> Self {
+    pub(crate) fn new(layout: &'a ContainerLayout) -> Self {
         Self { layout }
     }
 
     /// One command on a connection of its own.
-    pub(super) fn ask(&self, command: Command, data: &[u8]) -> Step<Response> {
+    pub(crate) fn ask(&self, command: Command, data: &[u8]) -> Step<Response> {
         let socket = self.connect()?;
         let header = match data {
             [] => RequestHeader::inline(command, 0),
@@ -106,8 +106,16 @@ impl<'a> Client<'a> {
         })
     }
 
+    /// The container's init, as the host counts.
+    pub(crate) fn init_pid(&self) -> Step<Option<i32>> {
+        let pid = self.ask(Command::GetInitPid, &[])?.value();
+        Ok(pid
+            .and_then(|pid| i32::try_from(pid).ok())
+            .filter(|pid| *pid > 1))
+    }
+
     /// A key's value in the running container; none if it is unset.
-    pub(super) fn config_item(&self, key: &str) -> Step<Option<String>> {
+    pub(crate) fn config_item(&self, key: &str) -> Step<Option<String>> {
         Ok(self
             .ask(Command::GetConfigItem, &encode_text(key))?
             .text()
@@ -115,7 +123,7 @@ impl<'a> Client<'a> {
     }
 
     /// The group of a controller, as `/proc/PID/cgroup` names it.
-    pub(super) fn cgroup(&self, controller: &str) -> Step<Option<String>> {
+    pub(crate) fn cgroup(&self, controller: &str) -> Step<Option<String>> {
         let data = if controller.is_empty() {
             Vec::new()
         } else {
@@ -128,7 +136,7 @@ impl<'a> Client<'a> {
     }
 
     /// Descriptors of the container's groups in all hierarchies.
-    pub(super) fn cgroups(&self) -> Step<Vec<OwnedFd>> {
+    pub(crate) fn cgroups(&self) -> Step<Vec<OwnedFd>> {
         let layout = gantry_core::command::CgroupLayout::Unknown;
         let wanted = CgroupContext {
             layout,

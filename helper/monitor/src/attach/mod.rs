@@ -4,7 +4,7 @@
 //! but that for its child's pid. The child enters the rest and becomes the
 //! program. Neither can be looked into from the container.
 
-mod client;
+pub(crate) mod client;
 mod enter;
 mod session;
 mod target;

@@ -68,12 +68,8 @@ impl Target {
             failure(FailureKind::WrongState, STEP, message)
         };
         let pid = client
-            .ask(Command::GetInitPid, &[])?
-            .value()
-            .and_then(|pid| i32::try_from(pid).ok());
-        let pid = pid
+            .init_pid()?
             .and_then(Pid::from_raw)
-            .filter(|pid| pid.as_raw_nonzero().get() > 1)
             .ok_or_else(not_running)?;
         let init = match client.ask(Command::GetInitPidFd, &[])?.fd() {
             Some(pidfd) => pidfd,

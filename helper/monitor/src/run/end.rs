@@ -1,6 +1,6 @@
 //! The end of a container, and its reboot.
 
-use super::Monitor;
+use super::{Init, Monitor};
 use crate::failure::{At, Step};
 use crate::log;
 use crate::sys;
@@ -19,7 +19,8 @@ impl Monitor {
     /// Cleans up after init. Gives back whether the container runs again:
     /// the kernel reports reboot(2) in a pid namespace as death by SIGHUP.
     pub(super) fn end(&mut self, status: i32) -> Step<bool> {
-        let reboot = status == libc::SIGHUP && !self.stopping;
+        let may_reboot = self.init.as_ref().is_some_and(Init::ends_all);
+        let reboot = status == libc::SIGHUP && may_reboot && !self.stopping;
         let target = if reboot { "reboot" } else { "stop" };
         self.set_state(State::Stopping);
         self.hooks.tell("LXC_TARGET", target);

@@ -11,7 +11,7 @@ mod start;
 use crate::cgroup::Cgroups;
 use crate::config;
 use crate::console::Console;
-use crate::failure::{At, Step, failed};
+use crate::failure::{At, Step};
 use crate::hooks::Hooks;
 use crate::log;
 use crate::network::{self, Interfaces};
@@ -19,7 +19,8 @@ use crate::setup::{check_rootfs, mount_point};
 use crate::sys::{self, Fork};
 use gantry_core::config::Config;
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::{Failure, FailureKind, Report};
+use gantry_core::monitor::{Failure, Report};
+use gantry_core::namespaces::Namespace;
 use gantry_core::settings::Settings;
 use gantry_core::states::State;
 use rustix::fs::{Mode, OFlags, open};
@@ -50,11 +51,21 @@ struct Monitor {
 struct Init {
     pid: i32,
     pidfd: OwnedFd,
+    /// The CLONE_NEW* bits of the namespaces that were made for it.
+    made: u64,
+    /// And of those that it shares with others: what is to be joined.
     clone_flags: u64,
     /// The root of the container's devpts.
     devpts: Option<OwnedFd>,
     /// Kept for stop hooks, if there are any.
-    namespaces: Vec<(gantry_core::namespaces::Namespace, OwnedFd)>,
+    namespaces: Vec<(Namespace, OwnedFd)>,
+}
+
+impl Init {
+    /// Whether its pid namespace, which ends with it, is the container's own.
+    fn ends_all(&self) -> bool {
+        self.made & Namespace::Pid.clone_flag() != 0
+    }
 }
 
 /// Starts the container, serves it until it ends, and cleans up.
@@ -92,18 +103,19 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
         log::notice(key);
     }
     network::check(&settings)?;
-    namespaces::check(&settings)?;
-    let Some(rootfs) = &settings.rootfs else {
-        let message =
-            "lxc.rootfs.path is not set, and sharing the host's root is not supported yet; set it.";
-        return failed(FailureKind::Unsupported, "reading the config", message);
+    let mut cgroups = Cgroups::find(&settings.cgroup_dirs)?;
+    namespaces::check(&settings, &cgroups)?;
+    let mount_point = match &settings.rootfs {
+        Some(rootfs) => {
+            check_rootfs(rootfs)?;
+            mount_point(rootfs)?
+        }
+        // The host's root is shared.
+        None => PathBuf::from("/"),
     };
-    check_rootfs(rootfs)?;
-    let mount_point = mount_point(rootfs)?;
     let hooks = Hooks::new(&layout, &settings, &mount_point)?;
     let console = Console::new(&settings.console)?;
     let interfaces = Interfaces::none(layout.name().as_str());
-    let mut cgroups = Cgroups::find(&settings.cgroup_dirs)?;
     cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
     Ok(Monitor {
         layout,

@@ -1,33 +1,121 @@
 //! Which namespaces a container gets.
 
-use crate::failure::{Step, failed};
+use crate::attach::client::Client;
+use crate::cgroup::Cgroups;
+use crate::failure::{At, Step, failed, failure};
+use crate::log;
 use crate::network;
+use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::FailureKind;
+use gantry_core::name::ContainerName;
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::Settings;
+use gantry_core::values::ShareSource;
+use rustix::fs::{Mode, OFlags, fstatfs, open};
+use std::os::fd::OwnedFd;
 
-/// Refuses choices that this version does not know how to make.
-pub(super) fn check(settings: &Settings) -> Step<()> {
-    let step = "choosing namespaces";
-    if let Some(namespace) = settings.namespaces.share.keys().next() {
-        let message =
-            format!("lxc.namespace.share.{namespace} is not supported yet; remove the key.");
-        return failed(FailureKind::Unsupported, step, message);
-    }
+const STEP: &str = "choosing namespaces";
+
+/// What fstatfs(2) says of a namespace's file.
+const NSFS_MAGIC: i64 = 0x6e73_6673;
+
+/// Refuses choices that would not be safe, and tells of keys without effect.
+pub(super) fn check(settings: &Settings, cgroups: &Cgroups) -> Step<()> {
+    let refuse = |message: &str| failed(FailureKind::Unsupported, STEP, message);
     let flags = clone_flags(settings);
-    for namespace in [Namespace::Mount, Namespace::Pid] {
-        if flags & namespace.clone_flag() == 0 {
-            let message =
-                format!("A container without a {namespace} namespace of its own is not supported.");
-            return failed(FailureKind::Unsupported, step, message);
+    let makes = |namespace: Namespace| flags & namespace.clone_flag() != 0;
+    // To build the container would be to change the mounts of somebody else.
+    if !makes(Namespace::Mount) {
+        return refuse(
+            "A container needs a mount namespace of its own; take mnt out of lxc.namespace.keep and lxc.namespace.share, or add it to lxc.namespace.clone.",
+        );
+    }
+    // Who reads lxc.idmap takes root in the container for nobody on the host.
+    if !settings.is_privileged() && settings.namespaces.keep.contains(&Namespace::User) {
+        return refuse(
+            "lxc.idmap and lxc.namespace.keep = user exclude each other; remove one of them.",
+        );
+    }
+    if settings.rootfs.is_none() && !settings.autodev {
+        return refuse(
+            "Without lxc.rootfs.path and with lxc.autodev = 0 the container would change the host's own /dev; set lxc.rootfs.path, or remove lxc.autodev.",
+        );
+    }
+    if !makes(Namespace::Pid) && cgroups.unified().is_none() {
+        return refuse(
+            "Without a pid namespace of its own a container can only be ended by cgroup v2, which this host has not mounted; take pid out of lxc.namespace.keep and lxc.namespace.share.",
+        );
+    }
+    for (namespace, key, set) in [
+        (Namespace::Uts, "lxc.uts.name", settings.uts_name.is_some()),
+        (Namespace::Net, "lxc.net", has_devices(settings)),
+    ] {
+        if set && !makes(namespace) {
+            log::notice(format!(
+                "{key} has no effect: the container has no {namespace} namespace of its own"
+            ));
         }
     }
     Ok(())
 }
 
+fn has_devices(settings: &Settings) -> bool {
+    use gantry_core::settings::NetworkKind;
+    let mut kinds = settings.networks.values().map(|network| &network.kind);
+    kinds.any(|kind| !matches!(kind, NetworkKind::None | NetworkKind::Empty))
+}
+
+/// Opens the namespaces of others that the container shares, in the order in
+/// which they are to be joined.
+pub(super) fn shared(
+    settings: &Settings,
+    layout: &ContainerLayout,
+) -> Step<Vec<(Namespace, OwnedFd)>> {
+    let open_shared = |(namespace, source): (&Namespace, &ShareSource)| {
+        let file = match source {
+            ShareSource::Pid(pid) => open_namespace(i64::from(*pid), *namespace),
+            ShareSource::Container(name) => open_namespace(init_of(layout, name)?, *namespace),
+            ShareSource::Path(path) => open_file(&path.display().to_string()),
+        }?;
+        Ok((*namespace, file))
+    };
+    settings.namespaces.share.iter().map(open_shared).collect()
+}
+
+/// The init of another container in the same LXC path.
+fn init_of(layout: &ContainerLayout, name: &str) -> Step<i64> {
+    let stopped = || {
+        let message = format!(
+            "The container '{name}', whose namespaces are to be shared, is not running; start it first."
+        );
+        failure(FailureKind::WrongState, STEP, message)
+    };
+    let name = ContainerName::new(name).map_err(|_| stopped())?;
+    let other = ContainerLayout::new(layout.lxc_path(), name);
+    let pid = Client::new(&other).init_pid().map_err(|_| stopped())?;
+    pid.map(i64::from).ok_or_else(stopped)
+}
+
+/// Opens a process's namespace.
+pub(super) fn open_namespace(pid: impl Into<i64>, kind: Namespace) -> Step<OwnedFd> {
+    open_file(&format!("/proc/{}/ns/{}", pid.into(), kind.proc_name()))
+}
+
+fn open_file(path: &str) -> Step<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let what = || format!("cannot open the namespace {path}");
+    let file = open(path, flags, Mode::empty()).at(STEP, what)?;
+    if fstatfs(&file).at(STEP, what)?.f_type == NSFS_MAGIC {
+        return Ok(file);
+    }
+    let message = format!("{path} is not a namespace; correct lxc.namespace.share.");
+    failed(FailureKind::InvalidConfig, STEP, message)
+}
+
 /// The CLONE_NEW* bits of the namespaces that are made for the container.
 pub(super) fn clone_flags(settings: &Settings) -> u64 {
     let chosen = |namespace: Namespace| match namespace {
+        namespace if settings.namespaces.share.contains_key(&namespace) => false,
         Namespace::User => !settings.is_privileged(),
         Namespace::Net if !network::has_namespace(settings) => false,
         namespace => match &settings.namespaces.clone {
@@ -67,5 +155,9 @@ mod tests {
             [Mount, Pid, Net, Cgroup]
         );
         assert_eq!(flags("lxc.namespace.clone = mnt pid\n"), [Mount, Pid]);
+        assert_eq!(
+            flags("lxc.namespace.share.net = c2\nlxc.namespace.share.pid = 1\n"),
+            [Mount, Uts, Ipc, Cgroup]
+        );
     }
 }

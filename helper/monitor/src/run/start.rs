@@ -1,6 +1,6 @@
 //! Starting the container, from the monitor's side.
 
-use super::namespaces::clone_flags;
+use super::namespaces::{clone_flags, open_namespace, shared};
 use super::{Init, Monitor};
 use crate::config::read_fstab;
 use crate::failure::{At, Step, failed, failure};
@@ -118,9 +118,13 @@ impl Monitor {
         let tasks = self.cgroups.payload_tasks()?;
         let entries: Vec<_> = mounts.iter().map(|mount| mount.entry.clone()).collect();
         let born_in = self.cgroups.payload_unified();
+        let joined: Vec<(u64, OwnedFd)> = shared(&self.settings, &self.layout)?
+            .into_iter()
+            .map(|(namespace, file)| (namespace.clone_flag(), file))
+            .collect();
         // The cgroup namespace is made once init is in all of its groups.
-        match sys::fork(flags & !flags_cgroup, born_in.as_ref())
-            .at(STEP, || "cannot make namespaces".to_owned())?
+        match sys::fork_within(&joined, flags & !flags_cgroup, born_in.as_ref())
+            .at(STEP, || "cannot make the namespaces".to_owned())?
         {
             Fork::Child => {
                 drop(ours);
@@ -132,7 +136,7 @@ impl Monitor {
                     mounts,
                     mount_point: self.mount_point.clone(),
                     rootfs: self.rootfs_paths(),
-                    cgroup_namespace: flags & flags_cgroup != 0,
+                    made: flags,
                 };
                 setup::run(plan, theirs)
             }
@@ -141,16 +145,17 @@ impl Monitor {
                 self.init = Some(Init {
                     pid,
                     pidfd,
-                    clone_flags: flags,
+                    made: flags,
+                    clone_flags: joined.iter().fold(flags, |all, (kind, _)| all | kind),
                     devpts: None,
                     namespaces: Vec::new(),
                 });
                 self.hooks.tell("LXC_PID", pid.to_string());
-                let mapped = flags & flags_user != 0;
-                if mapped {
+                if flags & flags_user != 0 {
                     self.write_id_maps(pid)?;
                 }
-                let namespace = mapped
+                // Its own, or that of another whose maps the config repeats.
+                let namespace = (!self.settings.is_privileged())
                     .then(|| open_namespace(pid, Namespace::User))
                     .transpose()?;
                 self.apply_process_limits(pid)?;
@@ -193,10 +198,11 @@ impl Monitor {
         entries: &[gantry_core::values::mount::MountEntry],
         namespace: Option<&OwnedFd>,
     ) -> Step<()> {
-        let Some(rootfs) = &self.settings.rootfs else {
-            return Ok(());
-        };
-        let mut fds = vec![setup::prepare_rootfs(rootfs, namespace)?];
+        let rootfs = self.settings.rootfs.as_ref();
+        let mut fds: Vec<OwnedFd> = rootfs
+            .map(|rootfs| setup::prepare_rootfs(rootfs, namespace))
+            .into_iter()
+            .collect::<Step<_>>()?;
         let mut prepared = Vec::new();
         for (index, entry) in entries
             .iter()
@@ -284,8 +290,7 @@ impl Monitor {
         let Some(init) = &self.init else {
             return Ok(());
         };
-        if self.settings.networks.is_empty() || init.clone_flags & Namespace::Net.clone_flag() == 0
-        {
+        if self.settings.networks.is_empty() || init.made & Namespace::Net.clone_flag() == 0 {
             return Ok(());
         }
         let namespace = open_namespace(init.pid, Namespace::Net)?;
@@ -340,12 +345,6 @@ fn handle(message: FromInit) -> Step<()> {
         FromInit::Ready { .. } => {}
     }
     Ok(())
-}
-
-fn open_namespace(pid: i32, kind: Namespace) -> Step<OwnedFd> {
-    let path = format!("/proc/{pid}/ns/{}", kind.proc_name());
-    open(&path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
-        .at(STEP, || format!("cannot open {path}"))
 }
 
 /// RLIMIT_* of a name of [`RESOURCES`].

@@ -44,12 +44,17 @@ pub(super) fn write_sysctls(settings: &Settings) -> Step<()> {
     Ok(())
 }
 
-/// Gives up rights and becomes init.
-pub(super) fn run(settings: &Settings, hooks: &Hooks, terminals: Terminals) -> Step<Infallible> {
+/// Gives up rights and becomes init. `own_pids`: reboot(2) is about the container.
+pub(super) fn run(
+    settings: &Settings,
+    hooks: &Hooks,
+    terminals: Terminals,
+    own_pids: bool,
+) -> Step<Infallible> {
     if let Some(personality) = settings.personality {
         sys::set_personality(personality.number()).at(STEP, || "cannot set lxc.arch".to_owned())?;
     }
-    let kept = limit_capabilities(settings.capabilities)
+    let kept = limit_capabilities(settings.capabilities, own_pids)
         .at(STEP, || "cannot drop capabilities".to_owned())?;
     if settings.no_new_privs {
         rustix::thread::set_no_new_privs(true)
@@ -107,14 +112,14 @@ fn inside_root() -> io::Result<()> {
 
 /// Takes what is not to be kept out of the bounding and inheritable sets, and
 /// gives back what is kept.
-fn limit_capabilities(wanted: Capabilities) -> io::Result<CapabilitySet> {
+fn limit_capabilities(wanted: Capabilities, may_boot: bool) -> io::Result<CapabilitySet> {
     let mut kept = CapabilitySet::default();
     for capability in CapabilitySet::from_bits(u64::MAX).iter() {
         let keep = match wanted {
             Capabilities::Drop(dropped) => !dropped.contains(capability),
             Capabilities::Keep(kept) => kept.contains(capability),
         };
-        if keep {
+        if keep && (may_boot || capability != Capability::SYS_BOOT) {
             kept.insert(capability);
         } else if !sys::drop_from_bounding_set(capability.number())? {
             break;

@@ -18,6 +18,7 @@ use crate::log::{self, Line};
 use crate::message;
 use crate::sys;
 use gantry_core::monitor::{Failure, FailureKind};
+use gantry_core::namespaces::Namespace;
 use gantry_core::settings::{HookStage, Settings};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags, open};
@@ -62,8 +63,14 @@ pub(crate) struct Plan<'a> {
     pub(crate) mount_point: PathBuf,
     /// The root on the host, as absolute mount targets may name it.
     pub(crate) rootfs: Vec<PathBuf>,
-    /// Whether a cgroup namespace is wanted.
-    pub(crate) cgroup_namespace: bool,
+    /// The CLONE_NEW* bits of the namespaces that are the container's own.
+    pub(crate) made: u64,
+}
+
+impl Plan<'_> {
+    fn owns(&self, namespace: Namespace) -> bool {
+        self.made & namespace.clone_flag() != 0
+    }
 }
 
 /// Builds the container and becomes its init; never comes back.
@@ -92,14 +99,16 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     for tasks in std::mem::take(&mut plan.tasks) {
         cgroup::enter(&tasks).at(step, || "cannot enter the container's cgroup".to_owned())?;
     }
-    if plan.cgroup_namespace {
+    if plan.owns(Namespace::Cgroup) {
         unshare(CloneFlags::CLONE_NEWCGROUP)
             .at(step, || "cannot make a cgroup namespace".to_owned())?;
     }
     rustix::process::umask(Mode::empty());
 
-    let root = assemble(&plan, &rootfs)?;
-    if let Some(name) = &settings.uts_name {
+    let root = assemble(&plan, rootfs.as_ref())?;
+    if let Some(name) = &settings.uts_name
+        && plan.owns(Namespace::Uts)
+    {
         nix::unistd::sethostname(name).at(step, || "cannot set the host name".to_owned())?;
     }
     if settings.keyring_session != Some(true)
@@ -122,13 +131,17 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
         &fds,
     )
     .at(step, || "cannot reach the monitor".to_owned())?;
-    rootfs::pivot(&root)?;
+    if settings.rootfs.is_some() {
+        rootfs::pivot(&root)?;
+    }
+    rootfs::settle(&root)?;
     expect_go(monitor)?;
-    become_init::run(settings, plan.hooks, terminals)
+    become_init::run(settings, plan.hooks, terminals, plan.owns(Namespace::Pid))
 }
 
-/// Waits until the ids are mapped and takes what comes with the news.
-fn receive_mapped(plan: &mut Plan<'_>, monitor: &OwnedFd) -> Step<OwnedFd> {
+/// Waits until the ids are mapped and takes what comes with the news: the root
+/// file system, if the container has one of its own, and mounts.
+fn receive_mapped(plan: &mut Plan<'_>, monitor: &OwnedFd) -> Step<Option<OwnedFd>> {
     let step = "starting";
     let gone = || failure(FailureKind::Cancelled, step, "The monitor has gone.");
     let received =
@@ -137,7 +150,10 @@ fn receive_mapped(plan: &mut Plan<'_>, monitor: &OwnedFd) -> Step<OwnedFd> {
         return Err(gone());
     };
     let mut fds = fds.into_iter();
-    let rootfs = fds.next().ok_or_else(gone)?;
+    let rootfs = match plan.settings.rootfs {
+        Some(_) => Some(fds.next().ok_or_else(gone)?),
+        None => None,
+    };
     for (index, tree) in prepared.into_iter().zip(fds) {
         if let Some(mount) = plan.mounts.get_mut(index) {
             mount.prepared = Some(tree);
@@ -159,8 +175,9 @@ fn expect_go(monitor: &OwnedFd) -> Step<()> {
     }
 }
 
-/// Mounts the root where it is put together.
-fn assemble(plan: &Plan<'_>, rootfs: &OwnedFd) -> Step<root::Root> {
+/// Mounts the root where it is put together. Without one the host's is taken:
+/// what is mounted on it shows in the container alone.
+fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<root::Root> {
     let step = "mounting the root file system";
     // What the container mounts must never show up on the host.
     let host = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -170,19 +187,18 @@ fn assemble(plan: &Plan<'_>, rootfs: &OwnedFd) -> Step<root::Root> {
         .at(step, || "cannot cut mounts off the host's".to_owned())?;
     plan.hooks.run(HookStage::PreMount, &[])?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let place = rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty())
-        .at(step, || {
+    let open_it = || {
+        rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty()).at(step, || {
             format!("cannot open {}", plan.mount_point.display())
+        })
+    };
+    if let Some(rootfs) = rootfs {
+        root::attach(rootfs, &open_it()?).at(step, || {
+            format!("cannot mount it on {}", plan.mount_point.display())
         })?;
-    root::attach(rootfs, &place).at(step, || {
-        format!("cannot mount it on {}", plan.mount_point.display())
-    })?;
+    }
     // Opened anew, to see what is mounted there now.
-    let directory = rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty())
-        .at(step, || {
-            format!("cannot open {}", plan.mount_point.display())
-        })?;
-    Ok(root::Root::new(directory))
+    Ok(root::Root::new(open_it()?))
 }
 
 /// Mounts everything below the root, in stock LXC's order.
@@ -193,7 +209,13 @@ fn furnish(root: &root::Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
     }
     standard::mount_proc_and_sys(root, settings)?;
     mounts::make(root, &plan.mounts, &plan.rootfs)?;
-    standard::mount_cgroups(root, settings, plan.hierarchies)?;
+    if plan.owns(Namespace::Cgroup) {
+        standard::mount_cgroups(root, settings, plan.hierarchies)?;
+    } else if settings.auto_mounts.cgroup.is_some() {
+        log::warn(
+            "lxc.mount.auto: no cgroups are mounted, as the container has no cgroup namespace of its own and would see the host's",
+        );
+    }
     plan.hooks.run(HookStage::Mount, &[])?;
     if settings.autodev {
         plan.hooks.run(HookStage::Autodev, &[])?;

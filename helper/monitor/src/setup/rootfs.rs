@@ -112,15 +112,19 @@ pub(crate) fn pivot(root: &Root) -> Step<()> {
         rustix::process::fchdir(root.directory())?;
         rustix::process::pivot_root(".", ".")?;
         // The host's root now lies on top of the new one.
-        unmount(".", UnmountFlags::DETACH)?;
-        rustix::process::chdir("/")?;
-        mount_setattr(
-            root.directory(),
-            true,
-            &MountAttributes::propagate(MountPropagationFlags::SHARED),
-        )
+        Ok(unmount(".", UnmountFlags::DETACH)?)
     };
-    enter().at(step, || "cannot change the root".to_owned())?;
+    enter().at(step, || "cannot change the root".to_owned())
+}
+
+/// Begins at `/`, whose mounts the container may share with what it makes, and
+/// makes sure that it is the container's.
+pub(crate) fn settle(root: &Root) -> Step<()> {
+    let step = "entering the root file system";
+    rustix::process::chdir("/").at(step, || "cannot enter /".to_owned())?;
+    let shared = MountAttributes::propagate(MountPropagationFlags::SHARED);
+    mount_setattr(root.directory(), true, &shared)
+        .at(step, || "cannot share the mounts".to_owned())?;
     let same = stat("/").and_then(|now| Ok((now, rustix::fs::fstat(root.directory())?)));
     match same {
         Ok((now, wanted)) if (now.st_dev, now.st_ino) == (wanted.st_dev, wanted.st_ino) => Ok(()),

@@ -2,10 +2,12 @@
 //! call; the manual page of the same name says what it does.
 #![allow(unsafe_code)]
 
+mod birth;
 mod bpf;
 mod memory;
 mod packet;
 
+pub(crate) use birth::{Fork, fork, fork_within};
 pub(crate) use bpf::{attach_device_program, load_device_program};
 pub(crate) use memory::Spare;
 pub(crate) use packet::{receive, send};
@@ -15,64 +17,12 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 
-/// libc has this constant in a type that is too narrow for it.
-const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
-
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 {
         Err(io::Error::last_os_error())
     } else {
         Ok(result)
     }
-}
-
-/// Which side of a [`fork`] goes on.
-pub(crate) enum Fork {
-    /// The caller, with the new process's id and pidfd.
-    Parent(i32, OwnedFd),
-    /// The new process.
-    Child,
-}
-
-/// clone3(2) with a pidfd and without sharing anything, as fork(2), but into
-/// new namespaces (`flags`) and, if given, straight into a group of the
-/// unified hierarchy.
-pub(crate) fn fork(flags: u64, cgroup: Option<&OwnedFd>) -> io::Result<Fork> {
-    let mut pidfd: libc::c_int = -1;
-    let mut arguments = libc::clone_args {
-        flags: flags | libc::CLONE_PIDFD as u64,
-        pidfd: &raw mut pidfd as u64,
-        child_tid: 0,
-        parent_tid: 0,
-        exit_signal: libc::SIGCHLD as u64,
-        stack: 0,
-        stack_size: 0,
-        tls: 0,
-        set_tid: 0,
-        set_tid_size: 0,
-        cgroup: 0,
-    };
-    if let Some(cgroup) = cgroup {
-        arguments.flags |= CLONE_INTO_CGROUP;
-        arguments.cgroup = cgroup.as_raw_fd() as u64;
-    }
-    // SAFETY: without CLONE_VM and with no stack given this is fork(2): the
-    // child continues on a copy of this stack. The process has one thread, so
-    // no lock of the allocator can be held by another.
-    let pid = check(unsafe {
-        libc::syscall(
-            libc::SYS_clone3,
-            &raw mut arguments,
-            size_of::<libc::clone_args>(),
-        )
-    })?;
-    if pid == 0 {
-        return Ok(Fork::Child);
-    }
-    // SAFETY: the call succeeded, so the kernel stored a new descriptor here.
-    Ok(Fork::Parent(pid as i32, unsafe {
-        OwnedFd::from_raw_fd(pidfd)
-    }))
 }
 
 /// The fields of `struct mount_attr`, see mount_setattr(2).
