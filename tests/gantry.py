@@ -184,7 +184,8 @@ class Container:
                 return work()
             except Refused as refused:
                 there = os.path.exists(os.path.join(self.folder, "config"))
-                if not refused.full_name.endswith(".UnknownObject") or not there or time.monotonic() > end:
+                shown = not refused.full_name.endswith((".UnknownObject", ".UnknownInterface"))
+                if shown or not there or time.monotonic() > end:
                     raise
             time.sleep(0.01)
 
