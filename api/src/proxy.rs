@@ -174,6 +174,21 @@ pub trait Container {
     fn description(&self) -> zbus::Result<String>;
 }
 
+/// The limits of one container.
+#[proxy(
+    interface = "io.gantry.Gantry1.Resources",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Resources {
+    #[zbus(allow_interactive_auth)]
+    fn set_limit(&self, key: &str, value: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn get_limit(&self, key: &str) -> Result<String>;
+    #[zbus(allow_interactive_auth)]
+    fn get_usage(&self) -> Result<Dictionary>;
+}
+
 /// A piece of work that takes a while.
 #[proxy(
     interface = "io.gantry.Gantry1.Job",

@@ -11,6 +11,7 @@ pub mod config;
 pub mod container;
 pub mod create;
 pub mod log;
+pub mod settings;
 pub mod text;
 pub mod widgets;
 pub mod window;

@@ -1,6 +1,7 @@
 """Configuration, logs, name and commands of a container, in dialogs and a tab."""
 
 import desktop
+import gantry
 import gi
 import pytest
 
@@ -115,3 +116,23 @@ def test_a_command_runs_in_a_tab_of_its_own(web, driver, bus):
     driver.screenshot("command")
     web.press("button", "Run Again")
     web.wait_for_text("42\n42")
+
+
+def test_settings_are_saved_one_by_one_and_a_wrong_one_is_told(web, driver, bus):
+    def enter(row, text):
+        web.tab_to(web.find("text", row))
+        web.write(row, text)
+        driver.key("Return")
+
+    container = bus.container("web1")
+    web.press("page tab", "Settings")
+    web.press("check box", "Start With the Computer")
+    gantry.until(lambda: container.get("Autostart"), 20)
+    enter("Groups", "web, onboot")
+    gantry.until(lambda: container.get("Groups") == ["web", "onboot"], 20)
+    enter("Memory", "64M")
+    gantry.until(lambda: bus.call(container.path, "Resources", "GetLimit", "(s)", "memory.max") in ("64M", str(64 << 20)), 20)
+    driver.screenshot("settings")
+    enter("Order", "first")
+    web.find("label", "The Setting of “web1” Could Not Be Saved")
+    driver.screenshot("settings-error")

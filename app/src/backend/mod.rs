@@ -11,6 +11,7 @@ mod host;
 mod problem;
 mod properties;
 mod session;
+mod settings;
 mod view;
 mod words;
 
@@ -25,6 +26,7 @@ pub use config::{LogKind, fault_line};
 pub use host::{EXTRAS, Finding};
 pub use problem::Problem;
 pub use session::{OpenSession, SessionEnd, SessionWatch};
+pub use settings::Setting;
 pub use view::{Container, Job};
 pub use words::check as check_words;
 

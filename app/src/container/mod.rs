@@ -26,6 +26,7 @@ use crate::{
     backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd, check_words},
     config::ConfigDialog,
     log::LogDialog,
+    settings::{self, SettingsPage},
     text::{mark, tr, tr_name},
     widgets::ask,
 };
@@ -41,6 +42,7 @@ pub struct ContainerPage {
     /// Tabs are numbered, never twice the same.
     last_tab: u32,
     shells: u32,
+    settings: Controller<SettingsPage>,
     /// Each is made anew when it is opened.
     config: Option<Controller<ConfigDialog>>,
     log: Option<Controller<LogDialog>>,
@@ -55,6 +57,10 @@ pub enum Message {
     Online(bool),
     /// Do this to the container.
     Act(Action),
+    /// Another part of the page is in sight.
+    Turned,
+    /// Tell of a problem.
+    Problem(Problem),
     /// Open a terminal; the console that is open already comes to the front.
     Open(Kind),
     /// Ask for a command to run.
@@ -122,9 +128,22 @@ impl Component for ContainerPage {
         root: Root,
         sender: ComponentSender<Self>,
     ) -> ComponentParts<Self> {
+        let settings = SettingsPage::builder()
+            .launch((backend.clone(), container.clone()))
+            .forward(
+                sender.input_sender(),
+                |settings::Output::Problem(problem)| Message::Problem(problem),
+            );
+        root.imp().stack.add_titled_with_icon(
+            settings.widget(),
+            Some("settings"),
+            &tr("Settings"),
+            "preferences-system-symbolic",
+        );
         let model = Self {
             backend,
             container,
+            settings,
             online,
             actions: gio::SimpleActionGroup::new(),
             tabs: HashMap::new(),
@@ -140,7 +159,15 @@ impl Component for ContainerPage {
 
     fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
         match message {
-            Message::Changed(container) => self.container = *container,
+            Message::Changed(container) => {
+                self.container = *container;
+                self.tell_settings(root);
+            }
+            Message::Turned => self.tell_settings(root),
+            // Fails only when the window is gone.
+            Message::Problem(problem) => {
+                sender.output(Output::Problem(problem)).unwrap_or_default();
+            }
             Message::Online(online) => self.online = online,
             // Fails only when the window is gone.
             Message::Act(action) => sender.output(Output::Act(action)).unwrap_or_default(),
@@ -215,6 +242,17 @@ impl ContainerPage {
         self.add_action("previous-terminal", sender, || Message::Turn(-1));
         self.add_action("next-terminal", sender, || Message::Turn(1));
         root.insert_action_group("container", Some(&self.actions));
+        let input = sender.input_sender().clone();
+        let stack = &root.imp().stack;
+        stack.connect_visible_child_notify(move |_| input.emit(Message::Turned));
+    }
+
+    /// The settings are read while they are in sight.
+    fn tell_settings(&self, root: &Root) {
+        if root.imp().stack.visible_child_name().as_deref() == Some("settings") && self.online {
+            let container = Box::new(self.container.clone());
+            self.settings.emit(settings::Message::Shown(container));
+        }
     }
 
     fn ask_command(&self, sender: &ComponentSender<Self>, root: &Root) {
