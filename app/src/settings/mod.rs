@@ -173,7 +173,9 @@ impl SettingsPage {
                 continue;
             }
             match entry(root, *setting) {
-                Some(entry) => entry.set_text(value),
+                // To set the same text again would count as a change to apply.
+                Some(entry) if entry.text() != *value => entry.set_text(value),
+                Some(_) => (),
                 None => root.imp().autostart.set_active(value == "1"),
             }
         }
