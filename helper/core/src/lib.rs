@@ -6,6 +6,7 @@
 //! act on what comes back. Every parser takes hostile input.
 #![forbid(unsafe_code)]
 
+pub mod apparmor;
 pub mod arch;
 pub mod caps;
 pub mod cgroup;

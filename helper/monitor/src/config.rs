@@ -139,23 +139,6 @@ pub(crate) fn not_acted_on(settings: &Settings) -> Vec<String> {
             keys.push(format!("{key} is set but this version does not act on it"));
         }
     };
-    add(
-        settings
-            .apparmor
-            .profile
-            .as_deref()
-            .is_some_and(|p| p != "unconfined"),
-        "lxc.apparmor.profile",
-    );
-    add(
-        settings.apparmor.allow_nesting,
-        "lxc.apparmor.allow_nesting",
-    );
-    add(
-        settings.apparmor.allow_incomplete,
-        "lxc.apparmor.allow_incomplete",
-    );
-    add(!settings.apparmor.raw.is_empty(), "lxc.apparmor.raw");
     add(settings.selinux.context.is_some(), "lxc.selinux.context");
     add(
         settings.selinux.keyring.is_some(),

@@ -6,12 +6,14 @@
 //! which it reports. `undo` is what a monitor starts, with a socket as standard
 //! input, to clean up the host's network.
 
+mod apparmor;
 mod attach;
 mod cgroup;
 mod config;
 mod console;
 mod failure;
 mod hooks;
+mod label;
 mod log;
 mod message;
 mod netlink;

@@ -103,6 +103,7 @@ impl Engine {
                 self.refresh().await?;
                 if !Client::new(&self.layout(&id.name)).is_alive().await {
                     self.registry().set_state(&id.name, State::Stopped, 0);
+                    self.clean_up_later(id.name.clone());
                 }
                 Err(error)
             }
@@ -111,6 +112,7 @@ impl Engine {
 
     /// Runs a monitor and follows its reports until init runs.
     async fn launch(&self, name: &ContainerName) -> Result<u32> {
+        self.load_apparmor(name).await?;
         let channel = self.0.launcher.monitor(&self.layout(name))?;
         let reports = async {
             loop {

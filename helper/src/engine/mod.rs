@@ -5,6 +5,7 @@
 //! before every answer. Nothing here lives or dies with a container: monitors
 //! and sessions go on when this process ends, and are adopted by the next.
 
+mod apparmor;
 mod attach;
 mod client;
 mod config;

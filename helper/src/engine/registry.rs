@@ -388,6 +388,13 @@ impl Registry {
         self.containers.get_mut(name)
     }
 
+    /// The containers that are stopped.
+    pub(super) fn stopped(&self) -> Vec<ContainerName> {
+        let stopped = |(_, entry): &(_, &Entry)| entry.facts.state == State::Stopped;
+        let names = self.containers.iter().filter(stopped);
+        names.map(|(name, _)| name.clone()).collect()
+    }
+
     fn facts(&self, name: &ContainerName) -> Option<Arc<Facts>> {
         self.containers.get(name).map(|entry| entry.facts.clone())
     }

@@ -138,19 +138,18 @@ impl Engine {
 
     /// Looks after what monitors left that were killed while nobody watched.
     pub(super) fn clean_up_what_was_left(&self) {
-        let stopped = |name: &ContainerName| {
-            let id = ContainerId::system(name.clone());
-            self.facts(&id)
-                .is_some_and(|facts| facts.state == State::Stopped)
-        };
-        for name in cgroup::with_groups().into_iter().filter(stopped) {
-            self.clean_up_later(name);
+        let with_groups = cgroup::with_groups();
+        for name in self.registry().stopped() {
+            if with_groups.contains(&name) || self.has_apparmor(&name) {
+                self.clean_up_later(name);
+            }
         }
     }
 
-    /// Looks after what a monitor leaves when it is killed, once the kernel has
-    /// had time to end its processes.
-    fn clean_up_later(&self, name: ContainerName) {
+    /// Looks after what is left of a start that failed or a container that stopped,
+    /// also when its monitor was killed, once the kernel has had time to end its
+    /// processes.
+    pub(super) fn clean_up_later(&self, name: ContainerName) {
         let (engine, client) = (self.clone(), Client::new(&self.layout(&name)));
         tokio::spawn(async move {
             tokio::time::sleep(CLEAN_UP_DELAY).await;
@@ -159,6 +158,7 @@ impl Engine {
                 && !client.is_alive().await
             {
                 cgroup::remove_empty(&name);
+                engine.unload_apparmor(&name).await;
             }
         });
     }

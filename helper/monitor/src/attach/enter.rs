@@ -4,13 +4,14 @@ use super::target::{STEP, Target};
 use super::user::User;
 use crate::cgroup;
 use crate::failure::{At, Step, failed};
+use crate::label::Label;
 use crate::message;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
 use gantry_core::monitor::{AttachRequest, FailureKind};
 use gantry_core::namespaces::Namespace;
 use nix::sched::{CloneFlags, setns};
-use rustix::fs::{Mode, OFlags, open, readlinkat};
+use rustix::fs::{Mode, readlinkat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet as Set, capabilities, set_capabilities};
 use std::collections::BTreeMap;
@@ -61,9 +62,9 @@ fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<Us
     }
     let label = target
         .label
-        .as_deref()
+        .clone()
         .filter(|_| !request.elevated)
-        .map(open_label)
+        .map(Label::prepare)
         .transpose()?;
     let own = super::target::own_namespaces()?;
     join(target, &own)?;
@@ -76,9 +77,8 @@ fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<Us
     if !request.elevated {
         limit_capabilities(target.bounding).at(STEP, || "cannot drop capabilities".to_owned())?;
     }
-    if let Some((file, text)) = label {
-        rustix::io::write(&file, text.as_bytes())
-            .at(STEP, || "cannot take on the security label".to_owned())?;
+    if let Some(label) = label {
+        label.take_on_at_exec()?;
     }
     if target.no_new_privs {
         rustix::thread::set_no_new_privs(true).at(STEP, || "cannot set no_new_privs".to_owned())?;
@@ -115,20 +115,6 @@ fn join(target: &Target, own: &OwnedFd) -> Step<()> {
         }
     }
     Ok(())
-}
-
-/// Opens, on the host's /proc, the file that takes the label for the next
-/// exec, and what to write there.
-fn open_label(label: &str) -> Step<(OwnedFd, String)> {
-    let what = || "cannot open the file for the security label".to_owned();
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
-    match open("/proc/self/attr/apparmor/exec", flags, Mode::empty()) {
-        Ok(file) => Ok((file, format!("exec {label}"))),
-        Err(_) => Ok((
-            open("/proc/self/attr/exec", flags, Mode::empty()).at(STEP, what)?,
-            label.to_owned(),
-        )),
-    }
 }
 
 fn connect(streams: &Streams) -> io::Result<()> {

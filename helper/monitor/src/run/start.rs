@@ -2,6 +2,7 @@
 
 use super::namespaces::{clone_flags, open_namespace, shared};
 use super::{Init, Monitor};
+use crate::apparmor::{self, Confinement};
 use crate::config::read_fstab;
 use crate::failure::{At, Step, failed, failure};
 use crate::log;
@@ -52,9 +53,10 @@ impl Monitor {
         if !self.settings.is_privileged() {
             self.cgroups.delegate(&self.settings.idmaps)?;
         }
-        let mounts = self.read_mounts()?;
+        let confinement = apparmor::choose(&self.settings, &self.layout)?;
+        let mounts = self.read_mounts(&confinement)?;
 
-        let socket = self.start_init(mounts)?;
+        let socket = self.start_init(mounts, confinement.label)?;
         self.make_network()?;
         self.await_ready(&socket)?;
         self.cgroups.apply_device_rules(&self.settings.cgroup)?;
@@ -76,8 +78,9 @@ impl Monitor {
         log::started();
     }
 
-    /// The mounts of the config: fstab's, then the entries.
-    fn read_mounts(&self) -> Step<Vec<Mount>> {
+    /// The mounts of the config: fstab's, then the entries, then what the security
+    /// module wants.
+    fn read_mounts(&self, confinement: &Confinement) -> Step<Vec<Mount>> {
         let step = "reading the mounts";
         let mut entries = Vec::new();
         if let Some(path) = &self.settings.fstab {
@@ -93,6 +96,7 @@ impl Monitor {
             })?;
         }
         entries.extend(self.settings.mounts.iter().cloned());
+        entries.extend(confinement.mounts.iter().cloned());
         Ok(entries
             .into_iter()
             .map(|entry| Mount {
@@ -104,7 +108,7 @@ impl Monitor {
 
     /// Makes the process and its namespaces, and lets it begin. Gives back the
     /// socket to it.
-    fn start_init(&mut self, mounts: Vec<Mount>) -> Step<OwnedFd> {
+    fn start_init(&mut self, mounts: Vec<Mount>, label: Option<String>) -> Step<OwnedFd> {
         let flags = clone_flags(&self.settings);
         let flags_cgroup = Namespace::Cgroup.clone_flag();
         let flags_user = Namespace::User.clone_flag();
@@ -137,6 +141,7 @@ impl Monitor {
                     mount_point: self.mount_point.clone(),
                     rootfs: self.rootfs_paths(),
                     made: flags,
+                    label,
                 };
                 setup::run(plan, theirs)
             }

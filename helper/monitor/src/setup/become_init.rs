@@ -4,6 +4,7 @@ use super::dev::Terminals;
 use super::mounts::filesystem;
 use crate::failure::{At, Step, failed};
 use crate::hooks::{Hooks, variables};
+use crate::label::Label;
 use crate::sys;
 use gantry_core::caps::{Capability, CapabilitySet};
 use gantry_core::monitor::FailureKind;
@@ -50,6 +51,7 @@ pub(super) fn run(
     hooks: &Hooks,
     terminals: Terminals,
     own_pids: bool,
+    label: Option<Label>,
 ) -> Step<Infallible> {
     if let Some(personality) = settings.personality {
         sys::set_personality(personality.number()).at(STEP, || "cannot set lxc.arch".to_owned())?;
@@ -90,6 +92,9 @@ pub(super) fn run(
     become_init_user(settings, kept).at(STEP, || "cannot become lxc.init.uid".to_owned())?;
     sys::default_signals();
     sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
+    if let Some(label) = label {
+        label.take_on_at_exec()?;
+    }
     execute(&settings.init.argv(), &environment)
 }
 

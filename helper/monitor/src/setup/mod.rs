@@ -14,6 +14,7 @@ pub(crate) use rootfs::{check as check_rootfs, mount_point, prepare as prepare_r
 use crate::cgroup::{self, Hierarchy};
 use crate::failure::{At, Step, failure};
 use crate::hooks::Hooks;
+use crate::label::Label;
 use crate::log::{self, Line};
 use crate::message;
 use crate::sys;
@@ -65,6 +66,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) rootfs: Vec<PathBuf>,
     /// The CLONE_NEW* bits of the namespaces that are the container's own.
     pub(crate) made: u64,
+    /// The security label that init is to get.
+    pub(crate) label: Option<String>,
 }
 
 impl Plan<'_> {
@@ -89,6 +92,8 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
             .at(step, || "cannot copy a socket".to_owned())?,
     );
     let settings = plan.settings;
+    // On the host's /proc, of which nothing in the container can say otherwise.
+    let label = plan.label.take().map(Label::prepare).transpose()?;
     let rootfs = receive_mapped(&mut plan, monitor)?;
     sys::become_user(0, 0, Some(&[]))
         .at(step, || "cannot become the container's root".to_owned())?;
@@ -136,7 +141,13 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     }
     rootfs::settle(&root)?;
     expect_go(monitor)?;
-    become_init::run(settings, plan.hooks, terminals, plan.owns(Namespace::Pid))
+    become_init::run(
+        settings,
+        plan.hooks,
+        terminals,
+        plan.owns(Namespace::Pid),
+        label,
+    )
 }
 
 /// Waits until the ids are mapped and takes what comes with the news: the root

@@ -1,0 +1,150 @@
+"""AppArmor confines containers: shown by trying what it must stop, in containers
+whose root is the host's, so that nothing else does.
+"""
+
+import os
+import signal
+
+import pytest
+
+import containers
+import gantry
+from containers import append_config, refused
+from gantry import run, until
+
+LABEL = "lxc-{0}_</var/lib/lxc>//&:lxc-{0}_<-var-lib-lxc>:unconfined (enforce)"
+OURS = "/run/gantry/apparmor"
+
+
+def label(pid):
+    with open(f"/proc/{pid}/attr/apparmor/current") as file:
+        return file.read().strip("\0\n")
+
+
+def loaded(name):
+    with open("/sys/kernel/security/apparmor/profiles") as file:
+        return any(line.startswith(f"lxc-{name}_<") for line in file)
+
+
+def make(bus, name, *config, **options):
+    return bus.create(name, wait=300, template="busybox", privileged=True, config=list(config), **options)
+
+
+@pytest.fixture(scope="module")
+def held():
+    """A container with a generated profile, as its label says."""
+    bus = gantry.Bus()
+    containers.SHARED.add("held")
+    try:
+        container = make(bus, "held", "lxc.apparmor.profile = generated", "lxc.apparmor.raw = deny /etc/secret r,")
+        container.start()
+        yield container
+    finally:
+        containers.SHARED.discard("held")
+        bus.container("held").destroy(300, force=True)
+        bus.close()
+
+
+def shell(container, script):
+    return container.execute("sh", "-c", script, seconds=120)
+
+
+def test_init_and_whoever_enters_are_confined(held):
+    assert label(held.get("InitPid")) == LABEL.format("held")
+    inside = shell(held, "cat /proc/self/attr/apparmor/current")[1].strip("\0\n")
+    assert inside.startswith("lxc-held_</var/lib/lxc>"), inside
+    assert inside == shell(held, "cat /proc/1/attr/apparmor/current")[1].strip("\0\n")
+
+
+@pytest.mark.parametrize("script", [
+    "echo h > /proc/sysrq-trigger",
+    "echo /x > /proc/sys/kernel/core_pattern",
+    "echo 1 > /proc/sys/vm/drop_caches",
+    "cat /proc/kcore | head -c 1",
+    "ls /sys/kernel/debug",
+    "mkdir -p /other && mount -t proc proc /other",
+    "mkdir -p /other && mount -t sysfs sysfs /other",
+    "mkdir -p /other && mount -o bind /proc /other",
+    "echo data > /etc/secret; cat /etc/secret",
+], ids=str)
+def test_what_would_reach_the_host_is_stopped(held, script):
+    shell(held, "mount -o remount,rw /proc/sys; mount -o remount,rw /sys")
+    status, output, errors = shell(held, script)
+    assert status != 0, output
+    assert "ermission denied" in errors or "not permitted" in errors, errors
+
+
+@pytest.mark.parametrize("script", [
+    "mkdir -p /a /b && mount -t tmpfs tmpfs /a && mount -o bind /a /b && umount /b /a",
+    "hostname other && test $(hostname) = other",
+    "echo 1 > /proc/sys/net/ipv4/ip_forward",
+    "mkdir /sys/fs/cgroup/own && rmdir /sys/fs/cgroup/own",
+    "kill -0 1",
+], ids=str)
+def test_what_a_system_does_goes_on(held, script):
+    status, output, errors = shell(held, script)
+    assert status == 0, output + errors
+
+
+def test_nothing_outside_can_be_signalled_or_traced(held):
+    # The host's processes are seen through the host's /proc, which only root here mounts.
+    with containers.background("sleep", "300") as outside:
+        status = run("aa-exec", "-p", "lxc-held_</var/lib/lxc>", "--", "kill", "-TERM", str(outside.pid), check=False)
+        assert status.returncode != 0 and outside.poll() is None
+
+
+def test_the_profile_comes_and_goes_with_the_container(bus):
+    container = make(bus, "passing", "lxc.apparmor.profile = generated")
+    assert not loaded("passing")
+    for end in (container.kill, lambda: os.kill(containers.monitor_pid(container), signal.SIGKILL)):
+        container.start()
+        assert loaded("passing")
+        end()
+        container.wait("STOPPED", seconds=120)
+        until(lambda: not loaded("passing"), 120)
+        assert not [name for name in os.listdir(OURS) if name.startswith("lxc-passing")]
+    # One that a dead helper could not look after goes when the next comes.
+    container.start()
+    monitor = containers.monitor_pid(container)
+    os.kill(containers.helper_pid(bus), signal.SIGKILL)
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: container.state == "STOPPED", 120)
+    until(lambda: not loaded("passing"), 120)
+
+
+def test_nesting_allows_mounts_and_brings_its_own_proc(bus):
+    container = make(bus, "nesting", "lxc.apparmor.profile = generated", "lxc.apparmor.allow_nesting = 1", start=True)
+    status, output, errors = shell(container, "mkdir -p /other && mount -t proc proc /other && ls /dev/.lxc/proc/1")
+    assert status == 0, output + errors
+    assert shell(container, "echo h > /proc/sysrq-trigger")[0] != 0
+
+
+def test_a_named_profile_unconfined_and_one_that_is_missing(bus, tmp_path):
+    profile = tmp_path / "profile"
+    profile.write_text("profile gantry-mine flags=(attach_disconnected) "
+                       "{ capability, file, mount, umount, network, signal, ptrace, unix, deny /etc/secret r, }")
+    run("apparmor_parser", "--replace", "--skip-cache", str(profile))
+    try:
+        container = make(bus, "named", "lxc.aa_profile = gantry-mine", start=True)
+        assert label(container.get("InitPid")) == "gantry-mine (enforce)"
+        assert shell(container, "echo data > /etc/secret; cat /etc/secret")[0] != 0
+        container.kill()
+    finally:
+        run("apparmor_parser", "--remove", str(profile))
+    with refused("StartFailed") as caught:
+        container.start()
+    assert "gantry-mine is not loaded" in caught[0].message
+    append_config("named", "lxc.apparmor.profile = unconfined")
+    container.start()
+    assert label(container.get("InitPid")) == "unconfined"
+    container.kill()
+    append_config("named", "lxc.apparmor.profile = generated", "lxc.apparmor.raw = no such rule")
+    with refused("Failed") as caught:
+        container.start()
+    assert "lxc.apparmor.raw" in caught[0].message
+    assert container.state == "STOPPED"
+
+
+def test_an_unset_profile_confines_where_lxc_is_not_installed(bus):
+    container = make(bus, "unset", start=True)
+    assert label(container.get("InitPid")) == LABEL.format("unset")
