@@ -28,7 +28,7 @@ OURS = "find / /run -xdev -iname '*gantry*' | grep -v gantry-test || true"
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory):
     packages = tmp_path_factory.mktemp("packages")
-    subprocess.run([f"{TOP}/data/debian/build", f"{TOP}/target/bin", packages], check=True)
+    subprocess.run(["env", "DPKG_DEB_COMPRESSOR_TYPE=none", f"{TOP}/data/debian/build", f"{TOP}/target/bin", packages], check=True)
     (package,) = packages.glob("*.deb")
     make_next(package, packages / "next.deb")
     with Machine() as machine:
