@@ -2,6 +2,10 @@
 //!
 //! The bus starts it when somebody calls `io.gantry.Gantry1`; it leaves when nobody
 //! has needed it for a minute. Containers, consoles and sessions do not depend on it.
+//!
+//! Two words make it something else, for gantry-autostart.service: `autostart` has
+//! the helper on the bus start what starts with the host; `shutdown` shuts down what
+//! Gantry's monitors hold, by itself: while the host goes down the bus starts nobody.
 
 mod bus;
 mod cgroup;
@@ -9,11 +13,12 @@ mod engine;
 mod error;
 mod image;
 mod linux;
+mod logging;
 mod network;
 mod storage;
 mod work;
 
-use std::{io, panic, process::ExitCode};
+use std::{error::Error, io, panic, process::ExitCode, time::Duration};
 
 use nix::sys::stat::{Mode, umask};
 use tokio::{
@@ -21,9 +26,14 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
 
-use crate::{bus::Service, engine::Engine};
+use crate::{
+    bus::{Service, Units},
+    engine::{Engine, GroupAction, Selection, StopOptions, Work},
+};
+
+/// How long each container may take to shut down with the host before it is killed.
+const SHUTDOWN: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     // Before there are threads: the worker is this program started anew.
@@ -32,15 +42,10 @@ fn main() -> ExitCode {
     }
     // What the helper makes is root's alone unless said otherwise.
     umask(Mode::from_bits_truncate(0o077));
-    tracing_subscriber::fmt()
-        .with_env_filter(
-            EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info")),
-        )
-        .with_writer(io::stderr)
-        .with_ansi(false)
-        .init();
+    logging::begin();
     panic::set_hook(Box::new(|panic| error!("panic: {panic}")));
-    match runtime().map(|runtime| runtime.block_on(run())) {
+    let word = std::env::args().nth(1);
+    match runtime().map(|runtime| runtime.block_on(run(word.as_deref()))) {
         Ok(Ok(())) => ExitCode::SUCCESS,
         Ok(Err(reason)) => {
             error!("{reason}");
@@ -60,10 +65,21 @@ fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-async fn run() -> Result<(), Box<dyn std::error::Error>> {
+async fn run(word: Option<&str>) -> Result<(), Box<dyn Error>> {
+    match word {
+        None => serve().await,
+        Some("autostart") => Ok(bus::autostart().await?),
+        Some("shutdown") => shut_down().await,
+        Some(word) => {
+            Err(format!("there is no verb '{word}'; there are autostart and shutdown").into())
+        }
+    }
+}
+
+async fn serve() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let engine = Engine::open().await?;
+    let engine = Engine::open(Units::where_booted().await?).await?;
     let mut service = Service::start(engine).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "on the bus");
     tokio::select! {
@@ -72,5 +88,24 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
         _ = interrupt.recv() => info!("asked to end"),
     }
     service.stop().await;
+    Ok(())
+}
+
+/// What stock LXC holds is left to lxc.service.
+async fn shut_down() -> Result<(), Box<dyn Error>> {
+    let engine = Engine::open(None).await?;
+    let action = GroupAction::Stop(StopOptions {
+        timeout: SHUTDOWN,
+        force: true,
+    });
+    let own = Selection {
+        groups: None,
+        marked: false,
+        own: true,
+    };
+    let selected = engine.select(&own, action).await?;
+    let (work, _observer) = Work::new();
+    let done = engine.act_on(&selected, action, &work).await?;
+    info!("shut down: {}", done.join(", "));
     Ok(())
 }

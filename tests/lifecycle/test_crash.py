@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import threading
 import time
 
 import pytest
@@ -234,3 +235,24 @@ def test_the_helper_leaves_nothing_when_it_is_killed_amid_many_things(bus, web):
             assert shell.ask("echo yes") == "yes"
             bus.call(session, "Session", "Close")
     assert bus.container("web").state == "RUNNING"
+
+
+def test_what_is_asked_for_is_answered_by_a_helper_that_was_told_to_end(bus, tmp_path):
+    """As at an upgrade: the old one leaves the bus to the next, and answers what it has."""
+    hook = tmp_path / "hook"
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/begun\nwhile ! [ -e {tmp_path}/go ]; do sleep 0.05; done\n")
+    hook.chmod(0o755)
+    box = bus.create("late")
+    containers.append_config("late", f"lxc.hook.pre-start = {hook}")
+    old, answers = containers.helper_pid(bus), []
+    other = Bus()
+    starting = threading.Thread(target=lambda: answers.append(other.container("late").start()))
+    starting.start()
+    until(lambda: (tmp_path / "begun").exists())
+    os.kill(old, signal.SIGTERM)
+    until(lambda: not containers.ask_bus(bus, "NameHasOwner"))
+    (tmp_path / "go").touch()
+    starting.join()
+    other.close()
+    assert answers == [None]
+    assert containers.helper_pid(bus) != old and box.state == "RUNNING"

@@ -7,6 +7,11 @@
 
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
+use std::time::Duration;
+
+/// How long a container may take to shut down when its monitor is sent SIGPWR,
+/// before it is killed: as long as lxc-stop waits.
+pub const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(60);
 
 /// The first number of Gantry's own commands. Stock monitors answer these with
 /// -ENOSYS or close the connection.

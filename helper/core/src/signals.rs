@@ -52,6 +52,22 @@ pub const SIGKILL: i32 = 9;
 /// See [`SIGINT`].
 pub const SIGPWR: i32 = 30;
 
+/// systemd's request to halt: SIGRTMIN+3 (systemd(1)).
+pub const SYSTEMD_HALT: i32 = SIGRTMIN + 3;
+
+/// What an init understands as a request to halt, by the text of its
+/// /proc/PID/status: systemd's signal if it waits for that, else SIGPWR, as
+/// sysvinit does. A signal is waited for if it is blocked, to be read from a
+/// signalfd, or caught.
+pub fn halt_of(status: &str) -> i32 {
+    let waits = ["SigBlk:", "SigCgt:"].iter().any(|field| {
+        let mask = status.lines().find_map(|line| line.strip_prefix(field));
+        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+        mask.is_some_and(|mask| mask & (1 << (SYSTEMD_HALT - 1)) != 0)
+    });
+    if waits { SYSTEMD_HALT } else { SIGPWR }
+}
+
 /// Reads a number, `SIGNAME`, `SIGRTMIN+n` or `SIGRTMAX-n`, in any case. Names
 /// need the `SIG` prefix, as in stock LXC; 0 is allowed and means none.
 pub fn parse(text: &str) -> Option<i32> {
@@ -123,6 +139,15 @@ mod tests {
         ] {
             assert_eq!(parse(text), number, "{text}");
         }
+    }
+
+    #[test]
+    fn systemd_is_known_by_its_signal() {
+        let systemd = "Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigCgt:\t00000000000004ec\n";
+        assert_eq!(halt_of(systemd), SYSTEMD_HALT);
+        let busybox = "SigBlk:\t0000000000000000\nSigCgt:\t0000000008005003\n";
+        assert_eq!(halt_of(busybox), SIGPWR);
+        assert_eq!(halt_of(""), SIGPWR);
     }
 
     #[test]

@@ -11,19 +11,20 @@ use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::Write;
-use std::os::fd::OwnedFd;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many lines a failure shows.
 const TAIL: usize = 20;
 
 thread_local! {
-    static LOG: RefCell<Log> = const { RefCell::new(Log { sink: Sink::Nowhere, report: None, tail: VecDeque::new() }) };
+    static LOG: RefCell<Log> = const { RefCell::new(Log { sink: Sink::Nowhere, journal: None, report: None, tail: VecDeque::new() }) };
 }
 
 struct Log {
     sink: Sink,
+    journal: Option<File>,
     report: Option<OwnedFd>,
     tail: VecDeque<String>,
 }
@@ -51,6 +52,16 @@ pub(crate) fn report_to(socket: Option<OwnedFd>) {
     LOG.with_borrow_mut(|log| log.report = socket);
 }
 
+/// From now on what is worth a record goes to standard error, too, where systemd
+/// listens for its journal. The number before each line tells how important it
+/// is (sd-daemon(3)).
+pub(crate) fn write_to_journal() -> io::Result<()> {
+    // A copy: the descriptor itself becomes the container's.
+    let journal = File::from(io::stderr().as_fd().try_clone_to_owned()?);
+    LOG.with_borrow_mut(|log| log.journal = Some(journal));
+    Ok(())
+}
+
 /// From now on lines of at least `level` go to `file`.
 pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
     LOG.with_borrow_mut(|log| {
@@ -66,6 +77,7 @@ pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
 pub(crate) fn hand_to(socket: OwnedFd) {
     LOG.with_borrow_mut(|log| {
         log.report = None;
+        log.journal = None;
         log.sink = Sink::Monitor(socket);
     });
 }
@@ -181,6 +193,20 @@ impl Log {
         }
         self.tail
             .push_back(format!("{:<5} {message}", level.stock_name()));
+        if let Some(journal) = &mut self.journal {
+            let priority = match level {
+                LogLevel::Trace | LogLevel::Debug => return false,
+                LogLevel::Info => 6,
+                LogLevel::Notice => 5,
+                LogLevel::Warn => 4,
+                _ => 3,
+            };
+            for line in message.lines() {
+                // A journal that is gone must not stop a container.
+                drop(writeln!(journal, "<{priority}>{line}"));
+            }
+            return false;
+        }
         level >= LogLevel::Warn && self.report.is_some()
     }
 }

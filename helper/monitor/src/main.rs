@@ -3,11 +3,15 @@
 //! Four modes: `run` is a container's monitor, `attach` supervises one
 //! session in a container, `netlink` opens a socket in a container's network
 //! namespace. Each of these is started with a socket on descriptor 3, over
-//! which it reports. `undo` is what a monitor starts, with a socket as standard
-//! input, to clean up the host's network.
+//! which it reports. The first two outlive whoever starts them: they fork and
+//! detach themselves, or, after the word `unit`, are the main process of a unit
+//! of systemd's with a delegated cgroup, and their standard error is the
+//! journal. `undo` is what a monitor starts, with a socket as standard input, to
+//! clean up the host's network.
 
 mod apparmor;
 mod attach;
+mod begin;
 mod cgroup;
 mod config;
 mod console;
@@ -31,18 +35,26 @@ use std::process::ExitCode;
 /// The descriptor of the socket to whoever started this process.
 const STARTER: i32 = 3;
 
-const USAGE: &str = "usage: gantry-monitor run|attach --lxcpath PATH --name NAME
+const USAGE: &str = "usage: gantry-monitor [unit] run|attach --lxcpath PATH --name NAME
        gantry-monitor netlink --pid PID
-It is started by gantry-helper, with a socket on descriptor 3.";
+It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (in_unit, words) = match words.as_slice() {
+        ["unit", rest @ ..] => (true, rest),
+        all => (false, all),
+    };
+    if in_unit && let Err(error) = begin::run_sealed().and_then(|()| log::write_to_journal()) {
+        eprintln!("gantry-monitor cannot begin: {error}");
+        return ExitCode::FAILURE;
+    }
     let starter = sys::inherited(STARTER);
-    match words.as_slice() {
-        ["run", rest @ ..] => layout(rest).map(|layout| run::main(layout, starter)),
+    match words {
+        ["run", rest @ ..] => layout(rest).map(|layout| run::main(layout, starter, in_unit)),
         ["attach", rest @ ..] => {
-            layout(rest).and_then(|layout| Some(attach::main(layout, starter?)))
+            layout(rest).and_then(|layout| Some(attach::main(layout, starter?, in_unit)))
         }
         ["netlink", "--pid", pid] => pid
             .parse()

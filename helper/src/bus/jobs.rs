@@ -14,7 +14,7 @@ use tokio::{
     task::JoinError,
     time::{Instant, sleep, sleep_until},
 };
-use tracing::{error, info, warn};
+use tracing::{Instrument as _, error, info, info_span, warn};
 use zbus::{
     names::OwnedUniqueName,
     zvariant::{OwnedObjectPath, Value},
@@ -240,7 +240,8 @@ impl Bus {
         mut observer: Observer,
     ) {
         // A task of its own, so that a panic in it is a failed job and no more.
-        let mut task = tokio::spawn(work);
+        let span = info_span!("job", job = %job.path);
+        let mut task = tokio::spawn(work.instrument(span));
         let (mut next, mut pending) = (Instant::now(), false);
         let outcome = loop {
             tokio::select! {
@@ -275,6 +276,7 @@ impl Bus {
         .await;
         let Facts { state, error, .. } = job.facts();
         info!(
+            job = %job.path,
             operation = job.operation,
             uid = job.uid,
             state = state.as_str(),

@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
 use gantry_api::{Error, Result};
@@ -48,7 +49,17 @@ pub(super) struct Limits {
     counts: Arc<Mutex<HashMap<(u32, Kind), usize>>>,
 }
 
+/// How often it is looked whether something has ended.
+const LOOK: Duration = Duration::from_millis(10);
+
 impl Limits {
+    /// Returns once nobody has one of this kind.
+    pub(super) async fn none_held(&self, kind: Kind) {
+        while lock(&self.counts).keys().any(|(_, held)| *held == kind) {
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
     /// Counts one more until the result is dropped.
     ///
     /// # Errors

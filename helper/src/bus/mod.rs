@@ -4,6 +4,7 @@
 mod activity;
 mod admission;
 mod authorization;
+mod boot;
 mod callers;
 mod config;
 mod container;
@@ -20,7 +21,11 @@ mod requests;
 mod resources;
 mod session;
 mod sessions;
+mod units;
 mod usage;
+
+pub(crate) use boot::autostart;
+pub(crate) use units::Units;
 
 use std::{
     borrow::Cow,
@@ -43,15 +48,22 @@ use zbus::{
 };
 
 use self::{
-    activity::Activity, authorization::Authority, callers::Callers, containers::Containers,
-    jobs::Jobs, limits::Limits, manager::ManagerObject, sessions::Sessions,
+    activity::Activity,
+    authorization::Authority,
+    callers::Callers,
+    containers::Containers,
+    jobs::Jobs,
+    limits::{Kind, Limits},
+    manager::ManagerObject,
+    sessions::Sessions,
 };
 use crate::engine::Engine;
 
 /// How long the helper stays without clients, jobs and sessions.
 const IDLE: Duration = Duration::from_secs(60);
-/// How long jobs may take to put things back when the helper is to end.
-const STOPPING: Duration = Duration::from_secs(5);
+/// How long jobs may take to put things back, and calls to be answered, when the helper
+/// is to end.
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// How long calls that have arrived may take to be noticed.
 const SETTLING: Duration = Duration::from_millis(50);
@@ -141,9 +153,26 @@ impl Service {
         }
     }
 
-    /// Asks the jobs to put things back and gives them some time for it.
+    /// Leaves the bus: new calls go to the next helper, those that are here are
+    /// answered, and jobs put things back, for all of which there is some time.
     pub(crate) async fn stop(self) {
-        self.bus.jobs.stop_all(STOPPING).await;
+        let Self { bus, messages } = self;
+        // Nobody reads it any more, and a full one would hold up the calls.
+        drop(messages);
+        if let Err(error) = bus.connection.release_name(BUS_NAME).await {
+            warn!(%error, "could not give the name back");
+        }
+        let answered = async {
+            tokio::time::sleep(SETTLING).await;
+            bus.limits.none_held(Kind::Call).await;
+        };
+        let (_, late) = tokio::join!(
+            bus.jobs.stop_all(STOPPING),
+            tokio::time::timeout(STOPPING, answered)
+        );
+        if late.is_err() {
+            warn!("some calls are not answered: they took too long");
+        }
     }
 
     /// Notices who calls and who leaves, until the connection ends.

@@ -169,7 +169,11 @@ impl Engine {
             columns: size.columns,
             rows: size.rows,
         };
-        let channel = self.0.launcher.supervisor(&self.layout(&id.name))?;
+        let channel = self
+            .0
+            .programs
+            .supervisor(self.layout(&id.name), number)
+            .await?;
         let failed = |error: std::io::Error| Error::io("starting the session", &error);
         channel.send(&message).await.map_err(failed)?;
         let reply = tokio::time::timeout(START_PATIENCE, channel.receive::<AttachReply>())

@@ -2,7 +2,7 @@
 
 use super::config::{parse, read_defaults};
 use super::idmaps::maps_of;
-use super::launcher::Launcher;
+use super::launcher::Programs;
 use super::new_config::{config_text, lines};
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work};
@@ -75,7 +75,7 @@ impl CreateRequest {
     }
 }
 
-impl Workers for Launcher {
+impl Workers for Programs {
     fn start(&self, args: &[&str], fds: &[Option<BorrowedFd<'_>>]) -> Result<Child> {
         self.worker(args, fds)
     }
@@ -190,7 +190,7 @@ impl Engine {
         match request.rootfs.take() {
             Some(archive) => {
                 let path = request.directory.as_ref().unwrap_or(&inside);
-                unpack::unpack(&self.0.launcher, archive, path, &maps, &DEVICES, work).await?;
+                unpack::unpack(&self.0.programs, archive, path, &maps, &DEVICES, work).await?;
             }
             None => {
                 work.stage("writing busybox");

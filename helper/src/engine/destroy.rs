@@ -131,6 +131,8 @@ impl Engine {
                 &error.into(),
             ));
         }
+        files::sync_directory(Path::new(self.lxc_path()))
+            .map_err(|error| Error::path("renaming", &old_layout.directory(), &error))?;
         finish_rename(&new_layout.directory())?;
         self.refresh().await?;
         Ok(ContainerId::system(new.clone()))

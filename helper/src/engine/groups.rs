@@ -23,6 +23,16 @@ pub(crate) enum GroupAction {
 }
 
 impl GroupAction {
+    /// What was done, in a word for the record.
+    fn done(self) -> &'static str {
+        match self {
+            Self::Start => "was started in its turn",
+            Self::Stop(_) => "was shut down in its turn",
+            Self::Reboot(_) => "was rebooted in its turn",
+            Self::Kill => "was killed in its turn",
+        }
+    }
+
     /// Whether there is something to do to a container in its present state.
     fn concerns(self, facts: &Facts) -> bool {
         (facts.state == State::Stopped) == (self == Self::Start)
@@ -133,7 +143,10 @@ impl Engine {
             let name = &facts.id.name;
             let part = work.part(name.as_str());
             match self.act(&facts.id, action, &part).await {
-                Ok(true) => done.push(name.to_string()),
+                Ok(true) => {
+                    tracing::info!(container = %name, "{}", action.done());
+                    done.push(name.to_string());
+                }
                 Ok(false) => {}
                 Err(Error::Cancelled(reason)) => return Err(Error::Cancelled(reason)),
                 Err(error) => {

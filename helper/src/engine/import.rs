@@ -78,7 +78,7 @@ impl Engine {
         let tree = staging.path().join(TREE);
         files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
         // The owners in the archive are the host's ids already.
-        unpack::unpack(&self.0.launcher, archive, &tree, &all_ids(), &DEVICES, work).await?;
+        unpack::unpack(&self.0.programs, archive, &tree, &all_ids(), &DEVICES, work).await?;
         work.stage("checking");
         let base = find_base(&tree)?;
         let config = self.adopt_config(&base, layout, allow_unsafe, work)?;

@@ -1,30 +1,81 @@
-//! Starting Gantry's other processes: monitors and session supervisors, which
-//! outlive this one, and small helpers that do not.
+//! Starting Gantry's other processes: what holds containers and sessions, which
+//! outlives this one, and small helpers that do not.
 
 use super::{Error, Result};
 use crate::linux::channel::Channel;
 use crate::linux::memfd;
 use crate::linux::netlink::Netlink;
 use crate::linux::spawn::{self, Child};
+use futures_util::future::{BoxFuture, ready};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::Report;
+use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one of our processes may take for what takes no time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Starts processes from sealed copies of their programs.
+/// A process that outlives this one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Holder {
+    /// The monitor of a container.
+    Monitor(ContainerLayout),
+    /// The supervisor of a session in a container, and the session's number.
+    Session(ContainerLayout, u64),
+}
+
+impl Holder {
+    /// The container's places.
+    pub(crate) fn layout(&self) -> &ContainerLayout {
+        match self {
+            Self::Monitor(layout) | Self::Session(layout, _) => layout,
+        }
+    }
+
+    /// What gantry-monitor is told to be.
+    pub(crate) fn arguments(&self) -> [&str; 5] {
+        let mode = match self {
+            Self::Monitor(_) => "run",
+            Self::Session(..) => "attach",
+        };
+        let layout = self.layout();
+        let (path, name) = (layout.lxc_path(), layout.name().as_str());
+        [mode, "--lxcpath", path, "--name", name]
+    }
+}
+
+/// How gantry-monitor is started so that it outlives this process.
+pub(crate) trait Launcher: Debug + Send + Sync {
+    /// Starts it with `channel` as its descriptor 3. Whether it came up shows on
+    /// the channel, which is closed where it did not.
+    fn launch(&self, holder: Holder, channel: OwnedFd) -> BoxFuture<'_, Result<()>>;
+}
+
+/// Where there is no service manager: as a child that forks and detaches.
 #[derive(Debug)]
-pub(super) struct Launcher {
-    monitor: OwnedFd,
+struct Detached(Arc<OwnedFd>);
+
+impl Launcher for Detached {
+    fn launch(&self, holder: Holder, channel: OwnedFd) -> BoxFuture<'_, Result<()>> {
+        let child = spawn_monitor(&self.0, &holder.arguments(), &channel);
+        Box::pin(ready(child.map(drop).map_err(spawn_failed)))
+    }
+}
+
+/// Starts processes, its own children from sealed copies of their programs.
+#[derive(Debug)]
+pub(super) struct Programs {
+    launcher: Arc<dyn Launcher>,
+    monitor: Arc<OwnedFd>,
     helper: OwnedFd,
 }
 
-impl Launcher {
+impl Programs {
     /// Copies our own program and gantry-monitor, which lies beside it.
-    pub(super) fn open() -> Result<Self> {
+    pub(super) fn open(launcher: Option<Arc<dyn Launcher>>) -> Result<Self> {
         let own = Path::new("/proc/self/exe");
         let monitor = std::fs::read_link(own)
             .map_err(|error| Error::io("finding our own program", &error))?
@@ -32,48 +83,37 @@ impl Launcher {
         let copy = |path: &Path| {
             memfd::sealed_program(path).map_err(|error| Error::path("copying", path, &error))
         };
+        let monitor = Arc::new(copy(&monitor)?);
         Ok(Self {
-            monitor: copy(&monitor)?,
+            launcher: launcher.unwrap_or_else(|| Arc::new(Detached(monitor.clone()))),
+            monitor,
             helper: copy(own)?,
         })
     }
 
     /// Starts the monitor of a container. It reports on the channel and then
     /// closes its end.
-    pub(super) fn monitor(&self, layout: &ContainerLayout) -> Result<Channel> {
-        self.start("run", layout)
+    pub(super) async fn monitor(&self, layout: ContainerLayout) -> Result<Channel> {
+        self.launch(Holder::Monitor(layout)).await
     }
 
     /// Starts the supervisor of a session, which waits for its request.
-    pub(super) fn supervisor(&self, layout: &ContainerLayout) -> Result<Channel> {
-        self.start("attach", layout)
+    pub(super) async fn supervisor(&self, layout: ContainerLayout, number: u64) -> Result<Channel> {
+        self.launch(Holder::Session(layout, number)).await
     }
 
-    fn start(&self, mode: &str, layout: &ContainerLayout) -> Result<Channel> {
+    async fn launch(&self, holder: Holder) -> Result<Channel> {
         let (channel, theirs) = Channel::pair().map_err(spawn_failed)?;
-        let args = [
-            mode,
-            "--lxcpath",
-            layout.lxc_path(),
-            "--name",
-            layout.name().as_str(),
-        ];
-        self.spawn_monitor(&args, &theirs)?;
+        self.launcher.launch(holder, theirs).await?;
         Ok(channel)
-    }
-
-    fn spawn_monitor(&self, args: &[&str], channel: &OwnedFd) -> Result<Child> {
-        let fds = [None, None, None, Some(channel.as_fd())];
-        spawn::spawn(self.monitor.as_fd(), "gantry-monitor", args, &fds).map_err(spawn_failed)
     }
 
     /// A netlink socket in the network namespace of a container's init: this
     /// process must not enter it.
     pub(super) async fn netlink(&self, pid: u32) -> std::io::Result<Netlink> {
         let (channel, theirs) = Channel::pair()?;
-        let child = self
-            .spawn_monitor(&["netlink", "--pid", &pid.to_string()], &theirs)
-            .map_err(std::io::Error::other)?;
+        let arguments = ["netlink", "--pid", &pid.to_string()];
+        let child = spawn_monitor(&self.monitor, &arguments, &theirs)?;
         drop(theirs);
         let answer = tokio::time::timeout(PATIENCE, channel.receive::<Report>()).await;
         let Ok(answer) = answer else {
@@ -98,6 +138,15 @@ impl Launcher {
     ) -> Result<Child> {
         spawn::spawn(self.helper.as_fd(), "gantry-helper", args, fds).map_err(spawn_failed)
     }
+}
+
+fn spawn_monitor(
+    program: &OwnedFd,
+    arguments: &[&str],
+    channel: &OwnedFd,
+) -> std::io::Result<Child> {
+    let fds = [None, None, None, Some(channel.as_fd())];
+    spawn::spawn(program.as_fd(), "gantry-monitor", arguments, &fds)
 }
 
 fn spawn_failed(error: std::io::Error) -> Error {

@@ -23,8 +23,6 @@ const KILL_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a whole start may take, hooks included, before it is given up.
 const START_PATIENCE: Duration = Duration::from_secs(600);
-/// systemd's request to halt: SIGRTMIN+3 (systemd(1)).
-const SYSTEMD_HALT: i32 = signals::SIGRTMIN + 3;
 
 /// How to stop or reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,7 +93,7 @@ impl Engine {
             Ok(pid) => {
                 self.registry().set_state(&id.name, State::Running, pid);
                 self.watch(&id.name);
-                tracing::info!("started {} in {:?}", id.name, began.elapsed());
+                tracing::info!(container = %id.name, "started in {:?}", began.elapsed());
                 Ok(())
             }
             Err(error) => {
@@ -113,7 +111,7 @@ impl Engine {
     /// Runs a monitor and follows its reports until init runs.
     async fn launch(&self, name: &ContainerName) -> Result<u32> {
         self.load_apparmor(name).await?;
-        let channel = self.0.launcher.monitor(&self.layout(name))?;
+        let channel = self.0.programs.monitor(self.layout(name)).await?;
         let reports = async {
             loop {
                 match channel.receive::<Report>().await {
@@ -228,7 +226,7 @@ impl Engine {
             Ok(()) => {}
             Err(error @ Error::TimedOut(_)) => {
                 // The monitor is stuck; without init nothing of the container is left.
-                tracing::warn!("{error}; killing init of container {} itself", id.name);
+                tracing::warn!(container = %id.name, "{error}; killing init itself");
                 let init = match self.facts(id).map(|facts| facts.init_pid) {
                     Some(pid) if pid != 0 => Process::open(pid),
                     _ => return Err(error),
@@ -367,8 +365,7 @@ impl Engine {
     }
 }
 
-/// What init understands as a request to halt: systemd's signal if it waits
-/// for it, else SIGPWR, as sysvinit does.
+/// What init understands as a request to halt.
 fn halt_signal(pid: u32, init: &Process) -> Result<i32> {
     let gone = || Error::WrongState("the container has just stopped".to_owned());
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
@@ -376,19 +373,7 @@ fn halt_signal(pid: u32, init: &Process) -> Result<i32> {
     if !init.is_alive() {
         return Err(gone());
     }
-    let waits = awaits_signal(&status, SYSTEMD_HALT);
-    Ok(if waits { SYSTEMD_HALT } else { signals::SIGPWR })
-}
-
-/// Whether a process blocks a signal (to read it from a signalfd) or catches
-/// it, by the text of its /proc/PID/status.
-fn awaits_signal(status: &str, signal: i32) -> bool {
-    let has = |field: &str| {
-        let mask = status.lines().find_map(|line| line.strip_prefix(field));
-        let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask & (1 << (signal - 1)) != 0)
-    };
-    has("SigBlk:") || has("SigCgt:")
+    Ok(signals::halt_of(&status))
 }
 
 fn deadline(timeout: Option<Duration>) -> Instant {
@@ -414,23 +399,9 @@ fn lost_monitor(name: &ContainerName, cause: &str) -> Error {
 
 fn log(name: &ContainerName, level: ReportLevel, message: &str) {
     match level {
-        ReportLevel::Debug => tracing::debug!("{name}: {message}"),
-        ReportLevel::Info => tracing::info!("{name}: {message}"),
-        ReportLevel::Warning => tracing::warn!("{name}: {message}"),
-        ReportLevel::Error => tracing::error!("{name}: {message}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn systemd_is_known_by_its_signal() {
-        let systemd = "Name:\tsystemd\nSigBlk:\t7be3c0fe28014a03\nSigCgt:\t00000000000004ec\n";
-        assert!(awaits_signal(systemd, SYSTEMD_HALT));
-        let busybox = "SigBlk:\t0000000000000000\nSigCgt:\t0000000008005003\n";
-        assert!(!awaits_signal(busybox, SYSTEMD_HALT));
-        assert!(!awaits_signal("", SYSTEMD_HALT));
+        ReportLevel::Debug => tracing::debug!(container = %name, "{message}"),
+        ReportLevel::Info => tracing::info!(container = %name, "{message}"),
+        ReportLevel::Warning => tracing::warn!(container = %name, "{message}"),
+        ReportLevel::Error => tracing::error!(container = %name, "{message}"),
     }
 }

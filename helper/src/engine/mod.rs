@@ -37,6 +37,7 @@ pub(crate) use create::CreateRequest;
 pub(crate) use destroy::DestroyOptions;
 pub(crate) use facts::{ContainerId, Event, Facts, Owner};
 pub(crate) use groups::{GroupAction, Selection};
+pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
@@ -44,7 +45,7 @@ pub(crate) use usage::Usage;
 
 use crate::linux::files;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
-use launcher::Launcher;
+use launcher::Programs;
 use registry::Registry;
 use session::Numbers;
 use std::path::Path;
@@ -71,7 +72,7 @@ struct Shared {
     registry: Mutex<Registry>,
     /// Held while the registry is made fresh; when that was last done.
     refreshing: tokio::sync::Mutex<Option<Instant>>,
-    launcher: Launcher,
+    programs: Programs,
     meters: usage::Meters,
     sessions: Numbers,
     /// Held from the choice of an id range until it stands in a config.
@@ -80,8 +81,9 @@ struct Shared {
 
 impl Engine {
     /// Reads lxc.conf(5), removes what interrupted creations left behind and
-    /// takes up what runs. Call it once, inside a tokio runtime.
-    pub(crate) async fn open() -> Result<Self> {
+    /// takes up what runs. Call it once, inside a tokio runtime. Without a
+    /// `launcher` monitors and sessions detach themselves from this process.
+    pub(crate) async fn open(launcher: Option<Arc<dyn Launcher>>) -> Result<Self> {
         // No child may begin in, or hold on to, somebody's directory.
         std::env::set_current_dir("/").map_err(|error| Error::io("changing to /", &error))?;
         let lxc_path =
@@ -107,7 +109,7 @@ impl Engine {
             events,
             registry: Mutex::new(registry),
             refreshing: tokio::sync::Mutex::default(),
-            launcher: Launcher::open()?,
+            programs: Programs::open(launcher)?,
             meters: usage::Meters::default(),
             sessions: Numbers::default(),
             ranges: tokio::sync::Mutex::default(),

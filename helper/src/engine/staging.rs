@@ -112,7 +112,7 @@ impl Staging {
             Err(error) => return Err(failed(error.into())),
         }
         self.published = part.is_none();
-        Ok(())
+        files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)
     }
 }
 
@@ -155,7 +155,9 @@ impl Trash {
         }
         rustix::fs::renameat_with(CWD, directory, CWD, &path, RenameFlags::NOREPLACE)
             .map_err(|error| failed(error.into()))?;
-        Ok(Self(path))
+        let trash = Self(path);
+        files::sync_directory(lxc_path).map_err(failed)?;
+        Ok(trash)
     }
 
     /// Where it is until it is gone.

@@ -76,7 +76,7 @@ impl Engine {
         if let Ok(group) = client.cgroup(None).await {
             groups.add_version_2(&group);
         }
-        let traffic = match self.0.launcher.netlink(init_pid).await {
+        let traffic = match self.0.programs.netlink(init_pid).await {
             Ok(socket) => Counters::open(&socket).await,
             Err(error) => Err(error),
         };

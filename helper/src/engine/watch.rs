@@ -89,8 +89,10 @@ impl Engine {
                 self.registry().set_state(name, state, pid);
                 self.watch(name);
             }
-            Ok(Err(error)) => tracing::warn!("asking the monitor of {name} failed: {error}"),
-            Err(_) => tracing::warn!("the monitor of {name} does not answer"),
+            Ok(Err(error)) => {
+                tracing::warn!(container = %name, "asking its monitor failed: {error}")
+            }
+            Err(_) => tracing::warn!(container = %name, "its monitor does not answer"),
         }
     }
 
@@ -254,7 +256,7 @@ impl Watcher {
     }
 
     async fn complain(&self, error: &io::Error) {
-        tracing::warn!("watching container {} failed: {error}", self.name);
+        tracing::warn!(container = %self.name, "watching it failed: {error}");
         tokio::time::sleep(RETRY).await;
     }
 
@@ -284,7 +286,7 @@ impl Watcher {
         let (engine, name) = (self.engine.clone(), self.name.clone());
         TaskGuard(tokio::spawn(async move {
             let result = async {
-                let socket = engine.0.launcher.netlink(pid).await?;
+                let socket = engine.0.programs.netlink(pid).await?;
                 addresses::watch(socket, |found| {
                     engine.registry().set_addresses(&name, found)
                 })

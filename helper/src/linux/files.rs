@@ -65,6 +65,16 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     Ok(rustix::fs::fsync(&directory)?)
 }
 
+/// Makes what came into a directory and went out of it last a power loss.
+pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::fsync(rustix::fs::open(
+        path,
+        flags,
+        Mode::empty(),
+    )?)?)
+}
+
 fn write_new(
     directory: impl AsFd,
     name: &str,

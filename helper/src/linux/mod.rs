@@ -5,6 +5,7 @@
 
 pub(crate) mod channel;
 pub(crate) mod files;
+pub(crate) mod journal;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mounts;

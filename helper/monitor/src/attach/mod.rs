@@ -10,6 +10,7 @@ mod session;
 mod target;
 mod user;
 
+use crate::begin;
 use crate::failure::{At, Step, failed, failure};
 use crate::message;
 use crate::sys::{self, Fork};
@@ -38,9 +39,14 @@ struct Ends {
 }
 
 /// Receives a request, starts its program and supervises it.
-pub(crate) fn main(layout: ContainerLayout, starter: OwnedFd) -> ExitCode {
-    // Whoever started this does not have to wait for the session's end.
-    match sys::fork(0, None) {
+pub(crate) fn main(layout: ContainerLayout, starter: OwnedFd, in_unit: bool) -> ExitCode {
+    let forked = if in_unit {
+        Ok(Fork::Child)
+    } else {
+        sys::fork(0, None)
+    };
+    match forked {
+        // Whoever started this does not have to wait for the session's end.
         Ok(Fork::Parent(..)) => sys::exit_now(0),
         Ok(Fork::Child) => {}
         Err(error) => {
@@ -82,7 +88,7 @@ fn reply_failed(starter: &OwnedFd, failure: Failure) -> ExitCode {
 fn start(layout: &ContainerLayout, starter: &OwnedFd) -> Step<(Session, Vec<OwnedFd>)> {
     let detached = || -> io::Result<()> {
         rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        rustix::process::setsid()?;
+        begin::lead_session()?;
         rustix::process::umask(Mode::from_raw_mode(0o077));
         Ok(rustix::process::chdir("/")?)
     };

@@ -190,7 +190,7 @@ fn directories_by_path(client: &Client<'_>) -> Step<Vec<OwnedFd>> {
         relative: false,
     };
     let mut directories = Vec::new();
-    for hierarchy in Cgroups::find(&dirs)?.hierarchies {
+    for hierarchy in Cgroups::find(&dirs, false)?.hierarchies {
         let controller = hierarchy.controllers.first().map_or("", String::as_str);
         if hierarchy.version == Version::V1 && controller.is_empty() {
             continue;

@@ -131,6 +131,12 @@ impl Hierarchy {
         }
     }
 
+    /// Whether the base is the group of a service of systemd's, with which all
+    /// below it goes.
+    pub(super) fn is_of_service(&self) -> bool {
+        self.base.ends_with(".service")
+    }
+
     /// Whether the base is the root, which may hold processes and groups.
     pub(super) fn is_root(&self) -> bool {
         self.base == "/"

@@ -39,12 +39,16 @@ pub(crate) struct Cgroups {
     pivot: Option<String>,
     /// What the unified hierarchy does about devices.
     devices: bpf::Devices,
+    /// Whether everything lies in groups that systemd has delegated to this
+    /// process's unit, and removes with the unit.
+    delegated: bool,
 }
 
 impl Cgroups {
-    /// Finds the host's hierarchies.
-    pub(crate) fn find(dirs: &CgroupDirs) -> Step<Self> {
-        let hierarchies = hierarchy::find(dirs.relative)
+    /// Finds the host's hierarchies. In a unit of systemd's the containers'
+    /// groups lie below the unit's own, wherever it has one.
+    pub(crate) fn find(dirs: &CgroupDirs, in_unit: bool) -> Step<Self> {
+        let hierarchies = hierarchy::find(dirs.relative || in_unit)
             .at(STEP, || "cannot find the host's cgroups".to_owned())?;
         Ok(Self {
             hierarchies,
@@ -53,6 +57,7 @@ impl Cgroups {
             inner: None,
             pivot: dirs.monitor_pivot.clone(),
             devices: bpf::Devices::default(),
+            delegated: in_unit,
         })
     }
 
@@ -164,10 +169,24 @@ impl Cgroups {
         )
     }
 
-    /// Moves this process into its monitor's group, in the version 1
-    /// hierarchies only: into the unified one it was born.
+    /// Moves this process into its monitor's group. Into the unified hierarchy's
+    /// it was born, but in a unit: there it leaves the unit's group, which can
+    /// hand out controllers only when it holds no process (cgroups(7)).
     pub(crate) fn enter_monitor(&self) -> Step<()> {
-        self.enter_v1(self.monitor.as_deref())
+        let Some(path) = &self.monitor else {
+            return Ok(());
+        };
+        for hierarchy in &self.hierarchies {
+            let entered = match hierarchy.version {
+                Version::V1 => hierarchy.open_tasks(path).and_then(|tasks| enter(&tasks)),
+                Version::V2 if self.delegated => hierarchy.write(path, "cgroup.procs", "0"),
+                Version::V2 => continue,
+            };
+            entered.at(STEP, || {
+                format!("cannot enter {}", hierarchy.directory(path).display())
+            })?;
+        }
+        Ok(())
     }
 
     /// The directories of the payload's version 1 groups, opened so that init
@@ -183,19 +202,6 @@ impl Cgroups {
                 })
             })
             .collect()
-    }
-
-    fn enter_v1(&self, path: Option<&str>) -> Step<()> {
-        let Some(path) = path else { return Ok(()) };
-        for hierarchy in self.hierarchies.iter().filter(|h| h.version == Version::V1) {
-            hierarchy
-                .open_tasks(path)
-                .and_then(|tasks| enter(&tasks))
-                .at(STEP, || {
-                    format!("cannot enter {}", hierarchy.directory(path).display())
-                })?;
-        }
-        Ok(())
     }
 
     /// The monitor's group in the unified hierarchy, to be born in.
@@ -286,7 +292,8 @@ impl Cgroups {
         let Some(path) = self.monitor.take() else {
             return;
         };
-        for hierarchy in &self.hierarchies {
+        let ours = |hierarchy: &&Hierarchy| !(self.delegated && hierarchy.is_of_service());
+        for hierarchy in self.hierarchies.iter().filter(ours) {
             let pivot = match &self.pivot {
                 Some(pivot) => pivot.clone(),
                 None if hierarchy.is_root() => String::new(),

@@ -4,6 +4,7 @@ use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -17,10 +18,18 @@ pub(super) fn remove(directory: &Path) -> io::Result<()> {
         Err(Errno::BUSY | Errno::NOTEMPTY) => {}
         result => return Ok(result?),
     }
+    let identity = || std::fs::metadata(directory).map(|metadata| metadata.ino());
+    let ours = identity();
     remove_children(CWD, directory)?;
     let deadline = Instant::now() + PATIENCE;
     let mut pause = Duration::from_micros(200);
     loop {
+        // Others tidy up, too: by now the next monitor may have made its own here.
+        if let (Ok(ours), Ok(now)) = (&ours, identity())
+            && *ours != now
+        {
+            return Ok(());
+        }
         match rmdir(CWD, directory.as_os_str()) {
             Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(pause),
             result => return Ok(result?),

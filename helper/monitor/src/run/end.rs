@@ -23,6 +23,7 @@ impl Monitor {
         let reboot = status == libc::SIGHUP && may_reboot && !self.stopping;
         let target = if reboot { "reboot" } else { "stop" };
         self.set_state(State::Stopping);
+        log::info(format!("init has ended, target {target}"));
         self.hooks.tell("LXC_TARGET", target);
         self.interfaces.give_back();
         self.interfaces

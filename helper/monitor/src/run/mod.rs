@@ -8,6 +8,7 @@ mod serve;
 mod server;
 mod start;
 
+use crate::begin;
 use crate::cgroup::Cgroups;
 use crate::config;
 use crate::console::Console;
@@ -69,12 +70,15 @@ impl Init {
 }
 
 /// Starts the container, serves it until it ends, and cleans up.
-pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>) -> ExitCode {
+pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: bool) -> ExitCode {
     log::report_to(starter);
-    let monitor = match prepare(layout) {
+    let monitor = match prepare(layout, in_unit) {
         Ok(monitor) => monitor,
         Err(failure) => return report_failure(failure),
     };
+    if in_unit {
+        return live(monitor);
+    }
     let born_in = monitor.cgroups.monitor_unified();
     match sys::fork(0, born_in.as_ref()) {
         Ok(Fork::Parent(..)) => sys::exit_now(0),
@@ -95,7 +99,7 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>) -> ExitCod
 
 /// All that can be refused before anything but the monitor's cgroup is made.
 /// The command socket comes first: it tells whether the container runs.
-fn prepare(layout: ContainerLayout) -> Step<Monitor> {
+fn prepare(layout: ContainerLayout, in_unit: bool) -> Step<Monitor> {
     let server = Server::bind(&layout)?;
     let (config, settings) = config::load(&layout)?;
     open_log(&layout, &settings)?;
@@ -103,7 +107,7 @@ fn prepare(layout: ContainerLayout) -> Step<Monitor> {
         log::notice(key);
     }
     network::check(&settings)?;
-    let mut cgroups = Cgroups::find(&settings.cgroup_dirs)?;
+    let mut cgroups = Cgroups::find(&settings.cgroup_dirs, in_unit)?;
     namespaces::check(&settings, &cgroups)?;
     let mount_point = match &settings.rootfs {
         Some(rootfs) => {
@@ -158,7 +162,7 @@ fn live(mut monitor: Monitor) -> ExitCode {
 /// Lets go of terminal, session and directory of whoever started this.
 fn detach() -> Step<()> {
     let step = "detaching the monitor";
-    rustix::process::setsid().at(step, || "cannot begin a session".to_owned())?;
+    begin::lead_session().at(step, || "cannot begin a session".to_owned())?;
     rustix::process::chdir("/").at(step, || "cannot enter /".to_owned())?;
     let null = open(
         "/dev/null",

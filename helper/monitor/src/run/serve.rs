@@ -2,22 +2,28 @@
 
 use super::Monitor;
 use crate::failure::{At, Step};
+use crate::log;
 use crate::sys;
+use gantry_core::monitor::SHUTDOWN_PATIENCE;
+use gantry_core::signals;
 use nix::poll::{PollFd, PollFlags};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::unistd::alarm;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::os::fd::{AsFd, AsRawFd};
 
 const STEP: &str = "watching the container";
 
-/// Signals that are passed on to init.
-const FORWARDED: [Signal; 7] = [
+/// Signals that are received. SIGPWR shuts the container down, SIGALRM says that
+/// this took too long, the others are passed on to init.
+const RECEIVED: [Signal; 8] = [
     Signal::SIGHUP,
     Signal::SIGINT,
     Signal::SIGQUIT,
     Signal::SIGTERM,
     Signal::SIGPWR,
+    Signal::SIGALRM,
     Signal::SIGUSR1,
     Signal::SIGUSR2,
 ];
@@ -25,7 +31,7 @@ const FORWARDED: [Signal; 7] = [
 impl Monitor {
     /// Serves until the container has ended for good.
     pub(super) fn serve(&mut self) -> Step<()> {
-        let mask: SigSet = FORWARDED.into_iter().collect();
+        let mask: SigSet = RECEIVED.into_iter().collect();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)
             .at(STEP, || "cannot block signals".to_owned())?;
         let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
@@ -89,7 +95,7 @@ impl Monitor {
     /// Handles one descriptor. It may be gone by what was handled before.
     fn dispatch(&mut self, fd: i32, signals: &SignalFd) {
         if fd == signals.as_raw_fd() {
-            self.forward_signals(signals);
+            self.take_signals(signals);
         } else if self
             .server
             .listener()
@@ -103,16 +109,37 @@ impl Monitor {
         }
     }
 
-    fn forward_signals(&self, signals: &SignalFd) {
+    fn take_signals(&mut self, signals: &SignalFd) {
         while let Ok(Some(received)) = signals.read_signal() {
-            // For an init a hang-up means nothing; its monitor's user meant
-            // it to end.
-            let number = match received.ssi_signo as i32 {
-                libc::SIGHUP => libc::SIGTERM,
-                number => number,
-            };
-            self.signal_init(number);
+            match received.ssi_signo as i32 {
+                libc::SIGPWR => self.shut_down(),
+                libc::SIGALRM => {
+                    log::warn("the container did not shut down in time and is killed");
+                    self.signal_init(self.settings.signals.stop);
+                    self.cgroups.thaw();
+                }
+                // For an init a hang-up means nothing; its monitor's user meant
+                // it to end.
+                libc::SIGHUP => drop(self.signal_init(libc::SIGTERM)),
+                number => drop(self.signal_init(number)),
+            }
         }
+    }
+
+    /// Asks init to halt, and sets the time after which it is killed.
+    fn shut_down(&mut self) {
+        let Some(init) = &self.init else { return };
+        let configured = self.settings.signals.halt.filter(|signal| *signal != 0);
+        let signal = configured.unwrap_or_else(|| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid));
+            signals::halt_of(&status.unwrap_or_default())
+        });
+        log::info(format!("shutting down, with signal {signal} to init"));
+        self.stopping = true;
+        self.signal_init(signal);
+        self.cgroups.thaw();
+        let patience = u32::try_from(SHUTDOWN_PATIENCE.as_secs()).unwrap_or(u32::MAX);
+        alarm::set(patience);
     }
 
     /// Init's wait status once it has ended.

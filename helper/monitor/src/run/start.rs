@@ -71,6 +71,7 @@ impl Monitor {
     /// needed.
     pub(super) fn report_running(&self) {
         if let Some(init) = &self.init {
+            log::info(format!("running, with process {} as init", init.pid));
             log::report(&Report::Running {
                 pid: init.pid.unsigned_abs(),
             });
