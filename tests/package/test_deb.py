@@ -17,6 +17,7 @@ EXPECTED = {
     "usr/bin/gantry",
     "usr/libexec/gantry/gantry-helper",
     "usr/libexec/gantry/gantry-monitor",
+    "usr/lib/systemd/system/gantry-autostart.service",
     "usr/lib/systemd/system/gantry-helper.service",
     "usr/lib/systemd/system/gantry.slice",
     "usr/share/applications/io.gantry.Gantry.desktop",
@@ -172,6 +173,7 @@ def test_installed_removed_and_purged_it_leaves_only_containers(package):
     done = run("unshare", "--mount", "bash", "-euc", COME_AND_GO, "-", package)
     before, installed, removed, purged, kept = done.stdout.split("--\n")
     assert "/usr/bin/gantry\n" in installed
+    assert "/etc/systemd/system/multi-user.target.wants/gantry-autostart.service\n" in installed
     assert "/usr/" not in removed and "/run/" not in removed
     assert purged == before
     assert kept.split() == ["config", "rootfs"]
