@@ -3,7 +3,6 @@
 
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Event, Owner, Result, Work};
-use crate::cgroup;
 use crate::linux::lock::FileLock;
 use crate::linux::process::Process;
 use gantry_core::command::StateInterest;
@@ -84,8 +83,6 @@ impl Engine {
         }
         let _lock = self.lock(&id.name).await?;
         let began = Instant::now();
-        // A monitor that was killed could not remove its groups.
-        cgroup::remove_empty(&id.name);
         let launching = Launching::begin(self, &id.name);
         let result = self.launch(&id.name).await;
         drop(launching);

@@ -150,7 +150,9 @@ impl Engine {
 
     /// Looks after what is left of a start that failed or a container that stopped,
     /// also when its monitor was killed, once the kernel has had time to end its
-    /// processes.
+    /// processes. (Not at the next start: the monitor before may be about to
+    /// remove its groups itself, and would then remove the new one's of the
+    /// same name.)
     pub(super) fn clean_up_later(&self, name: ContainerName) {
         let (engine, client) = (self.clone(), Client::new(&self.layout(&name)));
         tokio::spawn(async move {
