@@ -2,6 +2,7 @@
 traces that a container leaves on its host while it runs.
 """
 
+import glob
 import os
 import re
 import signal
@@ -124,6 +125,20 @@ def capabilities(pid, which="CapBnd"):
     mask = status_of(pid, which)
     decoded = run("capsh", f"--decode={mask}").stdout.strip().partition("=")[2]
     return {name.removeprefix("cap_") for name in decoded.split(",") if name}
+
+
+def in_group(name, file):
+    """What the kernel has in a container's control group, found without Gantry."""
+    (path,) = glob.glob(f"/sys/fs/cgroup/**/lxc.payload.{name}/{file}", recursive=True)
+    with open(path) as opened:
+        return opened.read().strip()
+
+
+def opens(container, device):
+    """Whether a program in the container may read a device."""
+    status, _out, errors = container.execute("sh", "-c", f": <{device}")
+    assert status == 0 or "not permitted" in errors, errors
+    return status == 0
 
 
 def answers(address, seconds=5):

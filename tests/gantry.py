@@ -176,6 +176,15 @@ class Container:
     def get(self, name):
         return self.once_shown(lambda: self.bus.get(self.path, "Container", name))
 
+    def resources(self, method, signature="()", *args):
+        return self.once_shown(lambda: self.bus.call(self.path, "Resources", method, signature, *args))
+
+    def set_limit(self, key, value, **named):
+        self.resources("SetLimit", "(ssa{sv})", key, value, options(**named))
+
+    def get_limit(self, key):
+        return self.resources("GetLimit", "(s)", key)
+
     def once_shown(self, work):
         """What others have made is shown a moment later than it is there."""
         end = time.monotonic() + 2

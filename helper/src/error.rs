@@ -149,6 +149,7 @@ impl From<Failure> for Error {
             }),
             FailureKind::InvalidArgument => Self::InvalidArgument(message),
             FailureKind::WrongState => Self::WrongState(message),
+            FailureKind::Exists => Self::Exists(message),
             FailureKind::Busy => Self::Busy(message),
             FailureKind::HookFailed => Self::HookFailed(message),
             FailureKind::Unsupported => Self::Unsupported(message),

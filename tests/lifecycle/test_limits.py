@@ -6,7 +6,7 @@ import pytest
 
 import containers
 from containers import config_of, refused
-from gantry import GLib, run, until
+from gantry import run, until
 
 MIB = 1 << 20
 
@@ -30,34 +30,14 @@ def box(bus, request):
     return container
 
 
-def set_limit(container, key, value, **options):
-    named = {name: GLib.Variant("b", value) for name, value in options.items()}
-    resources(container, "SetLimit", "(ssa{sv})", key, value, named)
-
-
-def get_limit(container, key):
-    return resources(container, "GetLimit", "(s)", key)
-
-
-def resources(container, method, signature="()", *args):
-    return container.once_shown(lambda: container.bus.call(container.path, "Resources", method, signature, *args))
-
-
-def in_group(name, file):
-    """What the kernel has, found without Gantry."""
-    (path,) = glob.glob(f"/sys/fs/cgroup/**/lxc.payload.{name}/{file}", recursive=True)
-    with open(path) as opened:
-        return opened.read().strip()
-
-
 def test_a_limit_is_the_kernels_at_once(box):
     before = config_of("box")
-    set_limit(box, "memory.limit_in_bytes", "256M")
-    assert in_group("box", "memory.limit_in_bytes") == str(256 * MIB)
-    assert get_limit(box, "memory.limit_in_bytes") == str(256 * MIB)
+    box.set_limit("memory.limit_in_bytes", "256M")
+    assert containers.in_group("box", "memory.limit_in_bytes") == str(256 * MIB)
+    assert box.get_limit("memory.limit_in_bytes") == str(256 * MIB)
     assert run("lxc-cgroup", "-n", "box", "memory.limit_in_bytes").stdout.strip() == str(256 * MIB)
-    set_limit(box, "pids.max", "77")
-    assert in_group("box", "pids.max") == "77" and box.execute("true")[0] == 0
+    box.set_limit("pids.max", "77")
+    assert containers.in_group("box", "pids.max") == "77" and box.execute("true")[0] == 0
     assert config_of("box") == before
 
 
@@ -71,30 +51,30 @@ def test_a_limit_is_the_kernels_at_once(box):
     ("cpuset.cpus", "0", "cpuset.cpus", "0", "0"),
 ])
 def test_keys_of_version_2_act_on_a_host_of_version_1(web, key, value, file, found, shown):
-    set_limit(web, key, value)
-    assert found is None or in_group("web", file) == found
-    assert get_limit(web, key) == shown
+    web.set_limit(key, value)
+    assert found is None or containers.in_group("web", file) == found
+    assert web.get_limit(key) == shown
 
 
 def test_swap_counts_from_the_memory_on(web):
-    set_limit(web, "memory.max", "64M")
-    set_limit(web, "memory.swap.max", "16M")
-    assert in_group("web", "memory.memsw.limit_in_bytes") == str(80 * MIB)
-    assert get_limit(web, "memory.swap.max") == str(16 * MIB)
-    set_limit(web, "memory.swap.max", "max")
-    set_limit(web, "memory.max", "max")
+    web.set_limit("memory.max", "64M")
+    web.set_limit("memory.swap.max", "16M")
+    assert containers.in_group("web", "memory.memsw.limit_in_bytes") == str(80 * MIB)
+    assert web.get_limit("memory.swap.max") == str(16 * MIB)
+    web.set_limit("memory.swap.max", "max")
+    web.set_limit("memory.max", "max")
     with refused("InvalidArgument") as caught:
-        set_limit(web, "memory.swap.max", "16M")
+        web.set_limit("memory.swap.max", "16M")
     assert "memory.limit_in_bytes" in caught[0].message
 
 
 def test_a_limit_limits(bus):
     web = bus.create("box", template="busybox", start=True)
     containers.booted(web)
-    set_limit(web, "pids.max", get_limit(web, "pids.current"))
+    web.set_limit("pids.max", web.get_limit("pids.current"))
     status, _out, errors = web.execute("sh", "-c", "sleep 0 & wait")
     assert status != 0 and "can't fork" in errors
-    set_limit(web, "pids.max", "max")
+    web.set_limit("pids.max", "max")
     assert web.execute("sh", "-c", "sleep 0 & wait")[0] == 0
 
 
@@ -103,23 +83,23 @@ def test_a_saved_limit_replaces_its_line_and_holds_after_a_start(bus):
     containers.append_config("box", "# limits", "  lxc.cgroup.memory.limit_in_bytes =  1G", "lxc.start.order = 4")
     before = config_of("box").decode()
     with refused("WrongState"):
-        set_limit(web, "memory.limit_in_bytes", "300M")
+        web.set_limit("memory.limit_in_bytes", "300M")
     assert config_of("box").decode() == before
-    set_limit(web, "memory.limit_in_bytes", "300M", persist=True)
+    web.set_limit("memory.limit_in_bytes", "300M", persist=True)
     after = before.replace("  lxc.cgroup.memory.limit_in_bytes =  1G\n", "lxc.cgroup.memory.limit_in_bytes = 300M\n")
     assert config_of("box").decode() == after
-    assert get_limit(web, "memory.limit_in_bytes") == "300M" and get_limit(web, "pids.max") == ""
+    assert web.get_limit("memory.limit_in_bytes") == "300M" and web.get_limit("pids.max") == ""
     web.start()
-    assert in_group("box", "memory.limit_in_bytes") == str(300 * MIB)
-    set_limit(web, "cpu.weight", "200", persist=True)
-    assert in_group("box", "cpu.shares") == "2048"
+    assert containers.in_group("box", "memory.limit_in_bytes") == str(300 * MIB)
+    web.set_limit("cpu.weight", "200", persist=True)
+    assert containers.in_group("box", "cpu.shares") == "2048"
     assert config_of("box").decode() == after + "lxc.cgroup.cpu.shares = 2048\n"
     web.kill()
     web.start()
-    assert in_group("box", "cpu.shares") == "2048" and get_limit(web, "cpu.weight") == "200"
+    assert containers.in_group("box", "cpu.shares") == "2048" and web.get_limit("cpu.weight") == "200"
     web.kill()
     run("lxc-start", "-n", "box")
-    assert in_group("box", "cpu.shares") == "2048"
+    assert containers.in_group("box", "cpu.shares") == "2048"
 
 
 @pytest.mark.parametrize("key, value", [
@@ -128,24 +108,24 @@ def test_a_saved_limit_replaces_its_line_and_holds_after_a_start(bus):
     ("freezer.state", "FROZEN"), ("cpuset.cpus", "4000"), ("devices.allow", "x 1:3 rwm"),
 ])
 def test_a_wrong_limit_is_refused_and_changes_nothing(web, key, value):
-    before = config_of("web"), get_limit(web, "memory.max"), get_limit(web, "cpu.weight")
+    before = config_of("web"), web.get_limit("memory.max"), web.get_limit("cpu.weight")
     with refused("InvalidArgument"):
-        set_limit(web, key, value, persist=True)
-    assert (config_of("web"), get_limit(web, "memory.max"), get_limit(web, "cpu.weight")) == before
+        web.set_limit(key, value, persist=True)
+    assert (config_of("web"), web.get_limit("memory.max"), web.get_limit("cpu.weight")) == before
 
 
 @pytest.mark.parametrize("key", ["memory.no_such_file", "memory.oom.group", "cgroup.max.depth.x", "nothing.max"])
 def test_what_the_host_does_not_have_is_said(web, key):
     with refused("Unsupported") as caught:
-        set_limit(web, key, "1")
+        web.set_limit(key, "1")
     assert key.split(".")[0] in caught[0].message
     with refused("Unsupported"):
-        get_limit(web, key)
+        web.get_limit(key)
 
 
 def test_unknown_options_are_refused(web):
     with refused("InvalidArgument"):
-        set_limit(web, "pids.max", "max", forever=True)
+        web.set_limit("pids.max", "max", forever=True)
 
 
 def test_device_rules_are_added_and_taken_away(bus):
@@ -154,34 +134,34 @@ def test_device_rules_are_added_and_taken_away(bus):
     opening = "sh", "-c", ": </dev/tun"
     assert web.execute(*opening)[0] != 0
     tun = "c 10:200 rw"
-    set_limit(web, "devices.allow", tun, persist=True)
-    assert tun in in_group("box", "devices.list").splitlines() and web.execute(*opening)[0] == 0
-    set_limit(web, "devices.deny", tun)
-    assert tun not in in_group("box", "devices.list").splitlines() and web.execute(*opening)[0] != 0
+    web.set_limit("devices.allow", tun, persist=True)
+    assert tun in containers.in_group("box", "devices.list").splitlines() and web.execute(*opening)[0] == 0
+    web.set_limit("devices.deny", tun)
+    assert tun not in containers.in_group("box", "devices.list").splitlines() and web.execute(*opening)[0] != 0
     assert config_of("box").decode().endswith(f"lxc.cgroup.devices.allow = {tun}\n")
 
 
 def test_usage_is_told_at_once(box):
-    usage = resources(box, "GetUsage")
+    usage = box.resources("GetUsage")
     for key in ("cpu_ns", "memory", "memory_peak", "pids", "io_read", "io_write"):
         assert usage[key] >= 0, key
     assert usage["memory_peak"] >= usage["memory"] > 0 and "memory_limit" not in usage
-    set_limit(box, "memory.max", "128M")
-    assert resources(box, "GetUsage")["memory_limit"] == 128 * MIB
+    box.set_limit("memory.max", "128M")
+    assert box.resources("GetUsage")["memory_limit"] == 128 * MIB
     # Stock LXC beside hierarchies of version 1 has nothing to do with version 2.
     if box.by_gantry and glob.glob("/sys/fs/cgroup/**/lxc.payload.box/cpu.pressure", recursive=True):
-        assert 0 <= resources(box, "GetUsage")["pressure_cpu"] <= 100
+        assert 0 <= box.resources("GetUsage")["pressure_cpu"] <= 100
     box.kill()
     with refused("WrongState"):
-        resources(box, "GetUsage")
+        box.resources("GetUsage")
 
 
 def test_limits_follow_a_container_that_others_start_and_stop(bus):
     containers.create_stock("box")
     web = bus.container("box")
     run("lxc-start", "-n", "box")
-    set_limit(web, "pids.max", "90")
+    web.set_limit("pids.max", "90")
     run("lxc-stop", "-k", "-n", "box")
     until(lambda: web.state == "STOPPED")
     with refused("WrongState"):
-        set_limit(web, "pids.max", "90")
+        web.set_limit("pids.max", "90")

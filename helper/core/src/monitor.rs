@@ -30,16 +30,25 @@ pub enum Extension {
     CloseViewer = 0x4703,
     /// Nothing -> [`RunningConfig`].
     GetConfig = 0x4704,
+    /// [`LentInterface`] -> nothing: moves it into the container.
+    LendInterface = 0x4705,
+    /// A name in the container -> nothing: moves it back.
+    ReturnInterface = 0x4706,
+    /// Nothing -> a list of [`LentInterface`].
+    ListInterfaces = 0x4707,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 8] = [
         Self::OpenViewer,
         Self::ListViewers,
         Self::ResizeViewer,
         Self::CloseViewer,
         Self::GetConfig,
+        Self::LendInterface,
+        Self::ReturnInterface,
+        Self::ListInterfaces,
     ];
 
     /// The number on the wire.
@@ -126,6 +135,61 @@ pub struct RunningConfig {
     pub text: String,
 }
 
+/// An interface of the host that is in a container for a while.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LentInterface {
+    /// Its name on the host.
+    pub host: String,
+    /// Its name in the container.
+    pub name: String,
+}
+
+/// Asks for something to be done to a device node of a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NodeRequest {
+    /// Makes one, which must be new.
+    Add {
+        /// What and where.
+        node: Node,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Takes one away.
+    Remove {
+        /// Its path in the container.
+        path: String,
+    },
+    /// Lists those that not every container has.
+    List,
+}
+
+/// A device node in a container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Node {
+    /// Its path in the container.
+    pub path: String,
+    /// Whether it is a block device, or else a character device.
+    pub block: bool,
+    /// The driver's number.
+    pub major: u32,
+    /// The device's number.
+    pub minor: u32,
+}
+
+/// The answer to a [`NodeRequest`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum NodeReply {
+    /// It is done, to these.
+    Done {
+        /// The nodes that were made, removed or found.
+        nodes: Vec<Node>,
+    },
+    /// It is not done.
+    Failed(Failure),
+}
+
 /// What a monitor tells whoever started it, until it runs or has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -186,6 +250,8 @@ pub enum FailureKind {
     InvalidArgument,
     /// The container runs already, or does not run.
     WrongState,
+    /// What is to be made is there already.
+    Exists,
     /// Another holds what is needed.
     Busy,
     /// A hook or network script failed.
@@ -310,6 +376,6 @@ mod tests {
                 None
             );
         }
-        assert_eq!(Extension::from_number(0x4705), None);
+        assert_eq!(Extension::from_number(0x4708), None);
     }
 }

@@ -1,13 +1,13 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Four modes: `run` is a container's monitor, `attach` supervises one
+//! Five modes: `run` is a container's monitor, `attach` supervises one
 //! session in a container, `netlink` opens a socket in a container's network
-//! namespace. Each of these is started with a socket on descriptor 3, over
-//! which it reports. The first two outlive whoever starts them: they fork and
-//! detach themselves, or, after the word `unit`, are the main process of a unit
-//! of systemd's with a delegated cgroup, and their standard error is the
-//! journal. `undo` is what a monitor starts, with a socket as standard input, to
-//! clean up the host's network.
+//! namespace, `node` works on its device nodes. Each of these is started with a
+//! socket on descriptor 3, over which it reports. The first two outlive whoever
+//! starts them: they fork and detach themselves, or, after the word `unit`, are
+//! the main process of a unit of systemd's with a delegated cgroup, and their
+//! standard error is the journal. `undo` is what a monitor starts, with a socket
+//! as standard input, to clean up the host's network.
 
 mod apparmor;
 mod attach;
@@ -23,6 +23,7 @@ mod message;
 mod netlink;
 mod netns;
 mod network;
+mod node;
 mod run;
 mod setup;
 mod sys;
@@ -34,9 +35,12 @@ use std::process::ExitCode;
 
 /// The descriptor of the socket to whoever started this process.
 const STARTER: i32 = 3;
+/// And that of the pidfd of the init that `node` is about.
+const INIT: i32 = 4;
 
 const USAGE: &str = "usage: gantry-monitor [unit] run|attach --lxcpath PATH --name NAME
        gantry-monitor netlink --pid PID
+       gantry-monitor node
 It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
 
 fn main() -> ExitCode {
@@ -61,6 +65,7 @@ fn main() -> ExitCode {
             .ok()
             .and_then(|pid| Some(netns::main(pid, &starter?))),
         ["undo", "--name", _] => sys::inherited(0).map(|monitor| network::undo::main(&monitor)),
+        ["node"] => starter.and_then(|starter| Some(node::main(&starter, &sys::inherited(INIT)?))),
         _ => None,
     }
     .unwrap_or_else(|| {

@@ -70,6 +70,11 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Resources", "SetLimit", action::MANAGE),
     ("Resources", "GetLimit", action::INSPECT),
     ("Resources", "GetUsage", action::INSPECT),
+    ("Devices", "List", action::INSPECT),
+    ("Devices", "AddNode", action::MANAGE),
+    ("Devices", "RemoveNode", action::MANAGE),
+    ("Devices", "AddInterface", action::MANAGE),
+    ("Devices", "RemoveInterface", action::MANAGE),
     // These two and the session's are for those whom the object is not for.
     ("Job", "Cancel", action::CANCEL_OTHER),
     ("Job", "Wait", action::INSPECT),
@@ -360,6 +365,10 @@ mod tests {
         (
             "Resources",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Resources.xml"),
+        ),
+        (
+            "Devices",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Devices.xml"),
         ),
         (
             "Job",

@@ -13,7 +13,9 @@ use zbus::{
     zvariant::{OwnedObjectPath, Value},
 };
 
-use super::{Bus, Properties, container::ContainerObject, resources::ResourcesObject};
+use super::{
+    Bus, Properties, container::ContainerObject, devices::DevicesObject, resources::ResourcesObject,
+};
 use crate::engine::{self, ContainerId, Event, Facts};
 
 /// The containers on the bus, with the facts that were announced last.
@@ -142,6 +144,8 @@ impl Bus {
         let first = facts.clone();
         self.serve(&facts.id, ResourcesObject { bus, id }).await;
         let (bus, id) = (self.clone(), facts.id.clone());
+        self.serve(&facts.id, DevicesObject { bus, id }).await;
+        let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, ContainerObject { bus, id, first })
             .await;
     }
@@ -156,6 +160,7 @@ impl Bus {
     async fn take_off(&self, id: &ContainerId) {
         self.remove::<ContainerObject>(id).await;
         self.remove::<ResourcesObject>(id).await;
+        self.remove::<DevicesObject>(id).await;
     }
 
     async fn remove<I: Interface>(&self, id: &ContainerId) {

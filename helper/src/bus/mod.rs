@@ -9,6 +9,7 @@ mod callers;
 mod config;
 mod container;
 mod containers;
+mod devices;
 mod error;
 mod groups;
 mod job;

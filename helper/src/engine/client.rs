@@ -5,9 +5,8 @@ use super::{Error, Result};
 use crate::linux::channel;
 use crate::linux::process::Process;
 use gantry_core::command::{
-    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, DeviceAccess, HEADER_LEN, NO_STATE,
-    RequestHeader, ResponseHeader, StateInterest, StateMessage, StateMessageKind, decode_text,
-    encode_text,
+    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, HEADER_LEN, NO_STATE, RequestHeader,
+    ResponseHeader, StateInterest, StateMessage, StateMessageKind, decode_text, encode_text,
 };
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::Extension;
@@ -158,7 +157,7 @@ impl Client {
     }
 
     /// Asks for what has no answer but that it is done.
-    async fn done(&self, header: RequestHeader, data: &[u8]) -> Result<()> {
+    pub(super) async fn done(&self, header: RequestHeader, data: &[u8]) -> Result<()> {
         let reply = self.need(header, data).await?.ok();
         reply.map(drop).map_err(|error| self.failed(&error))
     }
@@ -175,6 +174,8 @@ impl Client {
         match error.raw_os_error() {
             Some(libc::ENOSYS | libc::EOPNOTSUPP) => Error::Unsupported(text),
             Some(libc::EBUSY) => Error::Busy(text),
+            Some(libc::ENODEV) => Error::NotFound(text),
+            Some(libc::EEXIST) => Error::Exists(text),
             _ if error.kind() == io::ErrorKind::TimedOut => Error::TimedOut(error.to_string()),
             _ => Error::Failed(text),
         }
@@ -259,13 +260,6 @@ impl Client {
             .await?
             .fd()
             .map_err(|error| self.failed(&error))
-    }
-
-    /// Makes the monitor allow or deny devices, in the unified hierarchy.
-    pub(super) async fn device_rule(&self, rule: &DeviceAccess) -> Result<()> {
-        let data = rule.encode();
-        let header = RequestHeader::with_data(Command::AddBpfDeviceCgroup.number(), data.len());
-        self.done(header, &data).await
     }
 
     /// Makes the monitor take on a state and tell it to everybody.

@@ -5,10 +5,11 @@ use super::{Error, Result};
 use crate::linux::channel::Channel;
 use crate::linux::memfd;
 use crate::linux::netlink::Netlink;
+use crate::linux::process::Process;
 use crate::linux::spawn::{self, Child};
 use futures_util::future::{BoxFuture, ready};
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::Report;
+use gantry_core::monitor::{FailureKind, Node, NodeReply, NodeRequest, Report};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -127,6 +128,35 @@ impl Programs {
             },
             Some((Report::Failed(failure), _)) => Err(std::io::Error::other(failure.message)),
             _ => Err(std::io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    /// Has a device node of the container of an init worked on: this process
+    /// must not enter it.
+    pub(super) async fn node(&self, init: &Process, request: &NodeRequest) -> Result<Vec<Node>> {
+        let (channel, theirs) = Channel::pair().map_err(spawn_failed)?;
+        let fds = [None, None, None, Some(theirs.as_fd()), Some(init.as_fd())];
+        let child = spawn::spawn(self.monitor.as_fd(), "gantry-monitor", &["node"], &fds);
+        let child = child.map_err(spawn_failed)?;
+        drop(theirs);
+        let answer = async {
+            channel.send(request).await?;
+            channel.receive::<NodeReply>().await
+        };
+        let failed = |error| Error::io("working in the container", &error);
+        let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await else {
+            child.kill();
+            return Err(failed(std::io::ErrorKind::TimedOut.into()));
+        };
+        match answer.map_err(failed)? {
+            Some((NodeReply::Done { nodes }, _)) => Ok(nodes),
+            Some((NodeReply::Failed(failure), _)) => Err(match failure.kind {
+                FailureKind::StartFailed | FailureKind::NotPermitted => {
+                    Error::Failed(failure.message)
+                }
+                _ => failure.into(),
+            }),
+            None => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
         }
     }
 

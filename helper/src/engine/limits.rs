@@ -70,11 +70,8 @@ impl Engine {
             false => None,
         };
         match (&group, rule) {
-            (Some(_), Some(rule)) if place.version == CgroupVersion::V2 => {
-                let client = Client::new(&self.layout(&id.name));
-                client.device_rule(&rule).await?;
-            }
-            (Some(group), _) => apply(id, group, &writes)?,
+            (Some(_), Some(rule)) => self.set_device_rule(id, &rule).await?,
+            (Some(group), None) => apply(id, group, &writes)?,
             (None, _) => {}
         }
         if let Some(edited) = edited {
@@ -83,6 +80,34 @@ impl Engine {
             self.refresh().await?;
         }
         Ok(())
+    }
+
+    /// Allows or denies devices to a container that runs.
+    pub(super) async fn set_device_rule(
+        &self,
+        id: &ContainerId,
+        rule: &DeviceAccess,
+    ) -> Result<()> {
+        let client = Client::new(&self.layout(&id.name));
+        if self.device_version()? == CgroupVersion::V2 {
+            return client.device_rule(rule).await;
+        }
+        let file = match rule.allow {
+            true => "devices.allow",
+            false => "devices.deny",
+        };
+        let group = client.cgroup(Some("devices")).await?;
+        let write = Write {
+            file: CgroupFile::parse(file)?,
+            value: rule.text(),
+        };
+        write_one(id, &group, &write)
+    }
+
+    /// Which version of the kernel's interface decides on devices.
+    pub(super) fn device_version(&self) -> Result<CgroupVersion> {
+        let file = CgroupFile::parse("devices.allow")?;
+        place_of(&file).map(|place| place.version)
     }
 
     /// What a file of a container's control groups has: the kernel's word if

@@ -11,6 +11,7 @@ mod client;
 mod config;
 mod create;
 mod destroy;
+mod devices;
 mod disk;
 mod facts;
 mod freezer;

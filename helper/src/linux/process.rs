@@ -5,7 +5,7 @@ use super::readiness;
 use rustix::process::{Pid, PidfdFlags};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -47,6 +47,11 @@ impl Process {
     /// Takes over a pidfd.
     pub(crate) fn from_pidfd(pidfd: OwnedFd) -> io::Result<Self> {
         Ok(Self(readiness::watch(pidfd, Interest::READABLE)?))
+    }
+
+    /// The pidfd.
+    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
     }
 
     /// Returns when it has ended.

@@ -65,7 +65,30 @@ impl DevicePolicy {
         }
     }
 
-    /// Whether it restricts anything.
+    /// Whether it allows all that a rule is about.
+    pub fn covers(&self, rule: &DeviceAccess) -> bool {
+        let meets = |number: Option<u32>, other: Option<u32>| {
+            number.is_none() || other.is_none() || number == other
+        };
+        let about = |other: &&DeviceAccess| {
+            other.kind == rule.kind
+                && meets(other.major, rule.major)
+                && meets(other.minor, rule.minor)
+        };
+        let mut about = self.exceptions.iter().filter(about);
+        if self.allows {
+            return !about.any(|other| {
+                (other.read && rule.read)
+                    || (other.write && rule.write)
+                    || (other.mknod && rule.mknod)
+            });
+        }
+        about.any(|other| {
+            other.read >= rule.read && other.write >= rule.write && other.mknod >= rule.mknod
+        })
+    }
+
+    /// Whether it restricts nothing.
     pub fn is_open(&self) -> bool {
         self.allows && self.exceptions.is_empty()
     }
@@ -114,6 +137,16 @@ mod tests {
             changed.change(&rule);
         }
         assert_eq!(changed.exceptions, rules(&["allow b 7:* rwm"]));
+    }
+
+    #[test]
+    fn a_rule_is_covered_by_what_allows_all_of_it() {
+        let some = policy(&["deny a", "allow c 1:3 rwm", "allow b 7:* rm"]);
+        let covers = |policy: &DevicePolicy, rule: &str| policy.covers(&rules(&[rule])[0]);
+        assert!(covers(&some, "allow c 1:3 rw") && covers(&some, "allow b 7:4 r"));
+        assert!(!covers(&some, "allow b 7:4 rw") && !covers(&some, "allow b 1:3 r"));
+        let open = policy(&["allow a", "deny c 1:3 w"]);
+        assert!(covers(&open, "allow b 1:3 rwm") && !covers(&open, "allow c 1:3 rwm"));
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod session;
 mod target;
 mod user;
 
+pub(crate) use target::container_root;
+
 use crate::begin;
 use crate::failure::{At, Step, failed, failure};
 use crate::message;

@@ -127,6 +127,23 @@ fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
         .ok()
 }
 
+/// The host's user and group of an init's root. An init that sees the host's
+/// own mounts is refused.
+pub(crate) fn container_root(init: &OwnedFd) -> Step<(u32, u32)> {
+    let what = || "cannot look at the container's init".to_owned();
+    let gone = rustix::io::Errno::SRCH;
+    let proc = format!("/proc/{}", pid_of(init).ok_or(gone).at(STEP, what)?);
+    let mounts = |proc: &str| std::fs::read_link(format!("{proc}/ns/mnt")).at(STEP, what);
+    if mounts(&proc)? == mounts("/proc/self")? {
+        let message = "The container has no mounts of its own: its /dev is the host's.";
+        return failed(FailureKind::NotPermitted, STEP, message);
+    }
+    let ids = host_id(&proc, "uid_map", 0).zip(host_id(&proc, "gid_map", 0));
+    // All this was init's only if it still lives.
+    sys::signal_process(init, 0).at(STEP, what)?;
+    ids.ok_or(gone).at(STEP, what)
+}
+
 /// The namespaces to join: by the kernel's word, not the monitor's, all in
 /// which init is not where this process is; or those of them that are asked
 /// for.

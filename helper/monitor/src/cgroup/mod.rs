@@ -86,7 +86,11 @@ impl Cgroups {
             return self.unified();
         }
         let has = |hierarchy: &&Hierarchy| hierarchy.has_controller(controller);
-        self.hierarchies.iter().find(has)
+        let found = self.hierarchies.iter().find(has);
+        // Version 2 does without these, by other means.
+        found.or(self
+            .unified()
+            .filter(|_| matches!(controller, "devices" | "freezer")))
     }
 
     /// Makes the monitor's group, `lxc.monitor.NAME`.

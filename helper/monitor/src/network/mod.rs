@@ -9,6 +9,7 @@
 mod addresses;
 mod check;
 mod ipvlan;
+mod lent;
 mod macvlan;
 mod names;
 mod ovs;
@@ -20,6 +21,7 @@ mod vlan;
 mod wire;
 
 pub(crate) use check::check;
+pub(crate) use lent::Lent;
 
 use crate::failure::{At, Step};
 use crate::hooks::Hooks;

@@ -11,12 +11,16 @@ use gantry_core::command::{
     ResponseHeader, StateInterest, decode_text, encode_text,
 };
 use gantry_core::monitor::{
-    CloseViewer, Extension, OpenViewer, ResizeViewer, RunningConfig, ViewerOpened,
+    CloseViewer, Extension, LentInterface, OpenViewer, ResizeViewer, RunningConfig, ViewerOpened,
 };
+use gantry_core::namespaces::Namespace;
 use gantry_core::settings::stock_value;
 use gantry_core::states::State;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::io;
 use std::os::fd::OwnedFd;
 
 /// A response, and what becomes of the connection.
@@ -354,10 +358,31 @@ impl Monitor {
                     |h| matches!(h, Holder::Session { session, .. } if *session == wanted),
                 ))
             }
+            Extension::LendInterface => match self.lend(parse(data)?) {
+                Ok(()) => Answer::inline(0),
+                Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
+            },
+            Extension::ReturnInterface => match self.lent.take_back(&parse::<String>(data)?) {
+                Ok(()) => Answer::inline(0),
+                Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
+            },
+            Extension::ListInterfaces => Answer::json(&self.lent.list()),
             Extension::GetConfig => Answer::json(&RunningConfig {
                 text: self.config.text().to_owned(),
             }),
         })
+    }
+
+    /// Moves an interface of the host into the container, if that has a
+    /// network of its own.
+    fn lend(&mut self, wanted: LentInterface) -> io::Result<()> {
+        let init = self.init.as_ref().ok_or(Errno::SRCH)?;
+        if init.clone_flags & Namespace::Net.clone_flag() == 0 {
+            return Err(Errno::OPNOTSUPP.into());
+        }
+        let path = format!("/proc/{}/ns/net", init.pid);
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+        self.lent.lend(wanted, open(path, flags, Mode::empty())?)
     }
 
     fn open_viewer(&mut self, request: OpenViewer) -> Answer {

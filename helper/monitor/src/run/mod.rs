@@ -15,7 +15,7 @@ use crate::console::Console;
 use crate::failure::{At, Step};
 use crate::hooks::Hooks;
 use crate::log;
-use crate::network::{self, Interfaces};
+use crate::network::{self, Interfaces, Lent};
 use crate::setup::{check_rootfs, mount_point};
 use crate::sys::{self, Fork};
 use gantry_core::config::Config;
@@ -41,6 +41,7 @@ struct Monitor {
     hooks: Hooks,
     cgroups: Cgroups,
     interfaces: Interfaces,
+    lent: Lent,
     console: Console,
     mount_point: PathBuf,
     init: Option<Init>,
@@ -130,6 +131,7 @@ fn prepare(layout: ContainerLayout, in_unit: bool) -> Step<Monitor> {
         hooks,
         cgroups,
         interfaces,
+        lent: Lent::default(),
         console,
         mount_point,
         init: None,

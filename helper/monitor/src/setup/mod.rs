@@ -8,7 +8,8 @@ mod root;
 mod rootfs;
 mod standard;
 
-pub(crate) use mounts::{Mount, prepare_idmapped};
+pub(crate) use mounts::{Mount, copy_tree, filesystem, prepare_idmapped};
+pub(crate) use root::{Root, attach};
 pub(crate) use rootfs::{check as check_rootfs, mount_point, prepare as prepare_rootfs};
 
 use crate::cgroup::{self, Hierarchy};
@@ -188,7 +189,7 @@ fn expect_go(monitor: &OwnedFd) -> Step<()> {
 
 /// Mounts the root where it is put together. Without one the host's is taken:
 /// what is mounted on it shows in the container alone.
-fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<root::Root> {
+fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<Root> {
     let step = "mounting the root file system";
     // What the container mounts must never show up on the host.
     let host = open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
@@ -204,16 +205,16 @@ fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<root::Root> {
         })
     };
     if let Some(rootfs) = rootfs {
-        root::attach(rootfs, &open_it()?).at(step, || {
+        attach(rootfs, &open_it()?).at(step, || {
             format!("cannot mount it on {}", plan.mount_point.display())
         })?;
     }
     // Opened anew, to see what is mounted there now.
-    Ok(root::Root::new(open_it()?))
+    Ok(Root::new(open_it()?))
 }
 
 /// Mounts everything below the root, in stock LXC's order.
-fn furnish(root: &root::Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
+fn furnish(root: &Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
     let settings = plan.settings;
     if settings.autodev {
         dev::mount(root, settings)?;
