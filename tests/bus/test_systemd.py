@@ -95,7 +95,7 @@ def started(host):
     for name in ("one", "two"):
         host.run(f"""
             gantry $manager StartContainer 'sa{{sv}}' {name} 0 2>/dev/null || true
-            until grep -qs getty $(sed 's|.*|/proc/&/cmdline|' $(find /sys/fs/cgroup -path '*lxc.payload.{name}/cgroup.procs')); do
+            until grep -qs getty $(sed 's|.*|/proc/&/cmdline|' $(find /sys/fs/cgroup -path '*lxc.payload.{name}*/cgroup.procs')); do
                 sleep 0.05
             done""")
         open(f"{host.root}/var/lib/lxc/{name}/rootfs/halted", "w").close()
@@ -141,3 +141,14 @@ def test_a_monitor_that_is_killed_takes_all_along_and_a_start_follows(host):
         gantry /io/gantry/Gantry1/container/system/two io.gantry.Gantry1.Container Wait asx 1 STOPPED 60000
         gantry $manager StartContainer 'sa{sv}' two 0""")
     assert host.shows("gantry-container-two", "ActiveState") == "active"
+
+
+def test_autostart_stops_them_in_the_opposite_order(host):
+    started(host)
+    host.run("systemctl stop gantry-helper; systemctl stop gantry-autostart")
+    ended = [entry["CONTAINER"] for entry in host.journal("-t gantry-helper")
+             if "was shut down in its turn" in entry["MESSAGE"]]
+    assert ended == ["two", "one"]
+    for name in ("one", "two"):
+        assert host.file(f"/var/lib/lxc/{name}/rootfs/halted") == "halted\n"
+        assert host.shows(f"gantry-container-{name}", "LoadState") == "not-found"

@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// What the names of containers being made begin with. LXC's tools skip names
 /// with a leading dot.
@@ -21,6 +22,10 @@ const CREATE: &str = ".gantry-create-";
 const REMOVE: &str = ".gantry-remove-";
 /// The lock that says that a creation is under way.
 const MARKER: &str = "partial";
+/// How long a process that was killed may take to be gone.
+const DYING: Duration = Duration::from_secs(2);
+/// Between two looks whether it is.
+const PAUSE: Duration = Duration::from_millis(20);
 /// In a directory being removed: the path of what else is to go.
 const ELSEWHERE: &str = ".gantry-elsewhere";
 
@@ -220,15 +225,26 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
     }
 }
 
+/// Whether a creation is under way. A helper that was killed holds its locks for
+/// a moment longer than its name on the bus.
 fn is_locked(path: &Path) -> bool {
-    let Ok(marker) = std::fs::File::options()
-        .read(true)
-        .write(true)
-        .open(path.join(MARKER))
-    else {
-        return false;
-    };
-    matches!(FileLock::try_lock(marker), Ok(None))
+    let deadline = Instant::now() + DYING;
+    loop {
+        let Ok(marker) = std::fs::File::options()
+            .read(true)
+            .write(true)
+            .open(path.join(MARKER))
+        else {
+            return false;
+        };
+        if !matches!(FileLock::try_lock(marker), Ok(None)) {
+            return false;
+        }
+        if Instant::now() > deadline {
+            return true;
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 #[cfg(test)]
