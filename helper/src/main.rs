@@ -9,6 +9,7 @@
 
 mod bus;
 mod cgroup;
+mod confine;
 mod engine;
 mod error;
 mod image;

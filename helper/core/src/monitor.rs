@@ -7,6 +7,7 @@
 
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a container may take to shut down when its monitor is sent SIGPWR,
@@ -36,11 +37,14 @@ pub enum Extension {
     ReturnInterface = 0x4706,
     /// Nothing -> a list of [`LentInterface`].
     ListInterfaces = 0x4707,
+    /// Nothing -> whether there is a system call filter; it comes along, as a
+    /// file of `struct sock_filter`.
+    GetFilter = 0x4708,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::OpenViewer,
         Self::ListViewers,
         Self::ResizeViewer,
@@ -49,6 +53,7 @@ impl Extension {
         Self::LendInterface,
         Self::ReturnInterface,
         Self::ListInterfaces,
+        Self::GetFilter,
     ];
 
     /// The number on the wire.
@@ -190,6 +195,15 @@ pub enum NodeReply {
     Failed(Failure),
 }
 
+/// What a monitor is told first: what it cannot make itself, and from which
+/// values of the config it was made.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StartRequest {
+    /// `lxc.seccomp.profile`. Its filter comes along, as a sealed file of
+    /// `struct sock_filter`.
+    pub seccomp: Option<PathBuf>,
+}
+
 /// What a monitor tells whoever started it, until it runs or has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -287,7 +301,9 @@ pub struct AttachRequest {
     pub gid: u32,
     /// The namespaces to join; none means all of the container's.
     pub namespaces: Option<Vec<Namespace>>,
-    /// Keep the caller's capabilities, cgroup and security label.
+    /// Keep the caller's capabilities, cgroup, security label and freedom to
+    /// make any system call. Otherwise the container's filter comes along, if
+    /// it has one.
     pub elevated: bool,
     /// Run it on a PTY (else on three pipes).
     pub pty: bool,
@@ -376,6 +392,6 @@ mod tests {
                 None
             );
         }
-        assert_eq!(Extension::from_number(0x4708), None);
+        assert_eq!(Extension::from_number(0x4709), None);
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn choose(settings: &Settings, layout: &ContainerLayout) -> Step<Conf
         if let Some(profile) = settings.apparmor.profile.as_deref()
             && !matches!(profile, "unconfined" | "unchanged")
         {
-            log::info(format!(
+            log::notice(format!(
                 "lxc.apparmor.profile = {profile} has no effect: the kernel runs without AppArmor"
             ));
         }

@@ -133,40 +133,19 @@ fn check_owner(file: &OwnedFd) -> io::Result<()> {
 /// The keys that are set but not acted on by this version, each once, with
 /// what follows from it.
 pub(crate) fn not_acted_on(settings: &Settings) -> Vec<String> {
-    let mut keys = Vec::new();
-    let mut add = |set: bool, key: &str| {
-        if set {
-            keys.push(format!("{key} is set but this version does not act on it"));
-        }
-    };
-    add(settings.selinux.context.is_some(), "lxc.selinux.context");
-    add(
-        settings.selinux.keyring.is_some(),
-        "lxc.selinux.context.keyring",
-    );
-    add(settings.seccomp.profile.is_some(), "lxc.seccomp.profile");
-    add(
-        settings.seccomp.notify_proxy.is_some(),
-        "lxc.seccomp.notify.proxy",
-    );
-    add(
-        settings.seccomp.notify_cookie.is_some(),
-        "lxc.seccomp.notify.cookie",
-    );
-    add(settings.seccomp.allow_nesting, "lxc.seccomp.allow_nesting");
-    add(settings.core_scheduling, "lxc.sched.core");
-    add(settings.time.boot.is_some(), "lxc.time.offset.boot");
-    add(
-        settings.time.monotonic.is_some(),
-        "lxc.time.offset.monotonic",
-    );
-    add(settings.log.syslog.is_some(), "lxc.log.syslog");
-    add(
-        settings.auto_mounts.shared.is_some(),
-        "lxc.mount.auto: shmounts",
-    );
-    add(settings.init.execute_command.is_some(), "lxc.execute.cmd");
-    keys
+    let seccomp = &settings.seccomp;
+    [
+        (&seccomp.notify_proxy, "lxc.seccomp.notify.proxy"),
+        (&seccomp.notify_cookie, "lxc.seccomp.notify.cookie"),
+    ]
+    .into_iter()
+    .filter(|(value, _)| value.is_some())
+    .map(|(_, key)| {
+        format!(
+            "{key} is set but this version does not act on it: calls to notify of fail with ENOSYS"
+        )
+    })
+    .collect()
 }
 
 #[cfg(test)]

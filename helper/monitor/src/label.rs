@@ -1,4 +1,5 @@
-//! The security label that a process takes on when it executes a program.
+//! The security label that a process takes on when it executes a program, or that its
+//! keys get.
 
 use crate::failure::{At, Step, failure};
 use gantry_core::monitor::FailureKind;
@@ -32,8 +33,20 @@ impl Label {
         Ok(Self { file, text, label })
     }
 
-    /// Asks for the label at the next exec.
-    pub(crate) fn take_on_at_exec(self) -> Step<()> {
+    /// Opens one of SELinux's files for a context, by its name in /proc/PID/attr:
+    /// `exec` for the next program, `keycreate` for new keys.
+    pub(crate) fn context(context: &str, file: &str) -> Step<Self> {
+        let path = format!("/proc/self/attr/{file}");
+        let opened = open(&path, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty());
+        Ok(Self {
+            file: opened.at(STEP, || format!("cannot open {path}"))?,
+            text: context.to_owned(),
+            label: context.to_owned(),
+        })
+    }
+
+    /// Asks for the label, for what the file is about.
+    pub(crate) fn take_on(self) -> Step<()> {
         match rustix::io::write(&self.file, self.text.as_bytes()) {
             Ok(_) => Ok(()),
             Err(rustix::io::Errno::NOENT) => {

@@ -5,6 +5,7 @@
 //! can write to it without handing it around.
 
 use crate::message;
+use crate::syslog::Syslog;
 use gantry_core::monitor::{Report, ReportLevel};
 use gantry_core::values::LogLevel;
 use serde::{Deserialize, Serialize};
@@ -19,12 +20,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 const TAIL: usize = 20;
 
 thread_local! {
-    static LOG: RefCell<Log> = const { RefCell::new(Log { sink: Sink::Nowhere, journal: None, report: None, tail: VecDeque::new() }) };
+    static LOG: RefCell<Log> = const {
+        RefCell::new(Log { sink: Sink::Nowhere, journal: None, syslog: None, report: None, tail: VecDeque::new() })
+    };
 }
 
 struct Log {
     sink: Sink,
     journal: Option<File>,
+    syslog: Option<Syslog>,
     report: Option<OwnedFd>,
     tail: VecDeque<String>,
 }
@@ -73,11 +77,17 @@ pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
     });
 }
 
+/// From now on lines of at least `level` go to the system's log, too.
+pub(crate) fn tell_syslog(facility: &str, name: &str, level: LogLevel) {
+    LOG.with_borrow_mut(|log| log.syslog = Syslog::open(facility, name, level));
+}
+
 /// From now on lines go to the monitor, over `socket`.
 pub(crate) fn hand_to(socket: OwnedFd) {
     LOG.with_borrow_mut(|log| {
         log.report = None;
         log.journal = None;
+        log.syslog = None;
         log.sink = Sink::Monitor(socket);
     });
 }
@@ -160,6 +170,9 @@ fn put(level: LogLevel, message: String, at_any_level: bool) {
 impl Log {
     /// Gives back whether the starter is to be told, too.
     fn write(&mut self, level: LogLevel, message: &str, at_any_level: bool) -> bool {
+        if let Some(syslog) = &self.syslog {
+            syslog.write(level, message);
+        }
         match &mut self.sink {
             Sink::Monitor(socket) => {
                 // The monitor notices by itself when its other side is gone.

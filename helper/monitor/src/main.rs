@@ -14,6 +14,7 @@ mod attach;
 mod begin;
 mod cgroup;
 mod config;
+mod confine;
 mod console;
 mod failure;
 mod hooks;
@@ -27,6 +28,7 @@ mod node;
 mod run;
 mod setup;
 mod sys;
+mod syslog;
 mod terminal;
 
 use gantry_core::layout::ContainerLayout;

@@ -12,7 +12,7 @@ use gantry_core::monitor::{
 };
 use gantry_core::name::ContainerName;
 use gantry_core::states::State;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
@@ -152,7 +152,11 @@ impl Engine {
         owner: Owner,
     ) -> Result<(Vec<OwnedFd>, Session)> {
         check_strings(&request)?;
-        self.running(id).await?;
+        let client = self.running(id).await?;
+        let filter = match request.elevated {
+            true => None,
+            false => self.filter_of(&client).await?,
+        };
         let number = self.0.sessions.next();
         let size = request.pty.unwrap_or_default();
         let message = AttachRequest {
@@ -175,7 +179,8 @@ impl Engine {
             .supervisor(self.layout(&id.name), number)
             .await?;
         let failed = |error: std::io::Error| Error::io("starting the session", &error);
-        channel.send(&message).await.map_err(failed)?;
+        let fds: Vec<_> = filter.iter().map(|filter| filter.as_fd()).collect();
+        channel.send_with(&message, &fds).await.map_err(failed)?;
         let reply = tokio::time::timeout(START_PATIENCE, channel.receive::<AttachReply>())
             .await
             .map_err(|_| Error::TimedOut("the program did not start in time".to_owned()))?;

@@ -97,6 +97,7 @@ impl Engine {
                 // What is left of it is seen by a look at the kernel.
                 self.refresh().await?;
                 if !Client::new(&self.layout(&id.name)).is_alive().await {
+                    self.clean_up_later(id.name.clone());
                     self.registry().set_state(&id.name, State::Stopped, 0);
                     self.clean_up_later(id.name.clone());
                 }
@@ -107,8 +108,13 @@ impl Engine {
 
     /// Runs a monitor and follows its reports until init runs.
     async fn launch(&self, name: &ContainerName) -> Result<u32> {
+        let offer = self.offer(name)?;
         self.load_apparmor(name).await?;
         let channel = self.0.programs.monitor(self.layout(name)).await?;
+        // A monitor that has ended already has told why.
+        if let Err(error) = offer.send(&channel).await {
+            tracing::debug!("the monitor of {name} takes no request: {error}");
+        }
         let reports = async {
             loop {
                 match channel.receive::<Report>().await {

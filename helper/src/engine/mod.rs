@@ -9,6 +9,7 @@ mod apparmor;
 mod attach;
 mod client;
 mod config;
+mod confinement;
 mod create;
 mod destroy;
 mod devices;
@@ -44,6 +45,7 @@ pub(crate) use logs::LogKind;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use usage::Usage;
 
+use crate::confine::Filters;
 use crate::linux::files;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
 use launcher::Programs;
@@ -75,6 +77,7 @@ struct Shared {
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     programs: Programs,
     meters: usage::Meters,
+    filters: Filters,
     sessions: Numbers,
     /// Held from the choice of an id range until it stands in a config.
     ranges: tokio::sync::Mutex<()>,
@@ -112,6 +115,7 @@ impl Engine {
             refreshing: tokio::sync::Mutex::default(),
             programs: Programs::open(launcher)?,
             meters: usage::Meters::default(),
+            filters: Filters::default(),
             sessions: Numbers::default(),
             ranges: tokio::sync::Mutex::default(),
         }));

@@ -64,10 +64,19 @@ impl Channel {
 
     /// Sends a message.
     pub(crate) async fn send(&self, message: &impl Serialize) -> io::Result<()> {
+        self.send_with(message, &[]).await
+    }
+
+    /// Sends a message and some descriptors.
+    pub(crate) async fn send_with(
+        &self,
+        message: &impl Serialize,
+        fds: &[BorrowedFd<'_>],
+    ) -> io::Result<()> {
         let text = serde_json::to_vec(message)?;
         loop {
             let mut ready = self.0.writable().await?;
-            match ready.try_io(|socket| send(socket.as_fd(), &text, &[])) {
+            match ready.try_io(|socket| send(socket.as_fd(), &text, fds)) {
                 Ok(result) => return result.map(|_| ()),
                 Err(_would_block) => {}
             }

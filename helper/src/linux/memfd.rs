@@ -24,12 +24,20 @@ pub(crate) fn sealed_program(path: &Path) -> io::Result<OwnedFd> {
 
 /// A read-only file of these bytes, at its beginning.
 pub(crate) fn sealed_bytes(name: &str, bytes: &[u8]) -> io::Result<OwnedFd> {
+    sealed(name, |mut file| file.write_all(bytes))
+}
+
+/// A read-only file of what `fill` writes, at its beginning.
+pub(crate) fn sealed(
+    name: &str,
+    fill: impl FnOnce(&File) -> io::Result<()>,
+) -> io::Result<OwnedFd> {
     let memfd = rustix::fs::memfd_create(
         name,
         MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::NOEXEC_SEAL,
     )?;
     let mut file = File::from(memfd);
-    file.write_all(bytes)?;
+    fill(&file)?;
     io::Seek::rewind(&mut file)?;
     seal(&file)?;
     Ok(file.into())

@@ -149,6 +149,16 @@ pub struct TimeOffsets {
     pub monotonic: Option<TimeOffset>,
 }
 
+impl TimeOffsets {
+    /// Whether any clock differs, and a time namespace is needed.
+    pub fn is_set(&self) -> bool {
+        [self.boot, self.monotonic]
+            .into_iter()
+            .flatten()
+            .any(|offset| offset.seconds != 0 || offset.nanoseconds != 0)
+    }
+}
+
 /// When a hook runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

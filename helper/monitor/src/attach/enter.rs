@@ -3,6 +3,7 @@
 use super::target::{STEP, Target};
 use super::user::User;
 use crate::cgroup;
+use crate::confine::Filter;
 use crate::failure::{At, Step, failed};
 use crate::label::Label;
 use crate::message;
@@ -29,16 +30,18 @@ pub(super) enum Streams {
     Pipes([OwnedFd; 3]),
 }
 
+/// Where a session goes, what it is, and what filters its system calls.
+pub(super) struct Entering<'a> {
+    pub(super) target: &'a Target,
+    pub(super) request: &'a AttachRequest,
+    pub(super) filter: Option<&'a Filter>,
+}
+
 /// Enters the container and becomes the program; never comes back. A failure
 /// to enter is told over `supervisor`; one to execute is told on standard
 /// error, and by the status that shells use.
-pub(super) fn run(
-    target: &Target,
-    request: &AttachRequest,
-    streams: Streams,
-    supervisor: OwnedFd,
-) -> ! {
-    let user = match enter(target, request, &streams) {
+pub(super) fn run(entering: &Entering<'_>, streams: Streams, supervisor: OwnedFd) -> ! {
+    let user = match enter(entering, &streams) {
         Ok(user) => user,
         Err(failure) => {
             // If the supervisor is gone there is nobody to tell.
@@ -46,7 +49,7 @@ pub(super) fn run(
             sys::exit_now(1);
         }
     };
-    let (errno, program) = execute(target, request, &user);
+    let (errno, program) = execute(entering.target, entering.request, &user);
     let message = format!(
         "gantry: cannot execute {program}: {}\n",
         io::Error::from(errno)
@@ -56,7 +59,8 @@ pub(super) fn run(
     sys::exit_now(if not_found { 127 } else { 126 })
 }
 
-fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<User> {
+fn enter(entering: &Entering<'_>, streams: &Streams) -> Step<User> {
+    let (target, request) = (entering.target, entering.request);
     for tasks in &target.tasks {
         cgroup::enter(tasks).at(STEP, || "cannot enter the container's cgroup".to_owned())?;
     }
@@ -66,6 +70,9 @@ fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<Us
         .filter(|_| !request.elevated)
         .map(Label::prepare)
         .transpose()?;
+    if target.core_scheduling && !request.elevated {
+        target.share_core()?;
+    }
     let own = super::target::own_namespaces()?;
     join(target, &own)?;
     let user = User::find(request.uid);
@@ -78,10 +85,15 @@ fn enter(target: &Target, request: &AttachRequest, streams: &Streams) -> Step<Us
         limit_capabilities(target.bounding).at(STEP, || "cannot drop capabilities".to_owned())?;
     }
     if let Some(label) = label {
-        label.take_on_at_exec()?;
+        label.take_on()?;
     }
     if target.no_new_privs {
         rustix::thread::set_no_new_privs(true).at(STEP, || "cannot set no_new_privs".to_owned())?;
+    }
+    if let Some(filter) = entering.filter {
+        filter
+            .load()
+            .at(STEP, || "cannot load the system call filter".to_owned())?;
     }
     sys::become_user(request.uid, request.gid, Some(&[]))
         .at(STEP, || format!("cannot become user {}", request.uid))?;

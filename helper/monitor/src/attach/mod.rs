@@ -13,11 +13,12 @@ mod user;
 pub(crate) use target::container_root;
 
 use crate::begin;
+use crate::confine::Filter;
 use crate::failure::{At, Step, failed, failure};
 use crate::message;
 use crate::sys::{self, Fork};
 use crate::terminal;
-use enter::Streams;
+use enter::{Entering, Streams};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{AttachReply, AttachRequest, Failure, FailureKind, Hello};
 use gantry_core::namespaces::Namespace;
@@ -97,13 +98,19 @@ fn start(layout: &ContainerLayout, starter: &OwnedFd) -> Step<(Session, Vec<Owne
     detached().at(STEP, || "cannot detach".to_owned())?;
     let received = message::receive::<AttachRequest>(starter)
         .at(STEP, || "cannot read the request".to_owned())?;
-    let Some((request, _)) = received else {
+    let Some((request, fds)) = received else {
         return failed(FailureKind::Cancelled, STEP, "The request was withdrawn.");
     };
     let target = Target::find(layout, &request)?;
     let listener = Listener::bind(request.session)?;
     let ends = open_streams(&target, &request)?;
-    let (pid, pidfd) = start_program(&target, &request, ends.program)?;
+    let filter = fds.into_iter().next().map(Filter::from);
+    let entering = Entering {
+        target: &target,
+        request: &request,
+        filter: filter.as_ref(),
+    };
+    let (pid, pidfd) = start_program(&entering, ends.program)?;
     let hello = Hello {
         session: request.session,
         owner: request.owner,
@@ -161,11 +168,8 @@ fn open_streams(target: &Target, request: &AttachRequest) -> Step<Ends> {
 }
 
 /// Starts the child and waits until it has become the program.
-fn start_program(
-    target: &Target,
-    request: &AttachRequest,
-    streams: Streams,
-) -> Step<(i32, OwnedFd)> {
+fn start_program(entering: &Entering<'_>, streams: Streams) -> Step<(i32, OwnedFd)> {
+    let target = entering.target;
     if target.joins(Namespace::Pid) {
         // Concerns the next child only.
         setns(&target.init, CloneFlags::CLONE_NEWPID)
@@ -183,7 +187,7 @@ fn start_program(
     })? {
         Fork::Child => {
             drop(ours);
-            enter::run(target, request, streams, theirs)
+            enter::run(entering, streams, theirs)
         }
         Fork::Parent(pid, pidfd) => {
             drop(theirs);

@@ -39,6 +39,8 @@ pub(super) struct Target {
     pub(super) label: Option<String>,
     pub(super) no_new_privs: bool,
     pub(super) is_32_bit: bool,
+    /// `lxc.sched.core`
+    pub(super) core_scheduling: bool,
     /// `lxc.environment`, as `NAME=VALUE`.
     pub(super) environment: Vec<String>,
     /// The host's id of the user in the container.
@@ -93,6 +95,7 @@ impl Target {
             label: label(&proc),
             no_new_privs: item("lxc.no_new_privs")?.as_deref() == Some("1"),
             is_32_bit: item("lxc.arch")?.as_deref() == Some("i686"),
+            core_scheduling: item("lxc.sched.core")?.as_deref() == Some("1"),
             environment: environment
                 .lines()
                 .filter(|line| line.contains('='))
@@ -108,6 +111,20 @@ impl Target {
             return Err(not_running());
         }
         Ok(target)
+    }
+
+    /// Lets this process run beside the container's on a core.
+    pub(super) fn share_core(&self) -> Step<()> {
+        let init = if self.joins(Namespace::Pid) {
+            1
+        } else {
+            pid_of(&self.init).unwrap_or(0)
+        };
+        match sys::share_core(init) {
+            // Without threads that share cores there is nothing to share.
+            Err(error) if sys::no_core_scheduling(&error) => Ok(()),
+            shared => shared.at(STEP, || "cannot share the container's cores".to_owned()),
+        }
     }
 
     /// Whether a namespace is joined.

@@ -367,6 +367,14 @@ impl Monitor {
                 Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
             },
             Extension::ListInterfaces => Answer::json(&self.lent.list()),
+            Extension::GetFilter => {
+                let filter = self.confinement.filter().map(OwnedFd::try_clone);
+                match filter.transpose() {
+                    Ok(Some(filter)) => Answer::json(&true).with_fd(filter),
+                    Ok(None) => Answer::json(&false),
+                    Err(_) => Answer::failure(libc::EMFILE),
+                }
+            }
             Extension::GetConfig => Answer::json(&RunningConfig {
                 text: self.config.text().to_owned(),
             }),

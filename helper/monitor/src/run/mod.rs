@@ -11,6 +11,7 @@ mod start;
 use crate::begin;
 use crate::cgroup::Cgroups;
 use crate::config;
+use crate::confine::{Confinement, Offer};
 use crate::console::Console;
 use crate::failure::{At, Step};
 use crate::hooks::Hooks;
@@ -39,6 +40,7 @@ struct Monitor {
     state: State,
     server: Server,
     hooks: Hooks,
+    confinement: Confinement,
     cgroups: Cgroups,
     interfaces: Interfaces,
     lent: Lent,
@@ -72,8 +74,9 @@ impl Init {
 
 /// Starts the container, serves it until it ends, and cleans up.
 pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: bool) -> ExitCode {
+    let offer = Offer::receive(starter.as_ref());
     log::report_to(starter);
-    let monitor = match prepare(layout, in_unit) {
+    let monitor = match offer.and_then(|offer| prepare(layout, offer, in_unit)) {
         Ok(monitor) => monitor,
         Err(failure) => return report_failure(failure),
     };
@@ -100,13 +103,17 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: b
 
 /// All that can be refused before anything but the monitor's cgroup is made.
 /// The command socket comes first: it tells whether the container runs.
-fn prepare(layout: ContainerLayout, in_unit: bool) -> Step<Monitor> {
+fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor> {
     let server = Server::bind(&layout)?;
     let (config, settings) = config::load(&layout)?;
     open_log(&layout, &settings)?;
+    if let Some(facility) = &settings.log.syslog {
+        log::tell_syslog(facility, layout.name().as_str(), settings.log.level);
+    }
     for key in config::not_acted_on(&settings) {
         log::notice(key);
     }
+    let confinement = Confinement::new(&settings, offer)?;
     network::check(&settings)?;
     let mut cgroups = Cgroups::find(&settings.cgroup_dirs, in_unit)?;
     namespaces::check(&settings, &cgroups)?;
@@ -129,6 +136,7 @@ fn prepare(layout: ContainerLayout, in_unit: bool) -> Step<Monitor> {
         state: State::Stopped,
         server,
         hooks,
+        confinement,
         cgroups,
         interfaces,
         lent: Lent::default(),

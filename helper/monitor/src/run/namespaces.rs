@@ -118,9 +118,11 @@ pub(super) fn clone_flags(settings: &Settings) -> u64 {
         namespace if settings.namespaces.share.contains_key(&namespace) => false,
         Namespace::User => !settings.is_privileged(),
         Namespace::Net if !network::has_namespace(settings) => false,
+        Namespace::Time if settings.time.is_set() => true,
+        Namespace::Time if settings.namespaces.clone.is_none() => false,
         namespace => match &settings.namespaces.clone {
             Some(exactly) => exactly.contains(&namespace),
-            None => namespace != Namespace::Time && !settings.namespaces.keep.contains(&namespace),
+            None => !settings.namespaces.keep.contains(&namespace),
         },
     };
     Namespace::ALL
@@ -159,5 +161,6 @@ mod tests {
             flags("lxc.namespace.share.net = c2\nlxc.namespace.share.pid = 1\n"),
             [Mount, Uts, Ipc, Cgroup]
         );
+        assert!(flags("lxc.time.offset.boot = 1h\n").contains(&Namespace::Time));
     }
 }

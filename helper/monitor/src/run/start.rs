@@ -15,7 +15,7 @@ use gantry_core::namespaces::Namespace;
 use gantry_core::settings::HookStage;
 use gantry_core::states::State;
 use gantry_core::values::RESOURCES;
-use gantry_core::values::mount::parse_fstab;
+use gantry_core::values::mount::{MountEntry, MountOptions, parse_fstab};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::os::fd::OwnedFd;
@@ -97,6 +97,7 @@ impl Monitor {
             })?;
         }
         entries.extend(self.settings.mounts.iter().cloned());
+        entries.extend(self.shared_mounts()?);
         entries.extend(confinement.mounts.iter().cloned());
         Ok(entries
             .into_iter()
@@ -107,12 +108,30 @@ impl Monitor {
             .collect())
     }
 
+    /// The shmounts of `lxc.mount.auto`, through which mounts reach a running
+    /// container.
+    fn shared_mounts(&self) -> Step<Option<MountEntry>> {
+        let Some(shared) = &self.settings.auto_mounts.shared else {
+            return Ok(None);
+        };
+        let options = MountOptions::parse("bind,create=dir")
+            .map_err(|reason| failure(FailureKind::InvalidConfig, "reading the mounts", reason))?;
+        let target = shared.container.to_string_lossy();
+        Ok(Some(MountEntry {
+            source: shared.host.to_string_lossy().into_owned(),
+            target: target.trim_start_matches('/').to_owned(),
+            fstype: "none".to_owned(),
+            options,
+        }))
+    }
+
     /// Makes the process and its namespaces, and lets it begin. Gives back the
     /// socket to it.
     fn start_init(&mut self, mounts: Vec<Mount>, label: Option<String>) -> Step<OwnedFd> {
         let flags = clone_flags(&self.settings);
         let flags_cgroup = Namespace::Cgroup.clone_flag();
         let flags_user = Namespace::User.clone_flag();
+        let flags_time = Namespace::Time.clone_flag();
         let (ours, theirs) = socketpair(
             AddressFamily::Unix,
             SockType::SeqPacket,
@@ -127,15 +146,21 @@ impl Monitor {
             .into_iter()
             .map(|(namespace, file)| (namespace.clone_flag(), file))
             .collect();
-        // The cgroup namespace is made once init is in all of its groups.
-        match sys::fork_within(&joined, flags & !flags_cgroup, born_in.as_ref())
-            .at(STEP, || "cannot make the namespaces".to_owned())?
+        // The cgroup namespace is made once init is in all of its groups, and
+        // clocks are set before anybody is in theirs.
+        match sys::fork_within(
+            &joined,
+            flags & !flags_cgroup & !flags_time,
+            born_in.as_ref(),
+        )
+        .at(STEP, || "cannot make the namespaces".to_owned())?
         {
             Fork::Child => {
                 drop(ours);
                 let plan = Plan {
                     settings: &self.settings,
                     hooks: &self.hooks,
+                    confinement: &self.confinement,
                     hierarchies: &self.cgroups.hierarchies,
                     tasks,
                     mounts,
@@ -165,6 +190,9 @@ impl Monitor {
                     .then(|| open_namespace(pid, Namespace::User))
                     .transpose()?;
                 self.apply_process_limits(pid)?;
+                if self.settings.core_scheduling {
+                    take_core(pid)?;
+                }
                 self.hand_over_mounts(&ours, &entries, namespace.as_ref())?;
                 if self.hooks.any(HookStage::Stop) {
                     self.keep_namespaces(pid, flags)?;
@@ -201,7 +229,7 @@ impl Monitor {
     fn hand_over_mounts(
         &self,
         socket: &OwnedFd,
-        entries: &[gantry_core::values::mount::MountEntry],
+        entries: &[MountEntry],
         namespace: Option<&OwnedFd>,
     ) -> Step<()> {
         let rootfs = self.settings.rootfs.as_ref();
@@ -351,6 +379,18 @@ fn handle(message: FromInit) -> Step<()> {
         FromInit::Ready { .. } => {}
     }
     Ok(())
+}
+
+/// `lxc.sched.core`. Where no threads share cores, as with LXC, there is
+/// nothing to keep apart.
+fn take_core(pid: i32) -> Step<()> {
+    match sys::take_core(pid) {
+        Err(error) if sys::no_core_scheduling(&error) => {
+            log::notice("lxc.sched.core has no effect: no core here runs several threads at once");
+            Ok(())
+        }
+        taken => taken.at(STEP, || "cannot set lxc.sched.core".to_owned()),
+    }
 }
 
 /// RLIMIT_* of a name of [`RESOURCES`].

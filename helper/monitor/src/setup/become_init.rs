@@ -1,13 +1,15 @@
 //! The last steps before init: rights, hooks of the container, exec.
 
+use super::Plan;
 use super::dev::Terminals;
 use super::mounts::filesystem;
 use crate::failure::{At, Step, failed};
-use crate::hooks::{Hooks, variables};
+use crate::hooks::variables;
 use crate::label::Label;
 use crate::sys;
 use gantry_core::caps::{Capability, CapabilitySet};
 use gantry_core::monitor::FailureKind;
+use gantry_core::namespaces::Namespace;
 use gantry_core::settings::{Capabilities, HookStage, Settings};
 use gantry_core::values::VariableScope;
 use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
@@ -45,24 +47,26 @@ pub(super) fn write_sysctls(settings: &Settings) -> Step<()> {
     Ok(())
 }
 
-/// Gives up rights and becomes init. `own_pids`: reboot(2) is about the container.
-pub(super) fn run(
-    settings: &Settings,
-    hooks: &Hooks,
-    terminals: Terminals,
-    own_pids: bool,
-    label: Option<Label>,
-) -> Step<Infallible> {
+/// Gives up rights and becomes init.
+pub(super) fn run(plan: &Plan<'_>, terminals: Terminals, label: Option<Label>) -> Step<Infallible> {
+    let settings = plan.settings;
+    // Then reboot(2) is about the container.
+    let own_pids = plan.owns(Namespace::Pid);
     if let Some(personality) = settings.personality {
         sys::set_personality(personality.number()).at(STEP, || "cannot set lxc.arch".to_owned())?;
     }
     let kept = limit_capabilities(settings.capabilities, own_pids)
         .at(STEP, || "cannot drop capabilities".to_owned())?;
+    if let Some(label) = label {
+        label.take_on()?;
+    }
     if settings.no_new_privs {
         rustix::thread::set_no_new_privs(true)
             .at(STEP, || "cannot set lxc.no_new_privs".to_owned())?;
     }
-    hooks.run(HookStage::Start, &[])?;
+    // Its hooks are the container's own programs, and held like them.
+    plan.confinement.filter_system_calls()?;
+    plan.hooks.run(HookStage::Start, &[])?;
 
     let environment = environment(settings, &terminals);
     let input = match &terminals.console {
@@ -92,9 +96,6 @@ pub(super) fn run(
     become_init_user(settings, kept).at(STEP, || "cannot become lxc.init.uid".to_owned())?;
     sys::default_signals();
     sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
-    if let Some(label) = label {
-        label.take_on_at_exec()?;
-    }
     execute(&settings.init.argv(), &environment)
 }
 

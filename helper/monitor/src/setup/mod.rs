@@ -7,12 +7,14 @@ mod mounts;
 mod root;
 mod rootfs;
 mod standard;
+mod time;
 
 pub(crate) use mounts::{Mount, copy_tree, filesystem, prepare_idmapped};
 pub(crate) use root::{Root, attach};
 pub(crate) use rootfs::{check as check_rootfs, mount_point, prepare as prepare_rootfs};
 
 use crate::cgroup::{self, Hierarchy};
+use crate::confine::Confinement;
 use crate::failure::{At, Step, failure};
 use crate::hooks::Hooks;
 use crate::label::Label;
@@ -57,6 +59,7 @@ pub(crate) enum FromInit {
 pub(crate) struct Plan<'a> {
     pub(crate) settings: &'a Settings,
     pub(crate) hooks: &'a Hooks,
+    pub(crate) confinement: &'a Confinement,
     pub(crate) hierarchies: &'a [Hierarchy],
     /// The payload's version 1 groups, to enter.
     pub(crate) tasks: Vec<OwnedFd>,
@@ -93,8 +96,13 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
             .at(step, || "cannot copy a socket".to_owned())?,
     );
     let settings = plan.settings;
+    if plan.owns(Namespace::Time) {
+        time::enter(&settings.time)?;
+    }
     // On the host's /proc, of which nothing in the container can say otherwise.
     let label = plan.label.take().map(Label::prepare).transpose()?;
+    let context = plan.confinement.context().transpose()?;
+    let keyring = plan.confinement.keyring_context().transpose()?;
     let rootfs = receive_mapped(&mut plan, monitor)?;
     sys::become_user(0, 0, Some(&[]))
         .at(step, || "cannot become the container's root".to_owned())?;
@@ -117,12 +125,8 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     {
         nix::unistd::sethostname(name).at(step, || "cannot set the host name".to_owned())?;
     }
-    if settings.keyring_session != Some(true)
-        && let Err(error) = sys::join_new_session_keyring()
-    {
-        log::info(format!(
-            "the container shares its starter's keyring: {error}"
-        ));
+    if settings.keyring_session != Some(true) {
+        make_keyring(keyring)?;
     }
     let terminals = furnish(&root, &plan)?;
 
@@ -142,13 +146,20 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     }
     rootfs::settle(&root)?;
     expect_go(monitor)?;
-    become_init::run(
-        settings,
-        plan.hooks,
-        terminals,
-        plan.owns(Namespace::Pid),
-        label,
-    )
+    become_init::run(&plan, terminals, label.or(context))
+}
+
+/// A session keyring of the container's own.
+fn make_keyring(context: Option<Label>) -> Step<()> {
+    if let Some(context) = context {
+        context.take_on()?;
+    }
+    if let Err(error) = sys::join_new_session_keyring() {
+        log::info(format!(
+            "the container shares its starter's keyring: {error}"
+        ));
+    }
+    Ok(())
 }
 
 /// Waits until the ids are mapped and takes what comes with the news: the root
