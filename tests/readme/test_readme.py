@@ -16,6 +16,9 @@ def test_the_busctl_session(bus):
     assert 'as 1 "web1"' in lines
     assert 's "FROZEN"' in lines
     assert any(re.fullmatch(r"State:\s+RUNNING", line) for line in lines), lines
+    assert 's "268435456"' in lines
+    assert any('"memory_limit" t 268435456' in line for line in lines), lines
+    assert any('"/dev/nil"' in line for line in lines), lines
     assert 's "STOPPED"' in lines
     assert bus.list() == {}
 
