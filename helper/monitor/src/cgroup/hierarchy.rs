@@ -256,7 +256,17 @@ impl Hierarchy {
 
 /// Lets groups below use every controller that this one has. What cannot be
 /// enabled shows when a limit is written.
+///
+/// A group that holds processes is left alone, unless it is the root: with the
+/// first controller that it hands out it would become a threaded one, below
+/// which the kernel takes no process of another (cgroups(7)).
 fn enable_controllers(directory: &Path) {
+    let is_root = !directory.join("cgroup.type").exists();
+    let is_empty = std::fs::read_to_string(directory.join("cgroup.procs"))
+        .is_ok_and(|processes| processes.is_empty());
+    if !is_root && !is_empty {
+        return;
+    }
     let Ok(available) = std::fs::read_to_string(directory.join("cgroup.controllers")) else {
         return;
     };
