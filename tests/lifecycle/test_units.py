@@ -2,6 +2,7 @@
 one, what it is asked for and how they behave as its children.
 """
 
+import glob
 import json
 import os
 import signal
@@ -33,6 +34,8 @@ def units(bus, tmp_path):
             yield tmp_path
             for name in bus.list():
                 containers.destroy(name)
+            # It is the pretended systemd that takes the units' groups away.
+            until(lambda: not glob.glob("/sys/fs/cgroup/**/gantry-*.service", recursive=True), 30)
     finally:
         os.removedirs(BOOTED)
         containers.kill_helper(bus)

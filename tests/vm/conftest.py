@@ -80,6 +80,8 @@ class Listener:
         for report in self.reports(item):
             item.ihook.pytest_runtest_logreport(report=report)
         item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
+        if item.nodeid == self.names[-1]:
+            self.finish()
         return True
 
     def reports(self, item):
@@ -125,8 +127,13 @@ class Listener:
         return bool(lines)
 
     def pytest_sessionfinish(self):
+        self.finish()
+
+    def finish(self):
+        """Ends the machine, which would take the others' processors, and keeps its pictures."""
         if self.machine:
             taken = os.path.join(self.machine.share, "pictures")
             if os.path.isdir(taken):
                 shutil.copytree(taken, PICTURES, dirs_exist_ok=True)
             self.machine.close()
+            self.machine = None

@@ -211,7 +211,7 @@ const PRIVILEGED_MOUNTS: &str = "\
   mount options=(rw, move) /s[^y]*{,/**},
   mount options=(rw, move) /p[^r]*{,/**},
   mount options=(rw, move) /d[^e]*{,/**},
-  mount options in (ro, rw, nosuid, nodev, noexec, remount, bind, noatime, relatime, strictatime, nosymfollow) -> /[^sp]*{,/**},
+  remount options in (ro, rw, bind, nosuid, nodev, noexec, noatime, relatime, strictatime, nosymfollow) /[^sp]*{,/**},
 ";
 
 /// A user namespace lets root inside mount only what is harmless to the host.

@@ -13,16 +13,13 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::process::Command;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 /// The texts of loaded profiles, and what the parser made of them.
 const DIRECTORY: &str = "/run/gantry/apparmor";
 const PARSER: &str = "/usr/sbin/apparmor_parser";
 /// How long the parser may take; on an emulated machine it takes seconds.
 const PARSER_PATIENCE: Duration = Duration::from_secs(60);
-/// How long the kernel may hold on to the profile of processes that were killed.
-const UNLOAD_PATIENCE: Duration = Duration::from_secs(30);
-const UNLOAD_PAUSE: Duration = Duration::from_millis(200);
 
 fn kernel() -> Option<Kernel> {
     Kernel::look(|path| fs::read_to_string(path).ok())
@@ -71,24 +68,16 @@ impl Engine {
         Ok(())
     }
 
-    /// Unloads the profile that was loaded for a container which is stopped.
-    pub(super) async fn unload_apparmor(&self, name: &ContainerName) {
-        if !self.has_apparmor(name) {
-            return;
-        }
+    /// Unloads the profile that was loaded for a container which is stopped. The kernel
+    /// may hold on to it for a moment after processes were killed: try again.
+    pub(super) fn unload_apparmor(&self, name: &ContainerName) -> io::Result<()> {
         let generated = Generated::of(&self.layout(name));
         let text = text_of(&generated);
-        let deadline = Instant::now() + UNLOAD_PATIENCE;
-        while let Err(error) = unload(&generated) {
-            if Instant::now() > deadline {
-                tracing::warn!("unloading the AppArmor profile of {name} failed: {error}");
-                return;
-            }
-            sleep(UNLOAD_PAUSE).await;
+        if !text.exists() {
+            return Ok(());
         }
-        if let Err(error) = fs::remove_file(&text) {
-            tracing::warn!("removing {} failed: {error}", text.display());
-        }
+        unload(&generated)?;
+        fs::remove_file(&text)
     }
 }
 

@@ -27,6 +27,8 @@ const SCAN_INTERVAL: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(5);
 /// How long killed processes may take to be gone.
 const CLEAN_UP_DELAY: Duration = Duration::from_millis(300);
+/// How long it is tried to clean up after a container.
+const CLEAN_UP_PATIENCE: Duration = Duration::from_secs(60);
 /// Between two tries with a monitor that says something strange.
 const RETRY: Duration = Duration::from_millis(200);
 /// How long a list waits for the state of a container that was not known.
@@ -155,15 +157,27 @@ impl Engine {
     /// same name.)
     pub(super) fn clean_up_later(&self, name: ContainerName) {
         let (engine, client) = (self.clone(), Client::new(&self.layout(&name)));
+        let id = ContainerId::system(name.clone());
         tokio::spawn(async move {
-            tokio::time::sleep(CLEAN_UP_DELAY).await;
-            // A monitor listens before it makes its groups.
-            if let Ok(_lock) = engine.lock(&name).await
-                && !client.is_alive().await
-            {
-                cgroup::remove_empty(&name);
-                engine.unload_apparmor(&name).await;
+            let deadline = Instant::now() + CLEAN_UP_PATIENCE;
+            while Instant::now() < deadline {
+                tokio::time::sleep(CLEAN_UP_DELAY).await;
+                // A monitor listens before it makes its groups.
+                if let Ok(_lock) = engine.lock(&name).await
+                    && !client.is_alive().await
+                {
+                    cgroup::remove_empty(&name);
+                    match engine.unload_apparmor(&name) {
+                        Ok(()) => return,
+                        Err(error) => tracing::debug!("unloading {name}'s profile: {error}"),
+                    }
+                }
+                let facts = engine.facts(&id);
+                if facts.is_some_and(|facts| facts.state != State::Stopped) {
+                    return;
+                }
             }
+            tracing::warn!("what container {name} left could not be cleaned up");
         });
     }
 
