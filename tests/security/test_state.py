@@ -108,7 +108,7 @@ def test_42_a_link_of_the_same_name_is_not_taken(bus):
         try:
             box = bus.create("box", template="busybox", privileged=True, config=[
                 "lxc.net.0.type = veth", "lxc.net.0.link = lxcbr0", "lxc.net.0.veth.pair = taken0"])
-            with containers.refused("StartFailed") as caught:
+            with containers.refused("InvalidConfig") as caught:
                 box.start()
             assert "taken0" in caught[0].message
             assert {"taken0", "taken1"} <= set(os.listdir("/sys/class/net"))

@@ -128,7 +128,8 @@ def test_marked_containers_start_with_the_host_in_order_with_their_delays(machin
     started = turns(machine, 0, "was started in its turn")
     assert [entry["CONTAINER"] for entry in started] == AT_BOOT
     assert len({entry["JOB"] for entry in started}) == 1 and started[0]["JOB"].startswith("/io/gantry/Gantry1/job/")
-    began = {entry["CONTAINER"]: int(entry["__MONOTONIC_TIMESTAMP"]) for entry in turns(machine, 0, "started in ")}
+    began = {entry["CONTAINER"]: int(entry["__MONOTONIC_TIMESTAMP"]) for entry in turns(machine, 0, "started in ")
+             if "turn" not in entry["MESSAGE"]}
     assert began["second"] - began["first"] > 3_000_000
     states = machine.run(WORDS + "states")
     assert [states.count(f'"{name}" "system" "RUNNING"') for name in CONTAINERS] == [1, 1, 1, 0, 0]
