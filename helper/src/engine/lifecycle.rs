@@ -97,7 +97,6 @@ impl Engine {
                 // What is left of it is seen by a look at the kernel.
                 self.refresh().await?;
                 if !Client::new(&self.layout(&id.name)).is_alive().await {
-                    self.clean_up_later(id.name.clone());
                     self.registry().set_state(&id.name, State::Stopped, 0);
                     self.clean_up_later(id.name.clone());
                 }
