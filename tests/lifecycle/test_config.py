@@ -214,3 +214,20 @@ def test_defaults_are_read_written_and_used(bus):
     finally:
         with open(path, "w") as file:
             file.write(before)
+
+
+def test_without_a_file_the_defaults_are_debians(bus):
+    path = "/etc/lxc/default.conf"
+    with open(path) as file:
+        before = file.read()
+    os.unlink(path)
+    try:
+        text, revision = bus.manager("GetDefaults")
+        assert (text, revision) == ("lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n", 0)
+        assert text in containers.config_of(bus.create("box", template="busybox").name).decode()
+        bus.manager("SetDefaults", "(sta{sv})", text + "lxc.start.order = 9\n", revision, {})
+        with open(path) as file:
+            assert file.read() == text + "lxc.start.order = 9\n"
+    finally:
+        with open(path, "w") as file:
+            file.write(before)

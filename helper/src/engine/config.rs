@@ -111,7 +111,7 @@ impl Engine {
     }
 
     /// The text that every new container's config begins with, and its
-    /// revision (0 if there is no such file).
+    /// revision (0 if there is no such file, and the text is Gantry's own).
     pub(crate) async fn defaults(&self) -> Result<(String, u64)> {
         let file = read_defaults()?;
         Ok((file.config.text().to_owned(), file.revision))
@@ -231,12 +231,17 @@ fn defaults_path() -> Result<PathBuf> {
     Ok(global("lxc.default_config")?.map_or_else(|| PathBuf::from(DEFAULT_CONFIG), PathBuf::from))
 }
 
-/// The config that new containers begin with; an empty one if there is none.
+/// What new containers begin with where no file says: what Debian's default.conf has
+/// beside a network. A systemd inside mounts more for its services than a generated
+/// profile lets a privileged container mount without nesting.
+const DEFAULTS: &str = "lxc.apparmor.profile = generated\nlxc.apparmor.allow_nesting = 1\n";
+
+/// The config that new containers begin with.
 pub(super) fn read_defaults() -> Result<ConfigFile> {
     let path = defaults_path()?;
     match disk::read_config(&path) {
         Err(Error::NotFound(_)) => Ok(ConfigFile {
-            config: Config::read(&path, String::new(), &mut DiskIncludes),
+            config: Config::read(&path, DEFAULTS.to_owned(), &mut DiskIncludes),
             revision: 0,
         }),
         result => result,
