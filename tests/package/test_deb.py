@@ -14,6 +14,7 @@ DATA = TOP / "data"
 
 # What a user, an administrator or the system looks for, each in its place.
 EXPECTED = {
+    "etc/apparmor.d/gantry-worker",
     "usr/bin/gantry",
     "usr/libexec/gantry/gantry-helper",
     "usr/libexec/gantry/gantry-monitor",

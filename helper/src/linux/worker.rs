@@ -3,7 +3,8 @@
 //!
 //! What it can reach is a tree of its own with the host's /usr, read-only, and
 //! the target; it has no network, sees no other process, and holds no
-//! capability but in a user namespace with the container's ids.
+//! capability but in a user namespace with the container's ids. Where the kernel has
+//! AppArmor a profile holds tar besides.
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
@@ -15,7 +16,7 @@ use nix::unistd::{
 };
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use std::ffi::CString;
-use std::fs::{create_dir, read_link, symlink_metadata};
+use std::fs::{File, create_dir, read_link, read_to_string, symlink_metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::symlink;
@@ -38,7 +39,13 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
         return None;
     }
     let (target, tar) = (args.next()?, args.next()?);
-    let status = match confine(Path::new(&target)).and_then(|()| execute(&tar, args)) {
+    let work = || {
+        let profile = Profile::prepare()?;
+        confine(Path::new(&target))?;
+        profile.map_or(Ok(()), Profile::take_on)?;
+        execute(&tar, args)
+    };
+    let status = match work() {
         Ok(status) => status,
         Err(error) => {
             // Standard error is read by the helper.
@@ -47,6 +54,39 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
         }
     };
     Some(ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)))
+}
+
+/// The AppArmor profile of workers.
+struct Profile(File);
+
+impl Profile {
+    /// data/apparmor/gantry-worker
+    const NAME: &str = "gantry-worker";
+
+    /// Opens the file for the label (proc_pid_attr(5)) while /proc is there; none where
+    /// the kernel has no AppArmor.
+    fn prepare() -> io::Result<Option<Self>> {
+        match read_to_string("/sys/module/apparmor/parameters/enabled") {
+            Ok(enabled) if enabled.trim() == "Y" => {}
+            _ => return Ok(None),
+        }
+        let open = |path| File::options().write(true).open(path);
+        open("/proc/thread-self/attr/apparmor/current")
+            .or_else(|_| open("/proc/thread-self/attr/current"))
+            .map(|file| Some(Self(file)))
+    }
+
+    /// Confines this process, and what it executes, for good. Where the profile is not
+    /// loaded everything else holds them; CheckHost tells.
+    fn take_on(mut self) -> io::Result<()> {
+        match self
+            .0
+            .write_all(format!("changeprofile {}", Self::NAME).as_bytes())
+        {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            result => result,
+        }
+    }
 }
 
 /// Leaves everything behind but the target, which becomes the working
@@ -107,7 +147,7 @@ fn confine(target: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    std::fs::File::create_new(root.join("dev/null"))?;
+    File::create_new(root.join("dev/null"))?;
     mount(
         Some("/dev/null"),
         &root.join("dev/null"),

@@ -1,14 +1,16 @@
 """AppArmor confines containers: shown by trying what it must stop, in containers
-whose root is the host's, so that nothing else does.
+whose root is the host's, so that nothing else does; and what unpacks archives.
 """
 
 import os
 import signal
+import threading
 
 import pytest
 
 import containers
 import gantry
+from archives import Archive, start_create, write_all
 from containers import append_config, refused
 from gantry import run, until
 
@@ -37,7 +39,7 @@ def held():
     containers.SHARED.add("held")
     try:
         # Nothing but AppArmor holds it: no place is mounted read-only.
-        container = make(bus, "held", "lxc.apparmor.profile = generated", "lxc.apparmor.raw = deny /etc/secret r,",
+        container = make(bus, "held", "lxc.apparmor.allow_nesting = 0", "lxc.apparmor.raw = deny /etc/secret r,",
                          "lxc.mount.auto =", "lxc.mount.auto = proc:rw sys:rw cgroup:rw")
         container.start()
         yield container
@@ -96,9 +98,15 @@ def test_nothing_outside_can_be_signalled_or_traced(held):
 
 
 def test_the_profile_comes_and_goes_with_the_container(bus):
-    container = make(bus, "passing", "lxc.apparmor.profile = generated")
+    container = make(bus, "passing")
     assert not loaded("passing")
-    for end in (container.kill, lambda: os.kill(containers.monitor_pid(container), signal.SIGKILL)):
+
+    def kill_both():
+        os.kill(containers.monitor_pid(container), signal.SIGKILL)
+        # The next helper removes it, which the next call starts.
+        containers.kill_helper(bus)
+
+    for end in (container.kill, lambda: os.kill(containers.monitor_pid(container), signal.SIGKILL), kill_both):
         container.start()
         assert loaded("passing")
         end()
@@ -108,7 +116,7 @@ def test_the_profile_comes_and_goes_with_the_container(bus):
 
 
 def test_nesting_allows_mounts_and_brings_its_own_proc(bus):
-    container = make(bus, "nesting", "lxc.apparmor.profile = generated", "lxc.apparmor.allow_nesting = 1", start=True)
+    container = make(bus, "nesting", start=True)
     status, output, errors = shell(container, "mkdir -p /other && mount -t proc proc /other && ls /dev/.lxc/proc/1")
     assert status == 0, output + errors
     assert shell(container, "echo h > /proc/sysrq-trigger")[0] != 0
@@ -141,5 +149,68 @@ def test_a_named_profile_unconfined_and_one_that_is_missing(bus, tmp_path):
 
 
 def test_an_unset_profile_confines_where_lxc_is_not_installed(bus):
-    container = make(bus, "unset", start=True)
+    container = make(bus, "unset", "lxc.apparmor.profile =", start=True)
     assert label(container.get("InitPid")) == LABEL.format("unset")
+
+
+# --- the helper's workers
+
+AS_WORKER = ("aa-exec", "--profile=gantry-worker", "--")
+
+
+def test_what_unpacks_archives_is_confined(bus):
+    archive = Archive().bytes()
+    out, into = os.pipe()
+    try:
+        # Some of it, so that tar waits for more.
+        os.write(into, archive[:4096])
+        job = start_create(bus, "slow", out)
+        found = until(lambda: run("pgrep", "--exact", "tar", check=False).stdout.split(), 120)
+        assert [label(pid) for pid in found] == ["gantry-worker (enforce)"]
+        threading.Thread(target=lambda: write_and_close(into, archive[4096:])).start()
+        job.result(300)
+    finally:
+        os.close(out)
+    bus.container("slow").start()
+    assert bus.container("slow").execute("cat", "/etc/passwd", seconds=120)[0] == 0
+
+
+def write_and_close(fd, data):
+    write_all(fd, data)
+    os.close(fd)
+
+
+@pytest.mark.parametrize("script", [
+    "tar --create --file=- /etc/shadow",
+    "tar --create --file=- /root",
+    "echo x > /var/lib/lxc/mine",
+    "echo x > /usr/bin/mine",
+    "tar --create --file=/tmp/mine /usr/share/locale",
+    "/usr/bin/python3 --version",
+    "kill -0 1",
+], ids=str)
+def test_a_worker_reaches_nothing_else(script):
+    """As root of the host, so that nothing but the profile is in the way."""
+    done = run(*AS_WORKER, "sh", "-c", script, check=False)
+    assert done.returncode != 0 and "ermission denied" in done.stderr, done
+
+
+def test_a_worker_has_no_network():
+    done = run(*AS_WORKER, "bash", "-c", "echo > /dev/tcp/127.0.0.1/22", check=False)
+    assert done.returncode != 0 and "ermission denied" in done.stderr, done
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bzip2", "xz", "zstd"])
+def test_a_worker_unpacks_into_its_target(packer):
+    """What lies at /target for it, here too."""
+    os.makedirs("/target/tree")
+    run("sh", "-ec", f"""cd /target/tree; echo x >one; ln one two; chown 5:6 one; chmod 4755 one
+        tar --create --use-compress-program={packer} --file=../all --directory=/target tree; rm -r /target/tree""")
+    try:
+        done = run(*AS_WORKER, "tar", "--extract", f"--use-compress-program={packer}", "--same-owner",
+                   "--file=/target/all", "--directory=/target", check=False)
+        made = containers.tree("/target/tree") if os.path.exists("/target/tree") else {}
+    finally:
+        run("rm", "-r", "/target")
+    assert done.returncode == 0, done.stderr
+    assert made["two"][1:3] == (5, 6) and made["two"][0] & 0o7777 == 0o4755

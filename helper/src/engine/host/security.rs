@@ -2,6 +2,7 @@
 
 use super::kernel::Kernel;
 use super::{Report, Verdict, install, read, tools, topic};
+use gantry_core::apparmor::SECURITY_DIR;
 use std::path::Path;
 
 /// There while the file system of SELinux is mounted (selinux(8)).
@@ -38,6 +39,11 @@ pub(super) fn check(report: &mut Report, kernel: &Kernel) {
         )),
     };
     report.add(topic::SECURITY, "AppArmor", verdict);
+    if apparmor.as_deref() == Some("Y") {
+        let profiles = read(&format!("{SECURITY_DIR}/profiles"));
+        let verdict = worker_profile(profiles.as_deref().unwrap_or_default());
+        report.add(topic::SECURITY, "AppArmor, workers", verdict);
+    }
     let verdict = match selinux.as_deref() {
         Some("1") => "Enforcing.",
         Some(_) => "Permissive: what it would refuse is only logged.",
@@ -45,6 +51,20 @@ pub(super) fn check(report: &mut Report, kernel: &Kernel) {
     };
     report.add(topic::SECURITY, "SELinux", Ok(verdict.to_owned()));
     report.add(topic::EXTRAS, "lxcfs", lxcfs());
+}
+
+/// `profiles` are those that the kernel has, one a line with its mode.
+fn worker_profile(profiles: &str) -> Verdict {
+    if profiles
+        .lines()
+        .any(|line| line == "gantry-worker (enforce)")
+    {
+        return Ok("What unpacks archives has a profile.".to_owned());
+    }
+    Err(
+        "What unpacks archives is held by namespaces alone: its profile is not loaded. Run “apparmor_parser --replace /etc/apparmor.d/gantry-worker”."
+            .to_owned(),
+    )
 }
 
 fn held_by_less(what: &str, remedy: &str) -> String {
@@ -82,6 +102,12 @@ fn lxcfs() -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_that_only_complains_holds_nobody() {
+        assert!(worker_profile("a (enforce)\ngantry-worker (enforce)\n").is_ok());
+        assert!(worker_profile("gantry-worker (complain)\n").is_err());
+    }
 
     #[test]
     fn notifications_are_an_action_of_filters() {
