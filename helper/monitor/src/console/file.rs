@@ -31,14 +31,24 @@ impl OutputFile {
         })
     }
 
-    /// Adds output. A full file is set aside as FILE.1 or begun anew.
-    pub(super) fn write(&mut self, output: &[u8]) {
-        if self.limit > 0
-            && self.written + output.len() as u64 > self.limit
-            && let Err(error) = self.start_anew()
-        {
-            log::error(format!("cannot rotate {}: {error}", self.path.display()));
+    /// Adds output. A file that becomes full is set aside as FILE.1, or begun
+    /// anew.
+    pub(super) fn write(&mut self, mut output: &[u8]) {
+        while self.limit > 0 && self.written + output.len() as u64 > self.limit {
+            let room = self.limit.saturating_sub(self.written);
+            let room = usize::try_from(room).unwrap_or(usize::MAX);
+            let (fits, rest) = output.split_at_checked(room).unwrap_or((output, &[]));
+            self.append(fits);
+            output = rest;
+            if let Err(error) = self.start_anew() {
+                log::error(format!("cannot rotate {}: {error}", self.path.display()));
+                break;
+            }
         }
+        self.append(output);
+    }
+
+    fn append(&mut self, output: &[u8]) {
         match self.file.write_all(output) {
             Ok(()) => self.written += output.len() as u64,
             // A full disk must not hold up the container's output.
@@ -81,11 +91,11 @@ mod tests {
         let mut file = OutputFile::open(&path, 8, true).unwrap();
         file.write(b"12345");
         file.write(b"6789");
-        assert_eq!(std::fs::read(&path).unwrap(), b"6789");
-        assert_eq!(std::fs::read(&aside).unwrap(), b"12345");
+        assert_eq!(std::fs::read(&path).unwrap(), b"9");
+        assert_eq!(std::fs::read(&aside).unwrap(), b"12345678");
         let mut file = OutputFile::open(&path, 8, false).unwrap();
-        file.write(b"abcde");
-        assert_eq!(std::fs::read(&path).unwrap(), b"abcde");
+        file.write(b"abcdefghij");
+        assert_eq!(std::fs::read(&path).unwrap(), b"hij");
         std::fs::remove_file(path).unwrap();
         std::fs::remove_file(aside).unwrap();
     }

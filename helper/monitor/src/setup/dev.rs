@@ -145,10 +145,7 @@ fn mount_devpts(root: &Root, settings: &Settings) -> io::Result<OwnedFd> {
     } else {
         settings.pty_max
     };
-    let max = ptys
-        .saturating_add(settings.tty_max)
-        .saturating_add(1)
-        .to_string();
+    let max = ptys.saturating_add(settings.tty_max).to_string();
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let options = [
         ("ptmxmode", Some("0666")),
