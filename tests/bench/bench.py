@@ -6,10 +6,13 @@ that hold one do; stock LXC through its commands, the only way it has. Figures a
 medians; the ratio is what counts, and below 1 Gantry is the faster or smaller.
 """
 
+import concurrent.futures
+import contextlib
 import os
 import pathlib
 import re
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -20,6 +23,9 @@ import gantry  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 21
 LISTED = 1000
+STARTED = 200
+WATCHED = 100
+CONSOLE_BYTES = 100_000_000
 bus = gantry.Bus()
 
 
@@ -119,27 +125,115 @@ def answer_of_list():
     assert reply.get_child_value(0).n_children() >= LISTED
 
 
-def listing():
+@contextlib.contextmanager
+def copies(count):
+    """So many containers like `busybox`, which they share the root file system of."""
     path = pathlib.Path(gantry.LXC_PATH)
     text = (path / "busybox" / "config").read_text()
-    for number in range(LISTED):
-        folder = path / f"listed{number}"
-        (folder / "rootfs").mkdir(parents=True)
-        (folder / "config").write_text(text.replace("busybox", folder.name))
+    names = [f"copy{number}" for number in range(count)]
+    for name in names:
+        (path / name).mkdir()
+        (path / name / "config").write_text(re.sub(r"(?m)^(lxc.uts.name = ).*", rf"\g<1>{name}", text))
     bus.list()
+    yield names
+    for name in names:
+        shutil.rmtree(path / name)
+
+
+def listing():
     ours, theirs = [], []
-    for _ in range(ROUNDS):
-        ours.append(timed(answer_of_list))
-        theirs.append(timed(lambda: quiet("lxc-ls", "-f")))
+    with copies(LISTED):
+        for _ in range(ROUNDS):
+            ours.append(timed(answer_of_list))
+            theirs.append(timed(lambda: quiet("lxc-ls", "-f")))
     report(f"list of {LISTED}", ours, theirs)
-    for number in range(LISTED):
-        shutil.rmtree(path / f"listed{number}")
+
+
+def at_once(calls):
+    """All of them begun before the first is waited for."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
+
+
+def many_starts():
+    ours, theirs = [], []
+    with copies(STARTED) as names:
+        # The bus allows a connection 128 calls without an answer.
+        connections = gantry.Bus(), gantry.Bus()
+        containers = [connections[n % 2].container(name) for n, name in enumerate(names)]
+        for _ in range(3):
+            ours.append(timed(lambda: at_once([c.start for c in containers])))
+            at_once([c.kill for c in containers])
+            theirs.append(timed(lambda: at_once([lambda n=n: quiet("lxc-start", "-n", n) for n in names])))
+            at_once([lambda n=n: quiet("lxc-stop", "-k", "-n", n) for n in names])
+            gantry.until(lambda: "RUNNING" not in bus.list().values(), 60)
+    report(f"{STARTED} starts at once", ours, theirs)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def sampling():
+    """What watching costs the helper; stock LXC has nothing that watches so many."""
+    (pid,) = map(int, subprocess.run(["pidof", "gantry-helper"], check=True, capture_output=True).stdout.split())
+    with copies(WATCHED) as names:
+        containers = [bus.container(name) for name in names]
+        at_once([c.start for c in containers])
+        session = bus.manager("WatchUsage", "(ua{sv})", 1000, {})
+        time.sleep(5)
+        begin, used = time.monotonic(), cpu_seconds(pid)
+        time.sleep(60)
+        share = 100 * (cpu_seconds(pid) - used) / (time.monotonic() - begin)
+        bus.call(session, "Session", "Close")
+        at_once([c.kill for c in containers])
+    print(f"{f'usage of {WATCHED} watched at 1 Hz':<42}{share:>10.2f}{'-':>10} % of a core", flush=True)
+
+
+def console():
+    """From the first byte that a container writes to its console until a viewer has the last."""
+    ours, theirs = [], []
+    container = bus.container("busybox")
+    flood = f"head -c {CONSOLE_BYTES} /dev/zero >/dev/console"
+
+    def seen_through(fd):
+        writer = subprocess.Popen(["lxc-attach", "-n", "busybox", "--", "sh", "-c", flood], stdin=subprocess.DEVNULL)
+        count = 0
+        while count < CONSOLE_BYTES:
+            count += os.read(fd, 1 << 20).count(0)
+        assert writer.wait() == 0
+
+    for _ in range(3):
+        container.start()
+        fd, _session = container.call("OpenConsole", "(a{sv})", {"tty": gantry.GLib.Variant("i", 0)})
+        ours.append(timed(lambda: seen_through(fd)))
+        os.close(fd)
+        container.kill()
+        quiet("lxc-start", "-n", "busybox")
+        pid, fd = os.forkpty()
+        if pid == 0:
+            os.execvp("lxc-console", ["lxc-console", "-n", "busybox", "-t", "0"])
+        # It says how to leave before it passes anything on.
+        while b"exit" not in os.read(fd, 4096):
+            pass
+        theirs.append(timed(lambda: seen_through(fd)))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+        quiet("lxc-stop", "-k", "-n", "busybox")
+        gantry.until(lambda: container.state == "STOPPED")
+    report(f"{CONSOLE_BYTES // 1_000_000} MB through the console", ours, theirs)
 
 
 print(f"medians of {ROUNDS} rounds, interleaved{'':<7}Gantry  stock LXC       ratio")
 bus.create("busybox", template="busybox")
 life("busybox", "busybox")
 listing()
+many_starts()
+sampling()
+console()
 with open(os.environ["GANTRY_DEBIAN_TAR"], "rb") as tar:
     bus.create("debian", template="local", rootfs=gantry.GLib.Variant("h", 0), fds=[tar.fileno()], wait=300)
 life("debian", "debian")
