@@ -5,7 +5,7 @@ import os
 import pytest
 
 import containers
-from gantry import LXC_PATH, Refused, run
+from gantry import LXC_PATH, run
 
 ROOT_RANGE = "root:1000000:1000000\n"
 
@@ -89,24 +89,6 @@ def test_a_container_with_a_wire_of_its_own(bus):
             assert containers.answers("10.0.3.9")
             assert "10.0.3.9" in run("lxc-info", "-n", "st", "-iH").stdout
             stop()
-
-
-def test_a_snapshot_clone_of_stock_lxc_runs_or_is_refused_for_its_backend(bus):
-    containers.create_stock("st")
-    run("lxc-copy", "-s", "-n", "st", "-N", "twin")
-    twin = bus.container("twin")
-    assert twin.get("Backend") == "overlay"
-    try:
-        twin.start()
-    except Refused as error:
-        assert error.name in ("Unsupported", "StartFailed") and "overlay" in error.message
-        run("lxc-start", "-n", "twin")
-    assert twin.execute("hostname") == (0, "twin\n", "")
-    twin.execute("sh", "-c", "echo of the twin > /mark")
-    twin.kill()
-    assert not os.path.exists(f"{LXC_PATH}/st/rootfs/mark")
-    with open(f"{LXC_PATH}/twin/overlay/delta/mark") as file:
-        assert file.read() == "of the twin\n"
 
 
 def test_what_gantry_writes_stock_lxc_reads(bus):

@@ -7,6 +7,7 @@ mod mounts;
 mod root;
 mod rootfs;
 mod standard;
+mod store;
 mod time;
 
 pub(crate) use mounts::{Mount, copy_tree, filesystem, prepare_idmapped};

@@ -124,7 +124,7 @@ fn make_one(root: &Root, mount: &Mount, target: &Path) -> io::Result<()> {
     let tree = match &mount.prepared {
         Some(prepared) => prepared.try_clone()?,
         None if options.is_bind() => source(root, entry)?,
-        None => new_filesystem(entry)?,
+        None => filesystem_with(&entry.fstype, &entry.source, &[], options)?,
     };
     if options.is_bind() {
         change_attributes(&tree, options)?;
@@ -147,16 +147,21 @@ fn source(root: &Root, entry: &MountEntry) -> io::Result<OwnedFd> {
     copy_tree(CWD, Path::new("/").join(&entry.source), recursive)
 }
 
-fn new_filesystem(entry: &MountEntry) -> io::Result<OwnedFd> {
-    let options = &entry.options;
-    let mut data: Vec<(&str, Option<&str>)> = options
-        .data
-        .split(',')
-        .filter(|item| !item.is_empty())
-        .map(|item| {
+/// [`filesystem`] with the options of a mount beside what makes it.
+pub(super) fn filesystem_with(
+    kind: &str,
+    source: &str,
+    data: &[(&str, Option<&str>)],
+    options: &MountOptions,
+) -> io::Result<OwnedFd> {
+    let given = options.data.split(',').filter(|item| !item.is_empty());
+    let mut data: Vec<(&str, Option<&str>)> = data
+        .iter()
+        .copied()
+        .chain(given.map(|item| {
             item.split_once('=')
                 .map_or((item, None), |(key, value)| (key, Some(value)))
-        })
+        }))
         .collect();
     for (flag, name) in [
         (MountFlags::READ_ONLY, "ro"),
@@ -169,7 +174,7 @@ fn new_filesystem(entry: &MountEntry) -> io::Result<OwnedFd> {
         }
     }
     let attributes = MountAttrFlags::from_bits_retain(attribute_bits(options.flags) as u32);
-    filesystem(&entry.fstype, &entry.source, &data, attributes)
+    filesystem(kind, source, &data, attributes)
 }
 
 fn remount(place: &OwnedFd, options: &MountOptions) -> io::Result<()> {

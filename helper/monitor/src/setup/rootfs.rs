@@ -2,6 +2,7 @@
 
 use super::mounts::{change_attributes, copy_tree, map_ids};
 use super::root::{Root, attach};
+use super::store::Store;
 use crate::failure::{At, Step, failed};
 use crate::log;
 use crate::sys::{MountAttributes, mount_setattr};
@@ -9,8 +10,7 @@ use gantry_core::layout::RUN_DIR;
 use gantry_core::monitor::FailureKind;
 use gantry_core::settings::{Rootfs, Settings};
 use gantry_core::values::mount::MountIdmap;
-use gantry_core::values::rootfs::RootfsKind;
-use rustix::fs::{CWD, FileType, Mode, OFlags, open, stat};
+use rustix::fs::{Mode, OFlags, open, stat};
 use rustix::mount::{MountAttrFlags, MountPropagationFlags, UnmountFlags, unmount};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -38,29 +38,16 @@ pub(crate) fn mount_point(rootfs: &Rootfs) -> Step<PathBuf> {
     Ok(path)
 }
 
-/// Refuses, before anything is made, a root that this version cannot mount.
+/// Refuses, before anything is made, a root that is not there or cannot be mounted.
 pub(crate) fn check(rootfs: &Rootfs) -> Step<()> {
-    if !matches!(rootfs.path.kind, RootfsKind::Dir | RootfsKind::Unprefixed) {
-        return unsupported(rootfs);
-    }
-    let path = Path::new(&rootfs.path.path);
-    let mode = stat(path)
-        .at(STEP, || {
-            format!("cannot find the root file system {}", path.display())
-        })?
-        .st_mode;
-    if FileType::from_raw_mode(mode) == FileType::Directory {
-        Ok(())
-    } else {
-        unsupported(rootfs)
-    }
+    Store::find(&rootfs.path).map(drop)
 }
 
 /// Makes, in the monitor, a detached mount of the root with its options.
 /// `namespace` is the container's user namespace, if it has one.
 pub(crate) fn prepare(rootfs: &Rootfs, namespace: Option<&OwnedFd>) -> Step<OwnedFd> {
-    let path = Path::new(&rootfs.path.path);
-    let tree = copy_tree(CWD, path, true).at(STEP, || format!("cannot take {}", path.display()))?;
+    let store = Store::find(&rootfs.path)?;
+    let tree = store.mount(&rootfs.options)?;
     // Mounts made on the host below it go on to appear; none go back.
     let slave = MountAttributes::propagate(MountPropagationFlags::DOWNSTREAM);
     mount_setattr(&tree, true, &slave)
@@ -87,22 +74,11 @@ pub(crate) fn prepare(rootfs: &Rootfs, namespace: Option<&OwnedFd>) -> Step<Owne
         }
     };
     if let Some(namespace) = mapping {
-        map_ids(&tree, true, &namespace).at(STEP, || {
-            "cannot map the ids of the root file system".to_owned()
-        })?;
+        map_ids(&tree, true, &namespace).at(STEP, || format!("cannot map the ids of {store}"))?;
     }
     change_attributes(&tree, &rootfs.options)
         .at(STEP, || "cannot apply lxc.rootfs.options".to_owned())?;
     Ok(tree)
-}
-
-fn unsupported<T>(rootfs: &Rootfs) -> Step<T> {
-    let kind = match &rootfs.path.kind {
-        RootfsKind::Unprefixed => "found at lxc.rootfs.path",
-        kind => kind.prefix(),
-    };
-    let message = format!("The storage backend {kind} is not supported yet; use a directory.");
-    failed(FailureKind::Unsupported, STEP, message)
 }
 
 /// Makes the root `/` and lets go of the host's.

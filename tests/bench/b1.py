@@ -1,0 +1,236 @@
+"""bench.py [ROUNDS]: Gantry beside stock LXC, in one run, on the same containers.
+
+Each round measures one after the other, so that what else the machine does hits
+both. Gantry is called over the bus on an open connection, as the app and scripts
+that hold one do; stock LXC through its commands, the only way it has. Figures are
+medians; the ratio is what counts, and below 1 Gantry is the faster or smaller.
+"""
+
+import concurrent.futures
+import contextlib
+import os
+import pathlib
+import re
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+import gantry  # noqa: E402
+
+ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 21
+LISTED = 1000
+STARTED = 200
+WATCHED = 100
+CONSOLE_BYTES = 100_000_000
+bus = gantry.Bus()
+
+
+def timed(work):
+    begin = time.perf_counter()
+    work()
+    return (time.perf_counter() - begin) * 1000
+
+
+def quiet(*argv):
+    subprocess.run(argv, check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+
+
+def report(what, ours, theirs, unit="ms"):
+    a, b = statistics.median(ours), statistics.median(theirs)
+    print(f"{what:<42}{a:>10.2f}{b:>10.2f} {unit:<3}{a / b:>8.2f}", flush=True)
+
+
+def life(name, what):
+    """Start, attach, memory and kill of one container, by each in turn."""
+    with bus.signals("Session", "Exited") as exited:
+        rounds(name, what, exited)
+
+
+def rounds(name, what, exited):
+    figures = {key: ([], []) for key in ("start", "attach", "memory", "kill")}
+    container = bus.container(name)
+    for _ in range(ROUNDS):
+        figures["start"][0].append(timed(container.start))
+        figures["attach"][0].append(timed(lambda: attach(container, exited)))
+        figures["kill"][0].append(timed(container.kill))
+        figures["start"][1].append(timed(lambda: quiet("lxc-start", "-n", name)))
+        figures["attach"][1].append(timed(lambda: quiet("lxc-attach", "-n", name, "--", "true")))
+        figures["kill"][1].append(timed(lambda: quiet("lxc-stop", "-k", "-n", name)))
+        gantry.until(lambda: container.state == "STOPPED")
+    for _ in range(3):
+        container.start()
+        figures["memory"][0].append(settled_memory("gantry-monitor"))
+        container.kill()
+        quiet("lxc-start", "-n", name)
+        figures["memory"][1].append(settled_memory("[lxc monitor]"))
+        quiet("lxc-stop", "-k", "-n", name)
+        gantry.until(lambda: container.state == "STOPPED")
+    for key in ("start", "attach", "kill"):
+        report(f"{key} ({what})", *figures[key])
+    report(f"memory of the monitor ({what})", *figures["memory"], unit="kB")
+
+
+def attach(container, exited):
+    """Until the program's end is known; waits without a pause that would count."""
+    *streams, session = container.call("Execute", "(asa{sv})", ["true"], {})
+    while not any(path == session for path, _member, _values in exited):
+        gantry.GLib.MainContext.default().iteration(True)
+    for stream in streams:
+        os.close(stream)
+
+
+def settled_memory(title):
+    """PSS in kB of the one process whose command line holds the title, once it idles."""
+    time.sleep(2)
+    for entry in pathlib.Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if title in line:
+                return int(re.search(r"^Pss:\s+(\d+)", (entry / "smaps_rollup").read_text(), re.M)[1])
+        except OSError:
+            continue
+    raise LookupError(title)
+
+
+def boot(name):
+    """From the call until systemd says that it is done."""
+    ours, theirs = [], []
+    container = bus.container(name)
+
+    def up(check):
+        gantry.until(lambda: check().strip() in ("running", "degraded"), 60)
+
+    inside = ("systemctl", "is-system-running", "--wait")
+    for _ in range(max(3, ROUNDS // 5)):
+        ours.append(timed(lambda: (container.start(), up(lambda: container.execute(*inside)[1]))))
+        container.kill()
+        theirs.append(timed(lambda: (quiet("lxc-start", "-n", name), up(
+            lambda: gantry.run("lxc-attach", "-n", name, "--", *inside, check=False).stdout))))
+        quiet("lxc-stop", "-k", "-n", name)
+        gantry.until(lambda: container.state == "STOPPED")
+    report("boot until systemd is running (debian)", ours, theirs)
+
+
+def answer_of_list():
+    """The list as it arrives; taking it apart is each client's own matter."""
+    g = gantry
+    reply = bus.connection.call_sync(g.NAME, g.ROOT, f"{g.NAME}.Manager", "ListContainers",
+                                     g.GLib.Variant("(a{sv})", ({},)), None, g.Gio.DBusCallFlags.NONE, -1, None)
+    assert reply.get_child_value(0).n_children() >= LISTED
+
+
+@contextlib.contextmanager
+def copies(count):
+    """So many containers like `busybox`, which they share the root file system of."""
+    path = pathlib.Path(gantry.LXC_PATH)
+    text = (path / "busybox" / "config").read_text()
+    names = [f"copy{number}" for number in range(count)]
+    for name in names:
+        (path / name).mkdir()
+        (path / name / "config").write_text(re.sub(r"(?m)^(lxc.uts.name = ).*", rf"\g<1>{name}", text))
+    bus.list()
+    yield names
+    for name in names:
+        shutil.rmtree(path / name)
+
+
+def listing():
+    ours, theirs = [], []
+    with copies(LISTED):
+        for _ in range(ROUNDS):
+            ours.append(timed(answer_of_list))
+            theirs.append(timed(lambda: quiet("lxc-ls", "-f")))
+    report(f"list of {LISTED}", ours, theirs)
+
+
+def at_once(calls):
+    """All of them begun before the first is waited for."""
+    with concurrent.futures.ThreadPoolExecutor(len(calls)) as pool:
+        for done in [pool.submit(call) for call in calls]:
+            done.result()
+
+
+def many_starts():
+    ours, theirs = [], []
+    with copies(STARTED) as names:
+        # The bus allows a connection 128 calls without an answer.
+        connections = gantry.Bus(), gantry.Bus()
+        containers = [connections[n % 2].container(name) for n, name in enumerate(names)]
+        for _ in range(3):
+            ours.append(timed(lambda: at_once([c.start for c in containers])))
+            at_once([c.kill for c in containers])
+            theirs.append(timed(lambda: at_once([lambda n=n: quiet("lxc-start", "-n", n) for n in names])))
+            at_once([lambda n=n: quiet("lxc-stop", "-k", "-n", n) for n in names])
+            gantry.until(lambda: "RUNNING" not in bus.list().values(), 60)
+    report(f"{STARTED} starts at once", ours, theirs)
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def sampling():
+    """What watching costs the helper; stock LXC has nothing that watches so many."""
+    (pid,) = map(int, subprocess.run(["pidof", "gantry-helper"], check=True, capture_output=True).stdout.split())
+    with copies(WATCHED) as names:
+        containers = [bus.container(name) for name in names]
+        at_once([c.start for c in containers])
+        session = bus.manager("WatchUsage", "(ua{sv})", 1000, {})
+        time.sleep(5)
+        begin, used = time.monotonic(), cpu_seconds(pid)
+        time.sleep(20)
+        share = 100 * (cpu_seconds(pid) - used) / (time.monotonic() - begin)
+        bus.call(session, "Session", "Close")
+        at_once([c.kill for c in containers])
+    print(f"{f'usage of {WATCHED} watched at 1 Hz':<42}{share:>10.2f}{'-':>10} % of a core", flush=True)
+
+
+def console():
+    """From the first byte that a container writes to its console until a viewer has the last."""
+    ours, theirs = [], []
+    container = bus.container("busybox")
+    flood = f"head -c {CONSOLE_BYTES} /dev/zero >/dev/console"
+
+    def seen_through(fd):
+        writer = subprocess.Popen(["lxc-attach", "-n", "busybox", "--", "sh", "-c", flood], stdin=subprocess.DEVNULL)
+        count = 0
+        while count < CONSOLE_BYTES:
+            count += os.read(fd, 1 << 20).count(0)
+        assert writer.wait() == 0
+
+    for _ in range(3):
+        container.start()
+        fd, _session = container.call("OpenConsole", "(a{sv})", {"tty": gantry.GLib.Variant("i", 0)})
+        ours.append(timed(lambda: seen_through(fd)))
+        os.close(fd)
+        container.kill()
+        quiet("lxc-start", "-n", "busybox")
+        pid, fd = os.forkpty()
+        if pid == 0:
+            os.execvp("lxc-console", ["lxc-console", "-n", "busybox", "-t", "0"])
+        # It says how to leave before it passes anything on.
+        while b"exit" not in os.read(fd, 4096):
+            pass
+        theirs.append(timed(lambda: seen_through(fd)))
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        os.close(fd)
+        quiet("lxc-stop", "-k", "-n", "busybox")
+        gantry.until(lambda: container.state == "STOPPED")
+    report(f"{CONSOLE_BYTES // 1_000_000} MB through the console", ours, theirs)
+
+
+print(f"medians of {ROUNDS} rounds, interleaved{'':<7}Gantry  stock LXC       ratio")
+bus.create("busybox", template="busybox")
+
+
+many_starts()
+sampling()
+console()
