@@ -52,6 +52,8 @@ pub(crate) fn has_namespace(settings: &Settings) -> bool {
 /// What was made.
 pub(crate) struct Interfaces {
     container: String,
+    /// Whether the monitor is the main process of a unit of systemd's.
+    in_unit: bool,
     host_ends: Vec<HostEnd>,
     /// Those on top of an interface of the host, by their index in the
     /// container. The socket keeps the namespace, so that they can be deleted
@@ -68,9 +70,10 @@ struct HostEnd {
 }
 
 impl Interfaces {
-    pub(crate) fn none(container: &str) -> Self {
+    pub(crate) fn none(container: &str, in_unit: bool) -> Self {
         Self {
             container: container.to_owned(),
+            in_unit,
             host_ends: Vec::new(),
             upper: None,
             undo: None,
@@ -169,7 +172,7 @@ impl Interfaces {
     fn owe(&mut self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
         let undo = match self.undo.take() {
             Some(undo) => undo,
-            None => Undo::start(&self.container)?,
+            None => Undo::start(&self.container, self.in_unit)?,
         };
         self.undo.insert(undo).owe(debt, fds)
     }

@@ -5,7 +5,8 @@
 //! This is the work of a process of its own, which is told of each thing
 //! before it is done and begins when the monitor's end of the socket closes:
 //! at the container's stop, after a start that failed, or because the monitor
-//! was killed.
+//! was killed. With a monitor that is a unit's main process systemd kills all of
+//! the unit, so that this process gets a scope of its own there.
 
 use super::phys::Guest;
 use super::{LOOPBACK, STEP, ovs};
@@ -14,9 +15,11 @@ use crate::log;
 use crate::message;
 use crate::netlink::{Netlink, Route};
 use crate::sys::{self, Fork};
+use gantry_core::monitor::SHUTDOWN_PATIENCE;
 use nix::sys::signal::SigSet;
 use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
 use rustix::fs::{Mode, OFlags, open};
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use serde::{Deserialize, Serialize};
 use std::ffi::CString;
@@ -24,6 +27,8 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
+
+const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// One thing to undo.
 #[derive(Debug, Serialize, Deserialize)]
@@ -39,6 +44,10 @@ pub(crate) enum Debt {
     LoopbackRoute { address: IpAddr },
 }
 
+/// What the process says first: from now on nobody ends it.
+#[derive(Serialize, Deserialize)]
+struct Ready {}
+
 /// The process that undoes.
 pub(super) struct Undo {
     socket: OwnedFd,
@@ -46,8 +55,8 @@ pub(super) struct Undo {
 }
 
 impl Undo {
-    /// Starts the process.
-    pub(super) fn start(container: &str) -> Step<Self> {
+    /// Starts the process, and waits until it listens.
+    pub(super) fn start(container: &str, in_unit: bool) -> Step<Self> {
         let what = || "cannot start the process that cleans up".to_owned();
         let (socket, theirs) = socketpair(
             AddressFamily::Unix,
@@ -57,26 +66,43 @@ impl Undo {
         )
         .at(STEP, what)?;
         // Its own copy of this program, so that it holds nothing else of ours.
-        let program = open(
-            "/proc/self/exe",
-            OFlags::PATH | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .at(STEP, what)?;
-        let arguments = ["gantry-monitor", "undo", "--name", container]
-            .map(CString::new)
+        let own = open_program("/proc/self/exe").at(STEP, what)?;
+        let mut arguments = ["gantry-monitor", "undo", "--name", container]
+            .map(str::to_owned)
+            .to_vec();
+        let mut launcher = None;
+        if in_unit {
+            // systemd-run(1) becomes the program, which it finds by its descriptor.
+            launcher = Some(open_program(SYSTEMD_RUN).at(STEP, what)?);
+            let program = format!("/proc/self/fd/{}", own.as_raw_fd());
+            arguments = scope(container)
+                .into_iter()
+                .chain([program])
+                .chain(arguments.into_iter().skip(1))
+                .collect();
+        }
+        let arguments = arguments
             .into_iter()
+            .map(CString::new)
             .collect::<Result<Vec<_>, _>>()
             .at(STEP, what)?;
         let arguments: Vec<_> = arguments.iter().map(CString::as_c_str).collect();
-        match sys::fork(0, None).at(STEP, what)? {
+        let process = match sys::fork(0, None).at(STEP, what)? {
             Fork::Child => {
-                if rustix::stdio::dup2_stdin(&theirs).is_ok() {
-                    sys::execute_file(&program, &arguments, &[]);
+                let kept = launcher
+                    .as_ref()
+                    .map_or(Ok(()), |_| fcntl_setfd(&own, FdFlags::empty()));
+                if kept.is_ok() && rustix::stdio::dup2_stdin(&theirs).is_ok() {
+                    sys::execute_file(launcher.as_ref().unwrap_or(&own), &arguments, &[]);
                 }
                 sys::exit_now(127)
             }
-            Fork::Parent(_, process) => Ok(Self { socket, process }),
+            Fork::Parent(_, process) => process,
+        };
+        drop(theirs);
+        match message::receive::<Ready>(&socket).at(STEP, what)? {
+            Some(_) => Ok(Self { socket, process }),
+            None => Err(io::Error::from(io::ErrorKind::UnexpectedEof)).at(STEP, what),
         }
     }
 
@@ -103,10 +129,37 @@ impl Undo {
     }
 }
 
+fn open_program(path: &str) -> rustix::io::Result<OwnedFd> {
+    open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// The words before the program that is to run in a scope. At power-off it may take
+/// as long as the container that it waits for.
+fn scope(container: &str) -> Vec<String> {
+    let patience = SHUTDOWN_PATIENCE.as_secs() + 60;
+    [
+        "systemd-run",
+        "--scope",
+        "--quiet",
+        "--collect",
+        "--no-ask-password",
+        "--slice=gantry.slice",
+        &format!("--unit=gantry-undo-{}", std::process::id()),
+        &format!("--description=Clean-up of the network after container {container}"),
+        &format!("--property=TimeoutStopSec={patience}"),
+        "--",
+    ]
+    .map(str::to_owned)
+    .to_vec()
+}
+
 /// `undo`: the process itself.
 pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
     // It ends when it has done its work and not before.
     let blocked = SigSet::all().thread_block();
+    if message::send(socket, &Ready {}, &[]).is_err() {
+        return ExitCode::FAILURE;
+    }
     let mut debts = Vec::new();
     while let Ok(Some(debt)) = message::receive::<Debt>(socket) {
         debts.push(debt);

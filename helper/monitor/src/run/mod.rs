@@ -127,7 +127,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     };
     let hooks = Hooks::new(&layout, &settings, &mount_point)?;
     let console = Console::new(&settings.console)?;
-    let interfaces = Interfaces::none(layout.name().as_str());
+    let interfaces = Interfaces::none(layout.name().as_str(), in_unit);
     cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
     Ok(Monitor {
         layout,
