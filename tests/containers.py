@@ -221,7 +221,7 @@ def traces():
 
 def assert_no_traces(before, seconds=5):
     """Nothing is there that was not before, but for what a module shares."""
-    own = re.compile("|".join(rf"lxc\.\w+\.{name}$|--name {name}$|/{name}/command$" for name in SHARED) or "$^")
+    own = re.compile("|".join(rf"lxc\.\w+\.{name}(-\d+)?$|--name {name}$|^process \d+ \[lxc monitor\] \S+ {name}$|/{name}/command$" for name in SHARED) or "$^")
     end = time.monotonic() + seconds
     while extra := {trace for trace in traces() - before if not own.search(trace)}:
         assert time.monotonic() < end, "left behind: " + ", ".join(sorted(extra))

@@ -29,7 +29,10 @@ pub(crate) struct Hierarchy {
 /// is the root, or with `relative` this process's own group; and also that
 /// where systemd has delegated it to this process.
 pub(super) fn find(relative: bool) -> io::Result<Vec<Hierarchy>> {
-    let mut found = parse(&std::fs::read_to_string("/proc/self/mountinfo")?);
+    let mut found = parse(
+        &std::fs::read_to_string("/proc/self/mountinfo")?,
+        Hierarchy::is_visible,
+    );
     let own = own_groups(&std::fs::read_to_string("/proc/self/cgroup")?);
     for hierarchy in &mut found {
         let key = hierarchy.controllers.join(",");
@@ -49,7 +52,7 @@ fn is_delegated(group: &Path) -> bool {
     rustix::fs::getxattr(group, "trusted.delegate", &mut value).is_ok_and(|_| value == *b"1")
 }
 
-fn parse(mountinfo: &str) -> Vec<Hierarchy> {
+fn parse(mountinfo: &str, is_visible: impl Fn(&Hierarchy) -> bool) -> Vec<Hierarchy> {
     let mut found: Vec<Hierarchy> = Vec::new();
     for line in mountinfo.lines() {
         let Some((mount, superblock)) = line.split_once(" - ") else {
@@ -79,14 +82,15 @@ fn parse(mountinfo: &str) -> Vec<Hierarchy> {
                 .map(str::to_owned)
                 .collect(),
         };
-        let known = |h: &Hierarchy| h.version == version && h.controllers == controllers;
-        if !found.iter().any(known) {
-            found.push(Hierarchy {
-                version,
-                controllers,
-                mount: PathBuf::from(point),
-                base: "/".to_owned(),
-            });
+        let hierarchy = Hierarchy {
+            version,
+            controllers,
+            mount: PathBuf::from(point),
+            base: "/".to_owned(),
+        };
+        let same = |h: &Hierarchy| h.version == version && h.controllers == hierarchy.controllers;
+        if !found.iter().any(same) && is_visible(&hierarchy) {
+            found.push(hierarchy);
         }
     }
     found
@@ -116,6 +120,15 @@ fn own_groups(text: &str) -> BTreeMap<String, String> {
 }
 
 impl Hierarchy {
+    /// Whether it is what is found at its place: another mount may hide it.
+    fn is_visible(&self) -> bool {
+        let magic = match self.version {
+            Version::V1 => libc::CGROUP_SUPER_MAGIC,
+            Version::V2 => libc::CGROUP2_SUPER_MAGIC,
+        };
+        rustix::fs::statfs(&self.mount).is_ok_and(|found| found.f_type == magic)
+    }
+
     /// Whether a controller belongs to this hierarchy. `cgroup` stands for the
     /// files that every version 2 group has.
     pub(super) fn has_controller(&self, controller: &str) -> bool {
@@ -313,7 +326,7 @@ mod tests {
 
     #[test]
     fn hierarchies_are_found_once() {
-        let found = parse(HYBRID);
+        let found = parse(HYBRID, |_| true);
         let controllers: Vec<String> = found.iter().map(|h| h.controllers.join(",")).collect();
         assert_eq!(controllers, ["cpu,cpuacct", "name=systemd", ""]);
         assert_eq!(
@@ -322,6 +335,12 @@ mod tests {
         );
         assert_eq!(found[2].version, Version::V2);
         assert_eq!(found[2].group("lxc.payload.c1"), "/lxc.payload.c1");
+    }
+
+    #[test]
+    fn a_hidden_mount_gives_way_to_the_next() {
+        let found = parse(HYBRID, |h| !h.mount.ends_with("cpu,cpuacct"));
+        assert_eq!(found[0].mount, Path::new("/elsewhere"));
     }
 
     #[test]
