@@ -157,16 +157,6 @@ pub fn monitor_fifo(run_dir: &Path, lxc_path: &str) -> PathBuf {
         .join("monitor-fifo")
 }
 
-/// The socket of lxc-monitord in the abstract namespace, without the leading
-/// NUL: at most 105 bytes.
-pub fn monitor_socket(lxc_path: &str) -> Vec<u8> {
-    let path = normalize_lxc_path(lxc_path);
-    let hash = fnv1a_64(format!("lxc/{path}/monitor-sock").as_bytes());
-    let mut address = format!("lxc/{hash:016x}/{path}").into_bytes();
-    address.truncate(MAX_PLAIN_ADDRESS - 1);
-    address
-}
-
 /// A command socket found in /proc/net/unix.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum FoundSocket {
@@ -291,10 +281,6 @@ mod tests {
             monitor_fifo(Path::new("/run"), "/var/lib/lxc"),
             Path::new("/run/lxc/var/lib/lxc/monitor-fifo")
         );
-        let socket = monitor_socket("/var/lib/lxc");
-        let hash = fnv1a_64(b"lxc//var/lib/lxc/monitor-sock");
-        assert_eq!(socket, format!("lxc/{hash:016x}//var/lib/lxc").into_bytes());
-        assert_eq!(monitor_socket(&format!("/{}", "x".repeat(200))).len(), 105);
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! What must hold for any input, however hostile.
 
 use gantry_core::command::{
-    CgroupContext, CgroupDescriptor, ConsoleLog, DeviceAccess, RequestHeader, ResponseHeader,
-    StateInterest, StateMessage, decode_text,
+    CgroupDescriptor, ConsoleLog, DeviceAccess, RequestHeader, ResponseHeader, StateInterest,
+    StateMessage, decode_text,
 };
 use gantry_core::config::{Config, Included, Includes, SkipIncludes};
 use gantry_core::dependents::Dependents;
@@ -214,9 +214,6 @@ proptest! {
             }
             if let Ok(rule) = DeviceAccess::decode(bytes) {
                 prop_assert_eq!(DeviceAccess::decode(&rule.encode()), Ok(rule));
-            }
-            if let Ok(context) = CgroupContext::decode(bytes) {
-                prop_assert_eq!(CgroupContext::decode(&context.encode()), Ok(context));
             }
             if let Ok(descriptor) = CgroupDescriptor::decode(bytes) {
                 prop_assert_eq!(CgroupDescriptor::decode(&descriptor.encode()), Ok(descriptor));

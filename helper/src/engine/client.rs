@@ -1,30 +1,30 @@
 //! The client's side of a monitor's command socket, of LXC's and of Gantry's
 //! monitors alike.
 
+use super::exchange::{Reply, is_hang_up, read_exactly, receive, send};
 use super::{Error, Result};
-use crate::linux::channel;
+use crate::linux::files;
 use crate::linux::process::Process;
 use gantry_core::command::{
-    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, HEADER_LEN, NO_STATE, RequestHeader,
-    ResponseHeader, StateInterest, StateMessage, StateMessageKind, decode_text, encode_text,
+    CgroupDescriptor, CgroupLayout, Command, ConsoleLog, NO_STATE, RequestHeader, StateInterest,
+    StateMessage, StateMessageKind, encode_text,
 };
-use gantry_core::layout::ContainerLayout;
+use gantry_core::layout::{ContainerLayout, RUN_DIR, monitor_fifo};
 use gantry_core::monitor::Extension;
 use gantry_core::states::State;
+use rustix::io::Errno;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 /// How long a monitor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// The most bytes that are taken in an answer: a console's ring buffer.
-const MAX_REPLY: usize = 256 << 20;
 
 /// Speaks to the monitor of one container. Each question is a connection of
 /// its own, as the protocol has it.
@@ -32,39 +32,7 @@ const MAX_REPLY: usize = 256 << 20;
 pub(super) struct Client {
     name: String,
     address: Vec<u8>,
-}
-
-/// An answer.
-#[derive(Debug)]
-struct Reply {
-    header: ResponseHeader,
-    data: Vec<u8>,
-    fds: Vec<OwnedFd>,
-}
-
-impl Reply {
-    fn ok(self) -> io::Result<Self> {
-        if self.header.ret < 0 {
-            Err(io::Error::from_raw_os_error(-self.header.ret))
-        } else {
-            Ok(self)
-        }
-    }
-
-    fn fd(self) -> io::Result<OwnedFd> {
-        self.ok()?
-            .fds
-            .into_iter()
-            .next()
-            .ok_or_else(|| io::Error::other("no file descriptor came"))
-    }
-
-    fn text(self) -> io::Result<String> {
-        let reply = self.ok()?;
-        decode_text(&reply.data)
-            .map(str::to_owned)
-            .map_err(io::Error::other)
-    }
+    fifo: PathBuf,
 }
 
 /// A connection that waits for a state.
@@ -88,6 +56,7 @@ impl Client {
         Self {
             name: layout.name().to_string(),
             address: layout.command_socket(),
+            fifo: monitor_fifo(Path::new(RUN_DIR), layout.lxc_path()),
         }
     }
 
@@ -243,16 +212,22 @@ impl Client {
     /// The directory of the group that has the container's limits: in the
     /// hierarchy of a version 1 controller, or in the unified one.
     pub(super) async fn cgroup(&self, controller: Option<&str>) -> Result<OwnedFd> {
-        let Some(controller) = controller else {
-            let header = RequestHeader::inline(Command::GetLimitCgroup2Fd, 0);
-            let reply = self.need(header, &[]).await?;
-            return reply.fd().map_err(|error| self.failed(&error));
+        let filesystem = match controller {
+            Some(_) => 0,
+            None => {
+                let header = RequestHeader::inline(Command::GetLimitCgroup2Fd, 0);
+                if let Ok(fd) = self.need(header, &[]).await?.fd() {
+                    return Ok(fd);
+                }
+                // Where version 1 is beside it, only Gantry's monitors have it.
+                CgroupDescriptor::CGROUP2
+            }
         };
         let request = CgroupDescriptor {
             layout: CgroupLayout::Unknown,
             utilities: 0,
-            filesystem: 0,
-            controller: controller.to_owned(),
+            filesystem,
+            controller: controller.unwrap_or_default().to_owned(),
         }
         .encode();
         let header = RequestHeader::with_data(Command::GetLimitCgroupFd.number(), request.len());
@@ -262,10 +237,18 @@ impl Client {
             .map_err(|error| self.failed(&error))
     }
 
-    /// Makes the monitor take on a state and tell it to everybody.
+    /// Makes the monitor take on a state and tell it to its clients. To tell
+    /// lxc-monitord is left to whoever changes the state.
     pub(super) async fn serve_state(&self, state: State) -> Result<()> {
         let header = RequestHeader::inline(Command::ServeStateClients, state.number() as u64);
-        self.done(header, &[]).await
+        self.done(header, &[]).await?;
+        let message = StateMessage::state(&self.name, state).encode();
+        match files::write_to_fifo(&self.fifo, &message) {
+            // Nobody listens, or who listens does not read.
+            Ok(()) | Err(Errno::NOENT | Errno::NXIO | Errno::AGAIN) => {}
+            Err(error) => tracing::debug!("cannot tell lxc-monitord: {error}"),
+        }
+        Ok(())
     }
 
     /// The console's ring buffer, which stays as it is. None: it is empty;
@@ -389,7 +372,7 @@ impl Client {
         let number = reply.ok()?.header.inline;
         match State::from_number(number as i64) {
             Some(state) => Ok(Some(Ok(state))),
-            None if number == NO_STATE => Ok(Some(Err(StateClient { socket }))),
+            None if number == NO_STATE as u64 => Ok(Some(Err(StateClient { socket }))),
             None => Err(io::Error::other("the monitor names an unknown state")),
         }
     }
@@ -409,86 +392,4 @@ impl StateClient {
             None => Err(io::Error::other("the monitor names an unknown state")),
         }
     }
-}
-
-fn is_hang_up(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe
-    )
-}
-
-async fn send(socket: &UnixStream, header: RequestHeader, data: &[u8]) -> io::Result<()> {
-    // Stock monitors read header and data apart; credentials come with both.
-    for part in [header.encode().as_slice(), data]
-        .into_iter()
-        .filter(|part| !part.is_empty())
-    {
-        let sent = socket
-            .async_io(Interest::WRITABLE, || {
-                channel::send(socket.as_fd(), part, &[])
-            })
-            .await?;
-        if sent != part.len() {
-            return Err(io::Error::other("the monitor takes no more data"));
-        }
-    }
-    Ok(())
-}
-
-/// Reads an answer; none at the end of the connection.
-async fn receive(socket: &UnixStream) -> io::Result<Option<Reply>> {
-    let mut header = [0; HEADER_LEN];
-    let (mut length, mut fds) = socket
-        .async_io(Interest::READABLE, || {
-            channel::receive(socket.as_fd(), &mut header)
-        })
-        .await?;
-    if length == 0 {
-        return Ok(None);
-    }
-    while length < HEADER_LEN {
-        let rest = header.get_mut(length..).unwrap_or_default();
-        let (more, more_fds) = socket
-            .async_io(Interest::READABLE, || {
-                channel::receive(socket.as_fd(), &mut *rest)
-            })
-            .await?;
-        if more == 0 {
-            return Ok(None);
-        }
-        length += more;
-        fds.extend(more_fds);
-    }
-    let header = ResponseHeader::decode(&header).map_err(io::Error::other)?;
-    if header.data_len > MAX_REPLY {
-        return Err(io::Error::other("the monitor announces too much data"));
-    }
-    let data = match header.data_len {
-        0 => Vec::new(),
-        length => read_exactly(socket, length)
-            .await?
-            .ok_or(io::ErrorKind::UnexpectedEof)?,
-    };
-    Ok(Some(Reply { header, data, fds }))
-}
-
-async fn read_exactly(socket: &UnixStream, length: usize) -> io::Result<Option<Vec<u8>>> {
-    let mut data = vec![0; length];
-    let mut filled = 0;
-    while filled < length {
-        socket.readable().await?;
-        let rest = data.get_mut(filled..).unwrap_or_default();
-        match socket.try_read(rest) {
-            Ok(0) if filled == 0 => return Ok(None),
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(more) => filled += more,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) if error.kind() == io::ErrorKind::ConnectionReset && filled == 0 => {
-                return Ok(None);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(Some(data))
 }

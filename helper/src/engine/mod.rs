@@ -14,6 +14,7 @@ mod create;
 mod destroy;
 mod devices;
 mod disk;
+mod exchange;
 mod facts;
 mod freezer;
 mod groups;

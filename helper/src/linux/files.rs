@@ -1,6 +1,6 @@
 //! Files of root's, read and replaced with care.
 
-use rustix::fs::{AtFlags, Gid, Mode, OFlags, Uid};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -21,6 +21,19 @@ pub(crate) fn open_regular(path: &Path) -> io::Result<(File, Metadata)> {
         ));
     }
     Ok((file, metadata))
+}
+
+/// Writes a message to a FIFO that somebody reads, and to nothing else, without
+/// waiting: none is there (NOENT), nobody reads (NXIO), or it is full (AGAIN).
+pub(crate) fn write_to_fifo(path: &Path, message: &[u8]) -> rustix::io::Result<()> {
+    let flags =
+        OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    let fifo = rustix::fs::open(path, flags, Mode::empty())?;
+    if FileType::from_raw_mode(rustix::fs::fstat(&fifo)?.st_mode) != FileType::Fifo {
+        return Err(rustix::io::Errno::INVAL);
+    }
+    // The kernel takes so few bytes as a whole (pipe(7)).
+    rustix::io::write(&fifo, message).map(drop)
 }
 
 /// Reads at most `limit` bytes; a longer file is an error.

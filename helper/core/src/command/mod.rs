@@ -18,7 +18,7 @@ pub const HEADER_LEN: usize = 16;
 /// The most bytes that may follow a request's header.
 pub const MAX_REQUEST_DATA: usize = 8192;
 /// The inline value that says "not yet" in reply to [`Command::AddStateClient`].
-pub const NO_STATE: u64 = crate::states::STATE_COUNT as u64;
+pub const NO_STATE: i32 = crate::states::STATE_COUNT as i32;
 
 /// Why bytes were refused.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -309,13 +309,24 @@ impl CgroupLayout {
             _ => Self::Unknown,
         }
     }
+
+    /// The bits about what version 2 does without a controller: 1 devices, 2
+    /// freezing. LXC sets them where it uses nothing else.
+    pub fn utilities(self) -> u32 {
+        match self {
+            Self::Unified => 3,
+            _ => 0,
+        }
+    }
 }
 
 /// The most hierarchies a [`CgroupContext`] has room for.
 pub const MAX_HIERARCHIES: usize = 20;
 
-/// Payload of command 23. The descriptors themselves travel by SCM_RIGHTS; the
-/// numbers in the structure mean nothing to the receiver.
+/// Payload of command 23, both ways: of what is asked only the length counts,
+/// as a client of another version knows less or more of it. The descriptors
+/// themselves travel by SCM_RIGHTS; the numbers in the structure mean nothing
+/// to the receiver.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CgroupContext {
     /// The host's arrangement.
@@ -340,29 +351,6 @@ impl CgroupContext {
             put(&mut bytes, 12 + 4 * index, &(-1_i32).to_ne_bytes());
         }
         bytes
-    }
-
-    /// Reads the bytes. Peers of other versions may send a shorter structure,
-    /// or a longer one whose excess is zero.
-    pub fn decode(bytes: &[u8]) -> Result<Self, WireError> {
-        const FIXED: usize = 12;
-        let length = WireError::Length {
-            what: "a cgroup context",
-            found: bytes.len(),
-            expected: Self::LEN,
-        };
-        if bytes.len() < FIXED || bytes.iter().skip(Self::LEN).any(|byte| *byte != 0) {
-            return Err(length);
-        }
-        let fd_count = i32_at(bytes, 8) as u32;
-        if fd_count as usize > MAX_HIERARCHIES {
-            return Err(WireError::Value("number of cgroup descriptors"));
-        }
-        Ok(Self {
-            layout: CgroupLayout::from_number(i32_at(bytes, 0)),
-            utilities: i32_at(bytes, 4) as u32,
-            fd_count,
-        })
     }
 }
 

@@ -242,12 +242,11 @@ impl Console {
         }
     }
 
-    /// Opens a viewer on /dev/console. The monitor keeps the slave and gives
-    /// the master away, or, as stock LXC does it, the other way round.
+    /// Opens a viewer on /dev/console: gives a terminal's master away, and
+    /// keeps the slave.
     pub(crate) fn view(
         &mut self,
         holder: Holder,
-        give_slave: bool,
         size: Option<(u16, u16)>,
     ) -> Result<OwnedFd, Refusal> {
         if self.terminal.is_none() {
@@ -259,13 +258,8 @@ impl Console {
             if let Some((columns, rows)) = size {
                 terminal::resize(&master, columns, rows)?;
             }
-            let (kept, given) = if give_slave {
-                (master, slave)
-            } else {
-                (slave, master)
-            };
-            set_nonblocking(&kept)?;
-            Ok((kept, given))
+            set_nonblocking(&slave)?;
+            Ok((slave, master))
         };
         let (kept, given) = open().map_err(|error| {
             log::error(format!("cannot open a terminal for a viewer: {error}"));

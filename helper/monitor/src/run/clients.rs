@@ -11,10 +11,15 @@ use std::io;
 use std::path::Path;
 
 impl Monitor {
-    /// Takes on a state and tells everybody who waits for it.
+    /// Takes on a state and tells everybody.
     pub(super) fn set_state(&mut self, state: State) {
-        let name = self.layout.name().as_str();
-        let message = StateMessage::state(name, state);
+        self.take_on(state);
+        self.tell_monitord(&StateMessage::state(self.layout.name().as_str(), state));
+    }
+
+    /// Takes on a state and tells those who wait for it on the command socket.
+    pub(super) fn take_on(&mut self, state: State) {
+        let message = StateMessage::state(self.layout.name().as_str(), state);
         self.state = if state == State::Thawed {
             State::Running
         } else {
@@ -31,7 +36,6 @@ impl Monitor {
         self.server
             .connections
             .retain(|_, c| !matches!(c.role, Role::Answered) || c.is_behind());
-        self.tell_monitord(&message);
     }
 
     /// Writes to lxc-monitord's FIFO, if it runs.

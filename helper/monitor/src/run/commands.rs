@@ -7,8 +7,8 @@ use crate::console::{Holder, Refusal};
 use crate::log;
 use crate::sys;
 use gantry_core::command::{
-    CgroupContext, CgroupDescriptor, Command, ConsoleLog, DeviceAccess, MAX_HIERARCHIES, NO_STATE,
-    ResponseHeader, StateInterest, decode_text, encode_text,
+    CgroupContext, CgroupDescriptor, CgroupLayout, Command, ConsoleLog, DeviceAccess,
+    MAX_HIERARCHIES, NO_STATE, ResponseHeader, StateInterest, decode_text, encode_text,
 };
 use gantry_core::monitor::{
     CloseViewer, Extension, LentInterface, OpenViewer, ResizeViewer, RunningConfig, ViewerOpened,
@@ -44,6 +44,17 @@ impl Answer {
     fn failure(errno: i32) -> Self {
         Self {
             header: ResponseHeader::failure(errno),
+            ..Self::inline(0)
+        }
+    }
+
+    /// To who waits for a state: the number is in both places.
+    fn state(number: i32) -> Self {
+        Self {
+            header: ResponseHeader {
+                ret: number,
+                ..ResponseHeader::inline(number as u64)
+            },
             ..Self::inline(0)
         }
     }
@@ -161,14 +172,15 @@ impl Monitor {
             Command::AddStateClient => {
                 let interest = StateInterest::decode(data).map_err(invalid)?;
                 match interest.is_met_by(self.state) {
-                    true => Answer::inline(self.state.number() as u64),
-                    false => Answer::inline(NO_STATE).held(Role::Watching(interest)),
+                    true => Answer::state(self.state.number()),
+                    false => Answer::state(NO_STATE).held(Role::Watching(interest)),
                 }
             }
             Command::ConsoleLog => self.console_log(ConsoleLog::decode(data).map_err(invalid)?),
             Command::ServeStateClients => match State::from_number(request.header.inline as i64) {
+                // Who changes the state tells lxc-monitord, too.
                 Some(state) => {
-                    self.set_state(state);
+                    self.take_on(state);
                     Answer::inline(0)
                 }
                 None => Answer::failure(libc::EINVAL),
@@ -188,10 +200,8 @@ impl Monitor {
                     .as_ref()
                     .and_then(|init| init.devpts.as_ref()?.try_clone().ok()),
             ),
-            Command::GetCgroupContext => {
-                CgroupContext::decode(data).map_err(invalid)?;
-                self.cgroup_context()
-            }
+            // A client asks for as much of the structure as its version knows.
+            Command::GetCgroupContext => self.cgroup_context(data.len()),
             Command::GetCgroupFd => self.cgroup_fd(
                 &CgroupDescriptor::decode(data).map_err(invalid)?,
                 self.cgroups.payload(),
@@ -200,12 +210,13 @@ impl Monitor {
                 &CgroupDescriptor::decode(data).map_err(invalid)?,
                 self.cgroups.limit(),
             ),
+            // There is none.
+            Command::GetSeccompNotifyFd => Answer::failure(libc::EBADF),
+            Command::GetSystemdScope => Answer::failure(libc::EINVAL),
             Command::Stop
             | Command::SeccompNotifyAddListener
             | Command::Freeze
-            | Command::Unfreeze
-            | Command::GetSeccompNotifyFd
-            | Command::GetSystemdScope => Answer::failure(libc::ENOSYS),
+            | Command::Unfreeze => Answer::failure(libc::ENOSYS),
         })
     }
 
@@ -234,13 +245,10 @@ impl Monitor {
 
     fn give_tty(&mut self, fd: i32, wanted: i32) -> Answer {
         let holder = Holder::Connection(fd as u64);
-        let given = match wanted {
-            0 => self
-                .console
-                .view(holder, true, None)
-                .map(|slave| (0, slave)),
-            -1 => self.console.take_tty(None, holder),
-            number => self.console.take_tty(Some(number.unsigned_abs()), holder),
+        let given = match u32::try_from(wanted) {
+            Ok(0) => self.console.view(holder, None).map(|master| (0, master)),
+            Ok(number) => self.console.take_tty(Some(number), holder),
+            Err(_) => self.console.take_tty(None, holder),
         };
         match given {
             Ok((number, terminal)) => Answer::inline(number.into())
@@ -290,6 +298,10 @@ impl Monitor {
     }
 
     fn unified_fd(&self, path: Option<&str>) -> Answer {
+        // Beside version 1, stock's tools freeze there, and would by these here.
+        if self.cgroups.layout() != CgroupLayout::Unified {
+            return Answer::failure(libc::EINVAL);
+        }
         Answer::fd(
             self.cgroups
                 .unified()
@@ -297,7 +309,7 @@ impl Monitor {
         )
     }
 
-    fn cgroup_context(&self) -> Answer {
+    fn cgroup_context(&self, length: usize) -> Answer {
         let open = |hierarchy: &Hierarchy| hierarchy.open_directory(self.cgroups.payload()?).ok();
         let fds: Vec<OwnedFd> = self
             .cgroups
@@ -306,34 +318,43 @@ impl Monitor {
             .take(MAX_HIERARCHIES)
             .filter_map(open)
             .collect();
+        let layout = self.cgroups.layout();
         let context = CgroupContext {
-            layout: self.cgroups.layout(),
-            utilities: 0,
+            layout,
+            utilities: layout.utilities(),
             fd_count: fds.len() as u32,
         };
+        let mut data = context.encode().to_vec();
+        data.truncate(length);
         Answer {
             fds,
-            ..Answer::data(context.encode().to_vec())
+            ..Answer::data(data)
         }
     }
 
     fn cgroup_fd(&self, wanted: &CgroupDescriptor, path: Option<&str>) -> Answer {
-        let hierarchy = match wanted.filesystem {
-            CgroupDescriptor::CGROUP2 => self.cgroups.unified(),
-            _ => self.cgroups.of_controller(&wanted.controller),
+        let hierarchy = match (wanted.controller.as_str(), wanted.filesystem) {
+            ("", CgroupDescriptor::CGROUP2) => self.cgroups.unified(),
+            ("", _) => return Answer::failure(libc::EINVAL),
+            (controller, _) => self.cgroups.of_controller(controller),
         };
-        let Some((hierarchy, fd)) =
-            hierarchy.and_then(|h| Some((h, h.open_directory(path?).ok()?)))
-        else {
+        let Some(hierarchy) = hierarchy else {
             return Answer::failure(libc::ENOENT);
         };
         let filesystem = match hierarchy.version {
             Version::V1 => CgroupDescriptor::CGROUP1,
             Version::V2 => CgroupDescriptor::CGROUP2,
         };
+        if wanted.filesystem != 0 && wanted.filesystem != filesystem {
+            return Answer::failure(libc::EINVAL);
+        }
+        let Some(fd) = path.and_then(|path| hierarchy.open_directory(path).ok()) else {
+            return Answer::failure(libc::ENOENT);
+        };
+        let layout = self.cgroups.layout();
         let found = CgroupDescriptor {
-            layout: self.cgroups.layout(),
-            utilities: 0,
+            layout,
+            utilities: layout.utilities(),
             filesystem,
             controller: wanted.controller.clone(),
         };
@@ -406,7 +427,7 @@ impl Monitor {
         }
         let holder = Holder::Session { session, owner };
         let given = match tty {
-            0 => self.console.view(holder, false, Some((columns, rows))),
+            0 => self.console.view(holder, Some((columns, rows))),
             number => self
                 .console
                 .take_tty(Some(number), holder)

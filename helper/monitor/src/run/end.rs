@@ -22,6 +22,10 @@ impl Monitor {
         let may_reboot = self.init.as_ref().is_some_and(Init::ends_all);
         let reboot = status == libc::SIGHUP && may_reboot && !self.stopping;
         let target = if reboot { "reboot" } else { "stop" };
+        self.tell_monitord(&StateMessage::exit_code(
+            self.layout.name().as_str(),
+            status,
+        ));
         self.set_state(State::Stopping);
         log::info(format!("init has ended, target {target}"));
         self.hooks.tell("LXC_TARGET", target);
@@ -35,6 +39,11 @@ impl Monitor {
         self.cgroups.remove_payload();
         if reboot {
             self.interfaces.remove();
+            // Clients wait for the new start, as nobody has left the socket.
+            self.tell_monitord(&StateMessage::state(
+                self.layout.name().as_str(),
+                State::Stopped,
+            ));
             match self
                 .hooks
                 .run(HookStage::PostStop, &[])
@@ -51,10 +60,6 @@ impl Monitor {
         self.interfaces.release_names(&self.settings);
         self.server.close();
         self.interfaces.remove();
-        self.tell_monitord(&StateMessage::exit_code(
-            self.layout.name().as_str(),
-            status,
-        ));
         self.set_state(State::Stopped);
         self.leave();
         Ok(false)
@@ -73,6 +78,7 @@ impl Monitor {
                 log::debug(format!("init had ended already: {error}"));
             }
         }
+        self.set_state(State::Stopping);
         self.interfaces.give_back();
         self.interfaces
             .run_down_scripts(&self.settings, &self.hooks);
