@@ -63,9 +63,11 @@ def config_of(name):
 
 def write_container(name, config):
     """A container that is nothing but a config file."""
-    os.makedirs(os.path.join(LXC_PATH, name, "rootfs"))
-    with open(config_path(name), "w") as file:
+    # Seen whole or not at all, however soon it is looked for.
+    os.makedirs(os.path.join(LXC_PATH, f".{name}", "rootfs"))
+    with open(config_path(f".{name}"), "w") as file:
         file.write(config)
+    os.rename(os.path.join(LXC_PATH, f".{name}"), os.path.join(LXC_PATH, name))
 
 
 def destroy(name):

@@ -6,7 +6,7 @@ import pytest
 
 import containers
 from containers import config_of, config_path, refused
-from gantry import LXC_PATH, until
+from gantry import LXC_PATH, run, until
 
 ODD = (
     "# a comment   \n"
@@ -231,3 +231,37 @@ def test_without_a_file_the_defaults_are_debians(bus):
     finally:
         with open(path, "w") as file:
             file.write(before)
+
+
+@pytest.fixture
+def without_lxc():
+    """LXC's own files are out of sight, as where its package is not installed."""
+    run("mount", "-t", "tmpfs", "none", "/usr/share/lxc")
+    yield
+    run("umount", "/usr/share/lxc")
+
+
+INCLUDES = [f"lxc.include = /usr/share/lxc/config/{name}.conf" for name in ("debian.common", "nesting", "oci.common")]
+
+
+@pytest.mark.parametrize("privileged", [True, False], ids=["privileged", "mapped"])
+def test_lxcs_common_files_can_be_included_where_they_are_not_installed(bus, without_lxc, privileged):
+    lines = INCLUDES + ([] if privileged else ["lxc.include = /usr/share/lxc/config/userns.conf"])
+    box = bus.create("box", template="busybox", privileged=privileged, config=[*lines, "lxc.apparmor.profile = unconfined"])
+    assert box.get("ConfigError") == ""
+    box.start()
+    pid = box.get("InitPid")
+    assert ("sys_time" in containers.capabilities(pid)) != privileged
+    assert containers.status_of(pid, "Seccomp") == "2"
+    assert box.execute("sh", "-c", "cd /dev; echo tty[0-9]; ls .lxc/proc | head -n 1")[1] == "tty1 tty2 tty3 tty4\n1\n"
+    if privileged:
+        assert {"c 5:1 rwm", "c 10:200 rwm"} <= set(containers.in_group("box", "devices.list").splitlines())
+    else:
+        assert containers.in_group("box", "devices.list") == "a *:* rwm"
+    # Stock LXC's own tools cannot read such a config.
+    box.destroy(force=True)
+
+
+def test_a_file_that_lxc_never_had_stays_missing(bus, without_lxc):
+    containers.write_container("odd", "lxc.include = /usr/share/lxc/config/beos.common.conf\n")
+    assert "beos.common.conf" in bus.container("odd").get("ConfigError")

@@ -166,7 +166,7 @@ def test_an_interface_goes_in_and_comes_back(bus, wire):
         devices(box, "RemoveInterface", "(sa{sv})", "eth7", {})
 
 
-@pytest.mark.parametrize("end", ["kill", "reboot", "init dies"])
+@pytest.mark.parametrize("end", ["kill", "reboot", "init dies", "monitor dies"])
 def test_an_interface_comes_back_when_the_container_ends(bus, wire, end):
     box = bus.create("box", template="busybox", start=True)
     devices(box, "AddInterface", "(ssa{sv})", wire, "", {})
@@ -178,9 +178,28 @@ def test_an_interface_comes_back_when_the_container_ends(bus, wire, end):
     elif end == "reboot":
         containers.booted(box)
         run("lxc-stop", "-r", "-n", "box", "-t", "20")
+    elif end == "monitor dies":
+        os.kill(containers.monitor_pid(box), 9)
     else:
         os.kill(box.get("InitPid"), 9)
     until(lambda: os.path.exists(f"/sys/class/net/{wire}"))
+    if end != "reboot":
+        # The helper tidies up after a monitor that was killed, a moment later.
+        until(lambda: not [trace for trace in containers.traces() if trace.endswith(".box")], 30)
+
+
+def test_what_came_back_is_left_alone_when_the_container_ends(bus, wire):
+    """Its number inside may be another's by then."""
+    box = bus.create("box", template="busybox", start=True, privileged=True)
+    devices(box, "AddInterface", "(ssa{sv})", wire, "eth7", {})
+    number = box.execute("cat", "/sys/class/net/eth7/ifindex")[1].strip()
+    devices(box, "RemoveInterface", "(sa{sv})", "eth7", {})
+    assert box.execute("ip", "link", "show", "eth7")[0] != 0
+    run("nsenter", "-t", str(box.get("InitPid")), "-n", "ip", "link", "add", "own", "index", number, "type", "veth",
+        "peer", "name", "other")
+    box.kill()
+    assert os.path.exists(f"/sys/class/net/{wire}")
+    assert "own" not in os.listdir("/sys/class/net") and not [n for n in os.listdir("/sys/class/net") if n.startswith("phys")]
 
 
 def test_interfaces_that_cannot_be_lent(bus, wire):

@@ -40,11 +40,14 @@ pub enum Extension {
     /// Nothing -> whether there is a system call filter; it comes along, as a
     /// file of `struct sock_filter`.
     GetFilter = 0x4708,
+    /// [`SetItem`] -> [`ItemReply`]: changes the config of the running
+    /// container.
+    SetItem = 0x4709,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::OpenViewer,
         Self::ListViewers,
         Self::ResizeViewer,
@@ -54,6 +57,7 @@ impl Extension {
         Self::ReturnInterface,
         Self::ListInterfaces,
         Self::GetFilter,
+        Self::SetItem,
     ];
 
     /// The number on the wire.
@@ -133,11 +137,33 @@ pub struct CloseViewer {
     pub session: u64,
 }
 
-/// The config a running container was started with.
+/// The config that a running container goes by.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunningConfig {
-    /// The text of its config file as it was then; includes are not expanded.
+    /// The text of its config file as it was at the start, with what was set
+    /// since; includes are not expanded.
     pub text: String,
+}
+
+/// Asks a running container to go by other values of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetItem {
+    /// The key's modern name.
+    pub key: String,
+    /// All of its values; none takes it away.
+    pub values: Vec<String>,
+}
+
+/// The answer to [`SetItem`].
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ItemReply {
+    /// The container goes by them.
+    Applied,
+    /// It will at its next start.
+    AtNextStart,
+    /// The kernel does not take them, and nothing has changed.
+    Failed(Failure),
 }
 
 /// An interface of the host that is in a container for a while.
@@ -301,16 +327,51 @@ pub struct AttachRequest {
     pub gid: u32,
     /// The namespaces to join; none means all of the container's.
     pub namespaces: Option<Vec<Namespace>>,
-    /// Keep the caller's capabilities, cgroup, security label and freedom to
-    /// make any system call. Otherwise the container's filter comes along, if
-    /// it has one.
-    pub elevated: bool,
+    /// What of the host's root it keeps.
+    pub elevated: Elevation,
     /// Run it on a PTY (else on three pipes).
     pub pty: bool,
     /// Width of the PTY in characters.
     pub columns: u16,
     /// Height of the PTY in characters.
     pub rows: u16,
+}
+
+/// What a program in a container has of the rights of the host's root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Elevation {
+    /// It is not put into the container's cgroups, nor on its cores.
+    pub cgroup: bool,
+    /// It keeps all capabilities.
+    pub capabilities: bool,
+    /// It gets no security label and no system call filter. Otherwise the
+    /// container's filter comes along with the request, if it has one.
+    pub label: bool,
+}
+
+impl Elevation {
+    /// All there is.
+    pub const ALL: Self = Self {
+        cgroup: true,
+        capabilities: true,
+        label: true,
+    };
+
+    /// Whether it is anything at all.
+    pub fn is_any(self) -> bool {
+        self != Self::default()
+    }
+
+    /// A part of it by LXC's word (`lxc-attach -e`): `CGROUP`, `CAP` or `LSM`.
+    pub fn add(&mut self, word: &str) -> bool {
+        match word {
+            "CGROUP" => self.cgroup = true,
+            "CAP" => self.capabilities = true,
+            "LSM" => self.label = true,
+            _ => return false,
+        }
+        true
+    }
 }
 
 /// The answer to an [`AttachRequest`].
@@ -392,6 +453,6 @@ mod tests {
                 None
             );
         }
-        assert_eq!(Extension::from_number(0x4709), None);
+        assert_eq!(Extension::from_number(0x470a), None);
     }
 }

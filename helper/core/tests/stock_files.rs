@@ -82,3 +82,43 @@ fn userns_conf_undoes_common_conf() {
     assert!(matches!(mapped.capabilities, Capabilities::Drop(dropped) if dropped.is_empty()));
     assert_eq!(mapped.tty_max, 4);
 }
+
+/// What this crate has in their place says the same as the files themselves.
+#[test]
+fn what_stands_in_for_the_common_files_is_the_same() {
+    struct NotInstalled;
+    impl Includes for NotInstalled {
+        fn read(&mut self, _: &Path) -> Result<Included> {
+            Ok(Included::Missing)
+        }
+    }
+    let items = |name: &str, includes: &mut dyn Includes| {
+        let text = format!("lxc.include = /usr/share/lxc/config/{name}\n");
+        let config = Config::parse(Path::new("/lxc/c1/config"), text, includes).unwrap();
+        let mut items: Vec<String> = config
+            .items()
+            .iter()
+            .filter(|item| item.key != "lxc.hook.clone")
+            .map(|item| format!("{} = {}", item.key, item.value))
+            .collect();
+        // The order counts for device rules alone, whose keys sort as they stand.
+        items.sort_by_key(|item| item.split(' ').next().map(str::to_owned));
+        items
+    };
+    for name in [
+        "common.conf",
+        "userns.conf",
+        "nesting.conf",
+        "oci.common.conf",
+    ] {
+        if !Path::new("/usr/share/lxc/config").join(name).exists() {
+            println!("skipped: LXC's {name} is not installed here (package lxc)");
+            continue;
+        }
+        assert_eq!(
+            items(name, &mut NotInstalled),
+            items(name, &mut Disk),
+            "{name}"
+        );
+    }
+}

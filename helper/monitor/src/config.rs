@@ -8,6 +8,7 @@ use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{Failure, FailureKind};
 use gantry_core::settings::Settings;
 use rustix::fs::{Mode, OFlags, fstat, open};
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -19,7 +20,7 @@ const STEP: &str = "reading the config";
 const MAX_FILE: u64 = 4 << 20;
 
 /// The config as it is now, with everything it includes, and what it says.
-pub(crate) fn load(layout: &ContainerLayout) -> Step<(Config, Settings)> {
+pub(crate) fn load(layout: &ContainerLayout) -> Step<(Config, Settings, Remembered)> {
     let path = layout.config();
     let text = match open_text(&path).and_then(read_all) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -33,19 +34,34 @@ pub(crate) fn load(layout: &ContainerLayout) -> Step<(Config, Settings)> {
         read => read.at(STEP, || format!("cannot read {}", path.display()))?,
     };
     let text = text_of(&path, text).map_err(invalid)?;
-    let config = Config::parse(&path, text, &mut FromDisk).map_err(invalid)?;
+    let mut included = Remembered::default();
+    let config = Config::parse(&path, text, &mut included).map_err(invalid)?;
     let settings = Settings::from_config(&config).map_err(invalid)?;
-    Ok((config, settings))
+    Ok((config, settings, included))
 }
 
-fn invalid(error: ConfigError) -> Failure {
+pub(crate) fn invalid(error: ConfigError) -> Failure {
     failure(FailureKind::InvalidConfig, STEP, format!("{error}."))
 }
 
-struct FromDisk;
+/// What a config includes, as it was when it was first read: a container goes
+/// by what it was started with.
+#[derive(Default)]
+pub(crate) struct Remembered(BTreeMap<PathBuf, Included>);
 
-impl Includes for FromDisk {
+impl Includes for Remembered {
     fn read(&mut self, path: &Path) -> io::Result<Included> {
+        if let Some(known) = self.0.get(path) {
+            return Ok(known.clone());
+        }
+        let included = Self::from_disk(path)?;
+        self.0.insert(path.to_path_buf(), included.clone());
+        Ok(included)
+    }
+}
+
+impl Remembered {
+    fn from_disk(path: &Path) -> io::Result<Included> {
         let path = Path::new("/").join(path);
         if !path.is_dir() {
             return match read_text(&path) {

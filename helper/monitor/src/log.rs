@@ -77,9 +77,11 @@ pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
     });
 }
 
-/// From now on lines of at least `level` go to the system's log, too.
-pub(crate) fn tell_syslog(facility: &str, name: &str, level: LogLevel) {
-    LOG.with_borrow_mut(|log| log.syslog = Syslog::open(facility, name, level));
+/// From now on lines of at least `level` go to the system's log, too; without a
+/// facility none do.
+pub(crate) fn tell_syslog(facility: Option<&str>, name: &str, level: LogLevel) {
+    let syslog = facility.and_then(|facility| Syslog::open(facility, name, level));
+    LOG.with_borrow_mut(|log| log.syslog = syslog);
 }
 
 /// From now on lines go to the monitor, over `socket`.

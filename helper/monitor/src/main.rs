@@ -25,6 +25,7 @@ mod netlink;
 mod netns;
 mod network;
 mod node;
+mod process_limits;
 mod run;
 mod setup;
 mod sys;

@@ -182,7 +182,10 @@ impl ContainerObject {
         self.bus.get_config_item(&header, self.target(), key).await
     }
 
-    /// Gives one key these values, in order; none removes it. Keys that equal root on the
+    /// Gives one key these values, in order; none removes it. A container that runs goes by
+    /// them at once where it can: limits (lxc.cgroup, lxc.prlimit, lxc.proc), what is kept of
+    /// console and logs, signals, groups and autostart; a value that the kernel does not take
+    /// is refused. Of the other keys NeedsRestart has the names. Keys that equal root on the
     /// host need io.gantry.manage-unsafe. No options.
     async fn set_config_item(
         &self,
@@ -274,7 +277,7 @@ impl ContainerObject {
 
     /// Executes a program in the container, as lxc-attach does. Options: namespaces as
     /// (user, mnt, pid, uts, ipc, net, cgroup; all), elevated b (keep the rights of root
-    /// on the host), env as (NAME=VALUE), keep_env b (the environment of a caller does not
+    /// on the host), elevate as (some of them alone: CGROUP, CAP, LSM), env as (NAME=VALUE), keep_env b (the environment of a caller does not
     /// travel over the bus, so that this changes nothing: name in env what to keep), cwd s
     /// (/), uid u and gid u (0), pty b, columns q and rows q (80 by 24). With pty all three
     /// descriptors are the master of the PTY. What is elevated, and programs in

@@ -3,6 +3,7 @@
 use std::{os::fd::OwnedFd, path::PathBuf, time::Duration};
 
 use gantry_api::Error;
+use gantry_core::monitor::Elevation;
 use gantry_core::{name::ContainerName, namespaces::Namespace, states::State};
 
 use super::{
@@ -95,9 +96,25 @@ pub(super) fn execute_request(
         uid: options.take("uid")?.unwrap_or_default(),
         gid: options.take("gid")?.unwrap_or_default(),
         namespaces,
-        elevated: options.flag("elevated")?,
+        elevated: elevation(options)?,
         pty: options.flag("pty")?.then_some(size),
     })
+}
+
+fn elevation(options: &mut Options) -> gantry_api::Result<Elevation> {
+    let mut elevation = match options.flag("elevated")? {
+        true => Elevation::ALL,
+        false => Elevation::default(),
+    };
+    for word in options.take::<Vec<String>>("elevate")?.unwrap_or_default() {
+        if !elevation.add(&word) {
+            return Err(Error::InvalidArgument(format!(
+                "{} cannot be elevated; there are CGROUP, CAP and LSM",
+                shortened(&word)
+            )));
+        }
+    }
+    Ok(elevation)
 }
 
 fn read_namespaces(words: &[String]) -> gantry_api::Result<Vec<Namespace>> {

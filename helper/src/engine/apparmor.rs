@@ -2,7 +2,6 @@
 //! the start, gone after the stop. A profile is ours if its text lies in [`DIRECTORY`];
 //! LXC's own tools use the same names for what they load.
 
-use super::disk::read_config;
 use super::{Engine, Error, Result};
 use gantry_core::apparmor::{Confinement, Generated, Kernel, SECURITY_DIR};
 use gantry_core::name::ContainerName;
@@ -43,17 +42,20 @@ impl Engine {
 
     /// Loads the profile that a container is going to start under, if it is to be
     /// generated and the kernel has AppArmor.
-    pub(super) async fn load_apparmor(&self, name: &ContainerName) -> Result<()> {
+    pub(super) async fn load_apparmor(
+        &self,
+        name: &ContainerName,
+        settings: &Settings,
+    ) -> Result<()> {
         let Some(kernel) = kernel() else {
             return Ok(());
         };
         let layout = self.layout(name);
-        let settings = Settings::from_config(&read_config(&layout.config())?.config)?;
-        let Confinement::Generated(generated) = Confinement::of(&settings, &layout, &kernel) else {
+        let Confinement::Generated(generated) = Confinement::of(settings, &layout, &kernel) else {
             return Ok(());
         };
         let text = text_of(&generated);
-        write(&text, &generated.text(&settings, &kernel))
+        write(&text, &generated.text(settings, &kernel))
             .map_err(|error| Error::path("writing", &text, &error))?;
         parse(&text).await?;
         if kernel.stacks {

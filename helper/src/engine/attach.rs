@@ -153,7 +153,7 @@ impl Engine {
     ) -> Result<(Vec<OwnedFd>, Session)> {
         check_strings(&request)?;
         let client = self.running(id).await?;
-        let filter = match request.elevated {
+        let filter = match request.elevated.label {
             true => None,
             false => self.filter_of(&client).await?,
         };

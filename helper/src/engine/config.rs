@@ -1,13 +1,16 @@
 //! Reading and changing configs. They are their users' files: what is not
 //! changed stays as it is, byte for byte.
 
+use super::client::Client;
 use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::linux::files;
 use gantry_core::config::Config;
 use gantry_core::keys::{self, FoundKey, Match, NetworkIndex};
 use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
+use gantry_core::monitor::{Extension, ItemReply, SetItem};
 use gantry_core::settings::Settings;
+use gantry_core::states::State;
 use std::path::{Path, PathBuf};
 
 /// Mode of a config that did not exist.
@@ -30,7 +33,11 @@ impl Engine {
     ) -> Result<()> {
         let path = self.config_path(id)?;
         let _lock = self.lock(&id.name).await?;
-        write(&path, text, revision)?;
+        let new = parse(&path, text)?;
+        check_revision(&path, revision)?;
+        let old = disk::read_config(&path)?.config;
+        self.apply_live(id, &old, &new).await?;
+        replace(&path, text)?;
         self.refresh().await
     }
 
@@ -46,7 +53,8 @@ impl Engine {
             .collect())
     }
 
-    /// Sets one key to these values; none removes it.
+    /// Sets one key to these values; none removes it. A container that runs
+    /// goes by them at once where the table of keys says so.
     pub(crate) async fn set_config_item(
         &self,
         id: &ContainerId,
@@ -57,8 +65,41 @@ impl Engine {
         let _lock = self.lock(&id.name).await?;
         let file = disk::read_config(&path)?;
         let edited = with_item(&file.config, key, values)?;
+        self.apply_live(id, &file.config, &edited).await?;
         replace(&path, edited.text())?;
         self.refresh().await
+    }
+
+    /// Has a running container go by what changes, as far as it can; the rest
+    /// is in [`super::Facts::needs_restart`]. What the kernel does not take is
+    /// an error.
+    pub(super) async fn apply_live(
+        &self,
+        id: &ContainerId,
+        old: &Config,
+        new: &Config,
+    ) -> Result<()> {
+        let is_live =
+            |key: &String| matches!(keys::find(key), Some(Match::Key(found)) if found.key.live);
+        let changed: Vec<String> = new.changed_keys(old).into_iter().filter(is_live).collect();
+        if changed.is_empty() || self.get(id).await?.state == State::Stopped {
+            return Ok(());
+        }
+        let client = Client::new(&self.layout(&id.name));
+        for key in changed {
+            let values = new.values(&key).into_iter().map(str::to_owned).collect();
+            let item = SetItem { key, values };
+            match client.extension(Extension::SetItem, Some(&item)).await? {
+                Some((ItemReply::Failed(failure), _)) => {
+                    return Err(Error::InvalidArgument(failure.message));
+                }
+                Some(_) => {}
+                // A monitor of stock LXC goes by what it was started with.
+                None => return Ok(()),
+            }
+        }
+        self.ask_running_config(&id.name).await;
+        Ok(())
     }
 
     /// Writes legacy keys as modern ones and says what was changed. `revision` as of

@@ -1,10 +1,9 @@
 //! What a monitor and a session are handed to confine their programs with.
 
 use super::client::Client;
-use super::{Engine, Error, Result, disk};
+use super::{Engine, Error, Result};
 use crate::linux::channel::Channel;
 use gantry_core::monitor::{Extension, StartRequest};
-use gantry_core::name::ContainerName;
 use gantry_core::settings::Settings;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -27,10 +26,7 @@ impl Offer {
 
 impl Engine {
     /// Makes what confines a container, before anything of it exists.
-    pub(super) fn offer(&self, name: &ContainerName) -> Result<Offer> {
-        let layout = self.layout(name);
-        let config = disk::read_config(&layout.config())?.config;
-        let settings = Settings::from_config(&config)?;
+    pub(super) fn offer(&self, settings: &Settings) -> Result<Offer> {
         let profile = settings.seccomp.profile.as_deref();
         let filter = profile
             .map(|profile| self.0.filters.of(profile))
@@ -38,7 +34,7 @@ impl Engine {
         Ok(Offer {
             filter,
             request: StartRequest {
-                seccomp: settings.seccomp.profile,
+                seccomp: settings.seccomp.profile.clone(),
             },
         })
     }

@@ -2,6 +2,7 @@
 //! the command socket, so whose monitor it is does not matter.
 
 use super::client::Client;
+use super::disk;
 use super::{ContainerId, Engine, Error, Event, Owner, Result, Work};
 use crate::linux::lock::FileLock;
 use crate::linux::process::Process;
@@ -9,6 +10,7 @@ use gantry_core::command::StateInterest;
 use gantry_core::layout::RUN_DIR;
 use gantry_core::monitor::{Report, ReportLevel};
 use gantry_core::name::ContainerName;
+use gantry_core::settings::Settings;
 use gantry_core::signals;
 use gantry_core::states::State;
 use std::path::Path;
@@ -107,8 +109,10 @@ impl Engine {
 
     /// Runs a monitor and follows its reports until init runs.
     async fn launch(&self, name: &ContainerName) -> Result<u32> {
-        let offer = self.offer(name)?;
-        self.load_apparmor(name).await?;
+        let config = disk::read_config(&self.layout(name).config())?.config;
+        let settings = Settings::from_config(&config)?;
+        let offer = self.offer(&settings)?;
+        self.load_apparmor(name, &settings).await?;
         let channel = self.0.programs.monitor(self.layout(name)).await?;
         // A monitor that has ended already has told why.
         if let Err(error) = offer.send(&channel).await {

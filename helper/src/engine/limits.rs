@@ -77,6 +77,8 @@ impl Engine {
         if let Some(edited) = edited {
             files::replace(&path, edited.text().as_bytes(), MODE)
                 .map_err(|error| Error::path("writing", &path, &error))?;
+            // Its monitor is to know what it goes by.
+            self.apply_live(id, &config, &edited).await?;
             self.refresh().await?;
         }
         Ok(())

@@ -5,7 +5,7 @@ use super::client::Client;
 use super::{ContainerId, Engine, Error, Event, Result};
 use crate::linux::channel::Channel;
 use gantry_core::monitor::{
-    CloseViewer, Extension, Owner, ResizeViewer, SessionCommand, SessionEvent, Viewer,
+    CloseViewer, Elevation, Extension, Owner, ResizeViewer, SessionCommand, SessionEvent, Viewer,
 };
 use gantry_core::namespaces::Namespace;
 use gantry_core::states::State;
@@ -53,8 +53,8 @@ pub(crate) struct ExecuteRequest {
     pub(crate) gid: u32,
     /// The namespaces to join, all if none.
     pub(crate) namespaces: Option<Vec<Namespace>>,
-    /// Keep root's capabilities, cgroup and security label.
-    pub(crate) elevated: bool,
+    /// What it keeps of the host's root.
+    pub(crate) elevated: Elevation,
     /// On a PTY of this size, instead of three pipes.
     pub(crate) pty: Option<Size>,
 }
@@ -62,7 +62,7 @@ pub(crate) struct ExecuteRequest {
 impl ExecuteRequest {
     /// Whether this needs what equals root on the host.
     pub(crate) fn is_unsafe(&self) -> bool {
-        self.elevated || self.namespaces.is_some()
+        self.elevated.is_any() || self.namespaces.is_some()
     }
 }
 

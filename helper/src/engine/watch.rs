@@ -112,6 +112,25 @@ impl Engine {
         entry.watcher = Some(tokio::spawn(watcher.run()).abort_handle());
     }
 
+    /// Learns what a running container goes by.
+    pub(super) async fn ask_running_config(&self, name: &ContainerName) {
+        let layout = self.layout(name);
+        match Client::new(&layout)
+            .extension::<RunningConfig>(Extension::GetConfig, None::<&()>)
+            .await
+        {
+            Ok(Some((running, _))) => {
+                let config = Config::read(&layout.config(), running.text, &mut DiskIncludes);
+                self.registry().set_running_config(name, config);
+            }
+            // A monitor of stock LXC does not tell.
+            Ok(None) => {}
+            Err(error) => {
+                tracing::debug!("asking for the running config of {name} failed: {error}");
+            }
+        }
+    }
+
     /// Keeps the registry fresh while nobody asks, for whoever subscribed.
     pub(super) fn keep_fresh(&self) -> io::Result<()> {
         let notifier = readiness::watch(self.registry().notifier()?, Interest::READABLE)?;
@@ -208,7 +227,7 @@ impl Watcher {
                 init = Process::open(pid).ok();
                 addresses = init.is_some().then(|| self.watch_addresses(pid));
                 if init.is_some() {
-                    self.ask_running_config().await;
+                    self.engine.ask_running_config(&self.name).await;
                 }
             }
             let others: Vec<State> = State::ALL
@@ -274,28 +293,6 @@ impl Watcher {
     async fn complain(&self, error: &io::Error) {
         tracing::warn!(container = %self.name, "watching it failed: {error}");
         tokio::time::sleep(RETRY).await;
-    }
-
-    async fn ask_running_config(&self) {
-        match self
-            .client
-            .extension::<RunningConfig>(Extension::GetConfig, None::<&()>)
-            .await
-        {
-            Ok(Some((running, _))) => {
-                let path = self.engine.layout(&self.name).config();
-                let config = Config::read(&path, running.text, &mut DiskIncludes);
-                self.engine
-                    .registry()
-                    .set_running_config(&self.name, config);
-            }
-            // A monitor of stock LXC does not tell.
-            Ok(None) => {}
-            Err(error) => tracing::debug!(
-                "asking for the running config of {} failed: {error}",
-                self.name
-            ),
-        }
     }
 
     fn watch_addresses(&self, pid: u32) -> TaskGuard {

@@ -12,6 +12,7 @@ mod error;
 mod reader;
 mod safety;
 mod scan;
+mod stock;
 #[cfg(test)]
 mod tests;
 
@@ -184,14 +185,12 @@ impl Config {
             .collect()
     }
 
-    /// The keys that differ from what a container was started with and count
-    /// only from its next start on.
+    /// The keys that differ from those that a running container goes by, and
+    /// count from its next start on.
     pub fn needing_restart(&self, running: &Self) -> Vec<String> {
         let waits = |name: &String| {
             let mut items = self.items_of(name).chain(running.items_of(name));
-            items
-                .next()
-                .is_some_and(|item| item.description.needs_restart())
+            items.next().is_some_and(|item| item.description.is_held())
         };
         self.changed_keys(running)
             .into_iter()

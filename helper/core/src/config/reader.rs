@@ -2,7 +2,7 @@
 
 use super::scan::{KeyLine, Line, Statement, lines, statement};
 use super::{
-    Config, ConfigError, ConfigErrorKind, Included, Includes, Item, included_by_directory,
+    Config, ConfigError, ConfigErrorKind, Included, Includes, Item, included_by_directory, stock,
 };
 use crate::keys::{self, FoundKey, Group, Match, NetworkIndex};
 use std::collections::{BTreeMap, BTreeSet};
@@ -294,9 +294,10 @@ impl Reader<'_> {
                 members
             }
             Ok(Included::Missing) if value.ends_with('/') => Vec::new(),
-            Ok(Included::Missing) => {
-                return fail(format!("the included file '{value}' does not exist"));
-            }
+            Ok(Included::Missing) => match stock::file(&path) {
+                Some(text) => vec![(path, text.to_owned())],
+                None => return fail(format!("the included file '{value}' does not exist")),
+            },
             Err(error) => return fail(format!("'{value}' cannot be read: {error}")),
         };
         for (member, text) in members {

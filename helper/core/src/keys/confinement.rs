@@ -232,5 +232,6 @@ pub(super) static KEYS: &[Key] = &[
         &[Start],
         "A setting in /proc/PID of init.",
     )
+    .live()
     .safe_if(safety::proc),
 ];

@@ -230,13 +230,15 @@ pub(super) static KEYS: &[Key] = &[
         Grammar::Path,
         &[Start, Run],
         "A file of the host to which the console is copied.",
-    ),
+    )
+    .live(),
     Key::new(
         "lxc.console.buffer.size",
         Grammar::BufferSize,
         &[Start, Run],
         "How much of the console is kept in memory.",
     )
+    .live()
     .safe(),
     Key::new(
         "lxc.console.size",
@@ -244,6 +246,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Start, Run],
         "How large the console's log may grow.",
     )
+    .live()
     .safe(),
     Key::new(
         "lxc.console.rotate",
@@ -251,6 +254,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Start, Run],
         "Rotates the console's log when it is full.",
     )
+    .live()
     .default("0")
     .safe(),
     // Hooks
@@ -395,6 +399,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Stop],
         "Ends the container at once.",
     )
+    .live()
     .legacy(&["lxc.stopsignal"])
     .default("SIGKILL")
     .safe(),
@@ -421,6 +426,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Start],
         "How much is logged.",
     )
+    .live()
     .legacy(&["lxc.loglevel"])
     .default("ERROR")
     .safe(),
@@ -430,6 +436,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Start],
         "The file of the host that is logged to.",
     )
+    .live()
     .legacy(&["lxc.logfile"]),
     Key::new(
         "lxc.log.syslog",
@@ -437,6 +444,7 @@ pub(super) static KEYS: &[Key] = &[
         &[Start],
         "The syslog facility that is logged to.",
     )
+    .live()
     .legacy(&["lxc.syslog"])
     .safe(),
     // Of LXC 1.x, without effect

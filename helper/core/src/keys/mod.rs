@@ -56,8 +56,8 @@ pub struct Key {
     pub default: &'static str,
     /// When it is used.
     pub effect: &'static [Effect],
-    /// Whether Gantry can change it on a running container; else it takes
-    /// effect at the next start.
+    /// Whether a container that runs takes it over when it is set
+    /// (`SetConfigItem`); else a change waits for the next start.
     pub live: bool,
     /// Whether changing it can equal root on the host.
     pub safety: Safety,
@@ -136,14 +136,13 @@ impl Key {
         self.name.strip_prefix("lxc.net.N.")
     }
 
-    /// Whether a change takes effect only at the next start of a container
-    /// that runs.
-    pub fn needs_restart(&self) -> bool {
-        !self.live
-            && self
-                .effect
-                .iter()
-                .any(|effect| matches!(effect, Effect::Start | Effect::Run | Effect::Stop))
+    /// Whether a container that runs goes by the value that it was started
+    /// with, or has taken over since. What is used while it is stopped, or by
+    /// whoever starts it, counts as it is saved.
+    pub fn is_held(&self) -> bool {
+        self.effect
+            .iter()
+            .any(|effect| matches!(effect, Effect::Start | Effect::Run | Effect::Stop))
     }
 }
 

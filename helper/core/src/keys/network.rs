@@ -11,7 +11,6 @@ pub(super) static KEYS: &[Key] = &[
         "The kind of interface.",
     )
     .legacy(&["lxc.network.type"])
-    .live()
     .safe_if(safety::network_type),
     Key::new(
         "lxc.net.N.link",
@@ -20,7 +19,6 @@ pub(super) static KEYS: &[Key] = &[
         "The bridge or interface of the host it is attached to.",
     )
     .legacy(&["lxc.network.link"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.name",
@@ -30,7 +28,6 @@ pub(super) static KEYS: &[Key] = &[
     )
     .legacy(&["lxc.network.name"])
     .default("eth%d")
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.flags",
@@ -39,7 +36,6 @@ pub(super) static KEYS: &[Key] = &[
         "up brings it up; unset, it stays down.",
     )
     .legacy(&["lxc.network.flags"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.mtu",
@@ -48,7 +44,6 @@ pub(super) static KEYS: &[Key] = &[
         "Its largest packet.",
     )
     .legacy(&["lxc.network.mtu"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.hwaddr",
@@ -57,7 +52,6 @@ pub(super) static KEYS: &[Key] = &[
         "Its MAC address; x is a random digit.",
     )
     .legacy(&["lxc.network.hwaddr"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.ipv4.address",
@@ -67,7 +61,6 @@ pub(super) static KEYS: &[Key] = &[
     )
     .legacy(&["lxc.network.ipv4"])
     .multi()
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.ipv6.address",
@@ -77,7 +70,6 @@ pub(super) static KEYS: &[Key] = &[
     )
     .legacy(&["lxc.network.ipv6"])
     .multi()
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.ipv4.gateway",
@@ -86,7 +78,6 @@ pub(super) static KEYS: &[Key] = &[
         "The IPv4 router: an address, auto or dev.",
     )
     .legacy(&["lxc.network.ipv4.gateway"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.ipv6.gateway",
@@ -95,7 +86,6 @@ pub(super) static KEYS: &[Key] = &[
         "The IPv6 router: an address, auto or dev.",
     )
     .legacy(&["lxc.network.ipv6.gateway"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.l2proxy",
@@ -127,7 +117,6 @@ pub(super) static KEYS: &[Key] = &[
     )
     .legacy(&["lxc.network.macvlan.mode"])
     .default("private")
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.ipvlan.mode",
@@ -152,7 +141,6 @@ pub(super) static KEYS: &[Key] = &[
         "The VLAN of link.",
     )
     .legacy(&["lxc.network.vlan.id"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.veth.mode",
@@ -169,7 +157,6 @@ pub(super) static KEYS: &[Key] = &[
         "The name of the host's end.",
     )
     .legacy(&["lxc.network.veth.pair"])
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.veth.n_rxqueues",
@@ -205,7 +192,6 @@ pub(super) static KEYS: &[Key] = &[
         &[Start],
         "The VLAN of untagged frames; none for no such VLAN.",
     )
-    .live()
     .safe(),
     Key::new(
         "lxc.net.N.veth.vlan.tagged.id",
@@ -214,6 +200,5 @@ pub(super) static KEYS: &[Key] = &[
         "A VLAN of tagged frames.",
     )
     .multi()
-    .live()
     .safe(),
 ];

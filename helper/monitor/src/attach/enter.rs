@@ -7,6 +7,7 @@ use crate::confine::Filter;
 use crate::failure::{At, Step, failed};
 use crate::label::Label;
 use crate::message;
+use crate::process_limits;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
 use gantry_core::monitor::{AttachRequest, FailureKind};
@@ -67,11 +68,14 @@ fn enter(entering: &Entering<'_>, streams: &Streams) -> Step<User> {
     let label = target
         .label
         .clone()
-        .filter(|_| !request.elevated)
+        .filter(|_| !request.elevated.label)
         .map(Label::prepare)
         .transpose()?;
-    if target.core_scheduling && !request.elevated {
+    if target.core_scheduling && !request.elevated.cgroup {
         target.share_core()?;
+    }
+    for (name, limit) in &target.limits {
+        process_limits::apply(0, name, *limit)?;
     }
     let own = super::target::own_namespaces()?;
     join(target, &own)?;
@@ -81,7 +85,7 @@ fn enter(entering: &Entering<'_>, streams: &Streams) -> Step<User> {
     if target.is_32_bit {
         sys::set_personality(0x0008).at(STEP, || "cannot set the personality".to_owned())?;
     }
-    if !request.elevated {
+    if !request.elevated.capabilities {
         limit_capabilities(target.bounding).at(STEP, || "cannot drop capabilities".to_owned())?;
     }
     if let Some(label) = label {

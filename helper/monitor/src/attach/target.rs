@@ -11,6 +11,7 @@ use gantry_core::monitor::{AttachRequest, FailureKind};
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::CgroupDirs;
 use gantry_core::states::State;
+use gantry_core::values::Limit;
 use rustix::fs::{Mode, OFlags, fstatfs, open, openat};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::os::fd::OwnedFd;
@@ -41,6 +42,8 @@ pub(super) struct Target {
     pub(super) is_32_bit: bool,
     /// `lxc.sched.core`
     pub(super) core_scheduling: bool,
+    /// `lxc.prlimit.*`, by name.
+    pub(super) limits: Vec<(String, Limit)>,
     /// `lxc.environment`, as `NAME=VALUE`.
     pub(super) environment: Vec<String>,
     /// The host's id of the user in the container.
@@ -79,7 +82,7 @@ impl Target {
         };
         let proc = format!("/proc/{}", pid.as_raw_nonzero());
         let joins = joins(&proc, request)?;
-        let (tasks, unified) = if request.elevated {
+        let (tasks, unified) = if request.elevated.cgroup {
             (Vec::new(), None)
         } else {
             cgroups(&client)?
@@ -96,6 +99,7 @@ impl Target {
             no_new_privs: item("lxc.no_new_privs")?.as_deref() == Some("1"),
             is_32_bit: item("lxc.arch")?.as_deref() == Some("i686"),
             core_scheduling: item("lxc.sched.core")?.as_deref() == Some("1"),
+            limits: limits(&item("lxc.prlimit")?.unwrap_or_default()),
             environment: environment
                 .lines()
                 .filter(|line| line.contains('='))
@@ -236,6 +240,16 @@ fn directories_by_path(client: &Client<'_>) -> Step<Vec<OwnedFd>> {
         }
     }
     Ok(directories)
+}
+
+/// Limits as a monitor tells them, a line of the config each.
+fn limits(lines: &str) -> Vec<(String, Limit)> {
+    let limit = |line: &str| {
+        let (key, value) = line.split_once('=')?;
+        let name = key.trim().strip_prefix("lxc.prlimit.")?;
+        Some((name.to_owned(), Limit::parse(value.trim()).ok()?))
+    };
+    lines.lines().filter_map(limit).collect()
 }
 
 fn bounding_set(proc: &str) -> Option<CapabilitySet> {

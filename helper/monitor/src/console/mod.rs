@@ -64,15 +64,6 @@ pub(crate) enum Refusal {
 impl Console {
     /// Opens what the config names on the host.
     pub(crate) fn new(settings: &ConsoleSettings) -> Step<Self> {
-        let file = settings
-            .log_file
-            .as_deref()
-            .map(|path| OutputFile::open(path, settings.log_size, settings.rotate));
-        let size = if settings.buffer_size > 0 {
-            settings.buffer_size
-        } else {
-            AUTO_SIZE
-        };
         let mut viewers = Vec::new();
         if let ConsolePath::Peer(path) = &settings.path {
             let flags = OFlags::RDWR
@@ -88,12 +79,19 @@ impl Console {
         }
         Ok(Self {
             terminal: None,
-            ring: Ring::new(usize::try_from(size).unwrap_or(usize::MAX)),
-            file: file.transpose()?,
+            ring: Ring::new(ring_size(settings)),
+            file: open_log(settings)?,
             viewers,
             input: VecDeque::new(),
             ttys: Vec::new(),
         })
+    }
+
+    /// Keeps of the output what other settings say, from now on.
+    pub(crate) fn reconfigure(&mut self, settings: &ConsoleSettings) -> Step<()> {
+        self.file = open_log(settings)?;
+        self.ring.set_limit(ring_size(settings));
+        Ok(())
     }
 
     /// Takes over the terminals of a container that has just been built.
@@ -381,6 +379,21 @@ impl Console {
         file.write(&self.ring.content());
         true
     }
+}
+
+/// `lxc.console.logfile`
+fn open_log(settings: &ConsoleSettings) -> Step<Option<OutputFile>> {
+    let open = |path| OutputFile::open(path, settings.log_size, settings.rotate);
+    settings.log_file.as_deref().map(open).transpose()
+}
+
+/// `lxc.console.buffer.size`
+fn ring_size(settings: &ConsoleSettings) -> usize {
+    let size = match settings.buffer_size {
+        0 => AUTO_SIZE,
+        size => size,
+    };
+    usize::try_from(size).unwrap_or(usize::MAX)
 }
 
 fn log_failure(result: io::Result<()>) {

@@ -16,6 +16,12 @@ impl Ring {
         }
     }
 
+    /// Keeps up to another limit from now on.
+    pub(crate) fn set_limit(&mut self, limit: usize) {
+        self.limit = limit;
+        self.bytes.drain(..self.bytes.len().saturating_sub(limit));
+    }
+
     /// Adds output; the oldest goes when there is no room.
     pub(crate) fn push(&mut self, output: &[u8]) {
         let output = output
@@ -62,6 +68,17 @@ mod tests {
         assert_eq!(ring.content(), b"cdefghij");
         ring.push(b"0123456789");
         assert_eq!(ring.content(), b"23456789");
+    }
+
+    #[test]
+    fn a_smaller_limit_lets_the_oldest_go() {
+        let mut ring = Ring::new(8);
+        ring.push(b"abcdefgh");
+        ring.set_limit(3);
+        assert_eq!(ring.content(), b"fgh");
+        ring.set_limit(5);
+        ring.push(b"ijk");
+        assert_eq!(ring.content(), b"ghijk");
     }
 
     #[test]

@@ -1,7 +1,11 @@
-//! Interfaces of the host that are moved into a running container, and back
-//! when it ends: the kernel would delete those of some kinds with the
-//! container's namespace, and leave the others under their new names.
+//! Interfaces of the host that are moved into a container while it runs. They
+//! come home when it ends, however that may be: the kernel would delete those of
+//! some kinds with the container's namespace, and leave the others under their
+//! new names.
 
+use super::Interfaces;
+use super::phys::{self, Guest};
+use super::undo::Debt;
 use crate::log;
 use crate::netlink::Netlink;
 use gantry_core::monitor::LentInterface;
@@ -10,78 +14,63 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 /// What a container has of the host.
-#[derive(Default)]
-pub(crate) struct Lent {
-    /// The container's network namespace; it lasts as long as this does.
-    namespace: Option<OwnedFd>,
-    all: Vec<Moved>,
-}
-
-struct Moved {
+pub(super) struct Lent {
     interface: LentInterface,
-    /// Its number in the container, which may have renamed it.
-    index: u32,
+    guest: Guest,
 }
 
-impl Lent {
+impl Interfaces {
     /// What is lent, by the names that were given.
-    pub(crate) fn list(&self) -> Vec<LentInterface> {
-        self.all.iter().map(|one| one.interface.clone()).collect()
+    pub(crate) fn lent(&self) -> Vec<LentInterface> {
+        self.lent.iter().map(|one| one.interface.clone()).collect()
     }
 
-    /// Moves an interface into a network namespace.
-    pub(crate) fn lend(&mut self, wanted: LentInterface, namespace: OwnedFd) -> io::Result<()> {
+    /// Moves an interface of the host into the container's namespace.
+    pub(crate) fn lend(&mut self, wanted: LentInterface, namespace: &OwnedFd) -> io::Result<()> {
         let mut host = Netlink::open()?;
         let link = host.link(&wanted.host)?.ok_or(Errno::NODEV)?;
-        let mut inside = Netlink::open_in(&namespace)?;
+        let mut inside = Netlink::open_in(namespace)?;
         if inside.link(&wanted.name)?.is_some() {
             return Err(Errno::EXIST.into());
         }
-        host.move_link(link.index, &namespace, &wanted.name, None)?;
-        let moved = inside.link(&wanted.name)?.ok_or(Errno::NODEV)?;
-        self.namespace = Some(namespace);
-        self.all.push(Moved {
+        let guest = Guest::of(&link, &mut inside)?;
+        self.owe(&Debt::Phys(guest.clone()), &[namespace])
+            .map_err(|failure| io::Error::other(failure.message))?;
+        if let Err(error) = phys::move_in(&link, &guest, &wanted.name, namespace, &mut host) {
+            self.forget(&guest);
+            return Err(error);
+        }
+        self.lent.push(Lent {
             interface: wanted,
-            index: moved.index,
+            guest,
         });
         Ok(())
     }
 
     /// Moves one back, by its name in the container.
-    pub(crate) fn take_back(&mut self, name: &str) -> io::Result<()> {
-        let at = self.all.iter().position(|one| one.interface.name == name);
-        let one = at.and_then(|at| self.all.get(at)).ok_or(Errno::NODEV)?;
-        self.move_back(one)?;
-        self.all.retain(|one| one.interface.name != name);
+    pub(crate) fn take_back(&mut self, name: &str, namespace: &OwnedFd) -> io::Result<()> {
+        let at = self.lent.iter().position(|one| one.interface.name == name);
+        let one = at.and_then(|at| self.lent.get(at)).ok_or(Errno::NODEV)?;
+        match one.guest.bring_home(namespace) {
+            // Its name is another's by now; better so than lost.
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => log::error(format!(
+                "{} is back on the host by another name, for that is taken",
+                one.interface.host
+            )),
+            home => home?,
+        }
+        let guest = one.guest.clone();
+        self.forget(&guest);
+        self.lent.retain(|one| one.interface.name != name);
         Ok(())
     }
 
-    /// Moves all back.
-    pub(crate) fn take_all_back(&mut self) {
-        for one in &self.all {
-            if let Err(error) = self.move_back(one) {
-                let host = &one.interface.host;
-                log::error(format!("cannot move {host} back to the host: {error}"));
-            }
-        }
-        *self = Self::default();
-    }
-
-    fn move_back(&self, one: &Moved) -> io::Result<()> {
-        let namespace = self.namespace.as_ref().ok_or(Errno::NODEV)?;
-        let mut inside = Netlink::open_in(namespace)?;
-        let host = std::fs::File::open("/proc/self/ns/net")?;
-        match inside.move_link(one.index, &host, &one.interface.host, None) {
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
-                // Its name is another's by now; better so than lost.
-                inside.move_link(one.index, &host, "lent%d", None)?;
-                log::error(format!(
-                    "{} is back on the host by another name, for that is taken",
-                    one.interface.host
-                ));
-                Ok(())
-            }
-            result => result,
+    /// What is at home is no debt any more.
+    fn forget(&mut self, guest: &Guest) {
+        if let Some(undo) = &self.undo
+            && let Err(failure) = undo.owe(&Debt::Returned(guest.clone()), &[])
+        {
+            log::error(failure.message);
         }
     }
 }

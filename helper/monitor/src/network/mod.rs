@@ -21,13 +21,13 @@ mod vlan;
 mod wire;
 
 pub(crate) use check::check;
-pub(crate) use lent::Lent;
 
 use crate::failure::{At, Step};
 use crate::hooks::Hooks;
 use crate::log;
 use crate::netlink::Netlink;
 use gantry_core::settings::{Network, NetworkKind, Settings};
+use lent::Lent;
 use names::{inner_names, random_name};
 use std::os::fd::OwnedFd;
 use undo::{Debt, Undo};
@@ -60,6 +60,8 @@ pub(crate) struct Interfaces {
     /// when its processes have ended.
     upper: Option<(Netlink, Vec<u32>)>,
     undo: Option<Undo>,
+    /// Interfaces of the host that came later.
+    lent: Vec<Lent>,
 }
 
 /// The host's end of a pair.
@@ -77,6 +79,7 @@ impl Interfaces {
             host_ends: Vec::new(),
             upper: None,
             undo: None,
+            lent: Vec::new(),
         }
     }
 
@@ -180,6 +183,7 @@ impl Interfaces {
     /// Gives back what is the host's, and what another container may want as
     /// soon as this one has stopped.
     pub(crate) fn give_back(&mut self) {
+        self.lent.clear();
         if let Some(undo) = self.undo.take() {
             undo.settle();
         }

@@ -13,7 +13,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// An interface of the host in a container, and what it was at home.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Guest {
     /// Its index in the container.
     index: u32,
@@ -69,33 +69,15 @@ pub(super) fn make(
     interfaces: &mut Interfaces,
 ) -> Step<u32> {
     let what = || format!("cannot move '{}' into the container", link.name);
-    let taken = ground.inside.links().at(STEP, what)?;
-    let is_free = |index: &u32| taken.iter().all(|link| link.index != *index);
-    let index = (link.index..).find(is_free).unwrap_or(link.index);
-    let guest = Guest {
-        index,
-        kind: link.kind.clone(),
-        name: link.name.clone(),
-        mtu: link.mtu,
-        address: link.address.clone(),
-        alternative_names: link.alternative_names.clone(),
-    };
-    interfaces.owe(&Debt::Phys(guest), &[ground.namespace])?;
-    for name in &link.alternative_names {
-        ground
-            .host
-            .change_alternative_name(link.index, name, false)
-            .at(STEP, what)?;
-    }
+    let guest = Guest::of(&link, &mut ground.inside).at(STEP, what)?;
+    interfaces.owe(&Debt::Phys(guest.clone()), &[ground.namespace])?;
     let name = if wire.name.is_empty() {
         &link.name
     } else {
         wire.name
     };
-    ground
-        .host
-        .move_link(link.index, ground.namespace, name, Some(index))
-        .at(STEP, what)?;
+    let index = guest.index;
+    move_in(&link, &guest, name, ground.namespace, &mut ground.host).at(STEP, what)?;
     if let Some(mtu) = wire.network.mtu {
         ground
             .inside
@@ -110,7 +92,36 @@ pub(super) fn make(
     Ok(index)
 }
 
+/// Moves an interface of the host into a container, where it gets a name.
+pub(super) fn move_in(
+    link: &Link,
+    guest: &Guest,
+    name: &str,
+    namespace: &OwnedFd,
+    host: &mut Netlink,
+) -> io::Result<()> {
+    for name in &link.alternative_names {
+        host.change_alternative_name(link.index, name, false)?;
+    }
+    host.move_link(link.index, namespace, name, Some(guest.index))
+}
+
 impl Guest {
+    /// An interface of the host as it is now, and the index that it is going to
+    /// have in the container: its own, if that is free there.
+    pub(super) fn of(link: &Link, inside: &mut Netlink) -> io::Result<Self> {
+        let taken = inside.links()?;
+        let is_free = |index: &u32| taken.iter().all(|link| link.index != *index);
+        Ok(Self {
+            index: (link.index..).find(is_free).unwrap_or(link.index),
+            kind: link.kind.clone(),
+            name: link.name.clone(),
+            mtu: link.mtu,
+            address: link.address.clone(),
+            alternative_names: link.alternative_names.clone(),
+        })
+    }
+
     /// Brings the interface back to this process's namespace, as it was. One
     /// that is not there, or not what was lent, is left alone: the container
     /// may have done away with it.

@@ -36,6 +36,8 @@ const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 pub(crate) enum Debt {
     /// An interface of the host; the container's namespace comes along.
     Phys(Guest),
+    /// It has come home before the container's end, and is no debt any more.
+    Returned(Guest),
     /// A port of an Open vSwitch bridge.
     Port { bridge: String, port: String },
     /// An address that the host answers for on an interface.
@@ -160,9 +162,14 @@ pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
     if message::send(socket, &Ready {}, &[]).is_err() {
         return ExitCode::FAILURE;
     }
-    let mut debts = Vec::new();
-    while let Ok(Some(debt)) = message::receive::<Debt>(socket) {
-        debts.push(debt);
+    let mut debts: Vec<(Debt, Vec<OwnedFd>)> = Vec::new();
+    while let Ok(Some((debt, fds))) = message::receive(socket) {
+        match debt {
+            Debt::Returned(home) => {
+                debts.retain(|(debt, _)| !matches!(debt, Debt::Phys(guest) if *guest == home))
+            }
+            debt => debts.push((debt, fds)),
+        }
     }
     let mut complaints = Vec::new();
     for (debt, fds) in debts.into_iter().rev() {
@@ -194,6 +201,7 @@ fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
                 "the namespace of an interface is missing ({guest:?})"
             )),
         },
+        Debt::Returned(_) => Ok(()),
         Debt::Port { bridge, port } => {
             ovs::remove_port(bridge, port).map_err(|failure| failure.message)
         }

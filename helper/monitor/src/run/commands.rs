@@ -383,11 +383,11 @@ impl Monitor {
                 Ok(()) => Answer::inline(0),
                 Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
             },
-            Extension::ReturnInterface => match self.lent.take_back(&parse::<String>(data)?) {
+            Extension::ReturnInterface => match self.take_back(&parse::<String>(data)?) {
                 Ok(()) => Answer::inline(0),
                 Err(error) => Answer::failure(error.raw_os_error().unwrap_or(libc::EIO)),
             },
-            Extension::ListInterfaces => Answer::json(&self.lent.list()),
+            Extension::ListInterfaces => Answer::json(&self.interfaces.lent()),
             Extension::GetFilter => {
                 let filter = self.confinement.filter().map(OwnedFd::try_clone);
                 match filter.transpose() {
@@ -396,6 +396,7 @@ impl Monitor {
                     Err(_) => Answer::failure(libc::EMFILE),
                 }
             }
+            Extension::SetItem => Answer::json(&self.set_item(&parse(data)?)),
             Extension::GetConfig => Answer::json(&RunningConfig {
                 text: self.config.text().to_owned(),
             }),
@@ -405,13 +406,23 @@ impl Monitor {
     /// Moves an interface of the host into the container, if that has a
     /// network of its own.
     fn lend(&mut self, wanted: LentInterface) -> io::Result<()> {
+        let namespace = self.network_namespace()?;
+        self.interfaces.lend(wanted, &namespace)
+    }
+
+    fn take_back(&mut self, name: &str) -> io::Result<()> {
+        let namespace = self.network_namespace()?;
+        self.interfaces.take_back(name, &namespace)
+    }
+
+    fn network_namespace(&self) -> io::Result<OwnedFd> {
         let init = self.init.as_ref().ok_or(Errno::SRCH)?;
         if init.clone_flags & Namespace::Net.clone_flag() == 0 {
             return Err(Errno::OPNOTSUPP.into());
         }
         let path = format!("/proc/{}/ns/net", init.pid);
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        self.lent.lend(wanted, open(path, flags, Mode::empty())?)
+        Ok(open(path, flags, Mode::empty())?)
     }
 
     fn open_viewer(&mut self, request: OpenViewer) -> Answer {

@@ -33,7 +33,6 @@ impl Monitor {
         self.interfaces
             .run_down_scripts(&self.settings, &self.hooks);
         self.run_stop_hooks();
-        self.lent.take_all_back();
         self.console.disconnect();
         self.init = None;
         self.cgroups.remove_payload();
@@ -82,7 +81,6 @@ impl Monitor {
         self.interfaces.give_back();
         self.interfaces
             .run_down_scripts(&self.settings, &self.hooks);
-        self.lent.take_all_back();
         self.console.disconnect();
         self.cgroups.remove_payload();
         self.interfaces.remove();

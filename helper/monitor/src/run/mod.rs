@@ -3,6 +3,7 @@
 mod clients;
 mod commands;
 mod end;
+mod live;
 mod namespaces;
 mod serve;
 mod server;
@@ -16,7 +17,7 @@ use crate::console::Console;
 use crate::failure::{At, Step};
 use crate::hooks::Hooks;
 use crate::log;
-use crate::network::{self, Interfaces, Lent};
+use crate::network::{self, Interfaces};
 use crate::setup::{check_rootfs, mount_point};
 use crate::sys::{self, Fork};
 use gantry_core::config::Config;
@@ -36,6 +37,7 @@ use std::process::ExitCode;
 struct Monitor {
     layout: ContainerLayout,
     config: Config,
+    included: config::Remembered,
     settings: Settings,
     state: State,
     server: Server,
@@ -43,7 +45,6 @@ struct Monitor {
     confinement: Confinement,
     cgroups: Cgroups,
     interfaces: Interfaces,
-    lent: Lent,
     console: Console,
     mount_point: PathBuf,
     init: Option<Init>,
@@ -105,11 +106,8 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: b
 /// The command socket comes first: it tells whether the container runs.
 fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor> {
     let server = Server::bind(&layout)?;
-    let (config, settings) = config::load(&layout)?;
+    let (config, settings, included) = config::load(&layout)?;
     open_log(&layout, &settings)?;
-    if let Some(facility) = &settings.log.syslog {
-        log::tell_syslog(facility, layout.name().as_str(), settings.log.level);
-    }
     for key in config::not_acted_on(&settings) {
         log::notice(key);
     }
@@ -132,6 +130,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     Ok(Monitor {
         layout,
         config,
+        included,
         settings,
         state: State::Stopped,
         server,
@@ -139,7 +138,6 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
         confinement,
         cgroups,
         interfaces,
-        lent: Lent::default(),
         console,
         mount_point,
         init: None,
@@ -194,9 +192,14 @@ fn report_failure(mut failure: Failure) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Opens the log where LXC has it. A log that cannot be written is no reason
+/// Opens the logs: the file where LXC has it, and the system's. A log that cannot be written is no reason
 /// not to start, unless the config asks for that file.
 fn open_log(layout: &ContainerLayout, settings: &Settings) -> Step<()> {
+    log::tell_syslog(
+        settings.log.syslog.as_deref(),
+        layout.name().as_str(),
+        settings.log.level,
+    );
     let path = settings
         .log
         .file

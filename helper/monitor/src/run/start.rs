@@ -7,6 +7,7 @@ use crate::config::read_fstab;
 use crate::failure::{At, Step, failed, failure};
 use crate::log;
 use crate::message;
+use crate::process_limits;
 use crate::setup::{self, FromInit, Mount, Plan, ToInit};
 use crate::sys::{self, Fork};
 use gantry_core::idmap::IdKind;
@@ -14,7 +15,6 @@ use gantry_core::monitor::{FailureKind, Report};
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::HookStage;
 use gantry_core::states::State;
-use gantry_core::values::RESOURCES;
 use gantry_core::values::mount::{MountEntry, MountOptions, parse_fstab};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
@@ -189,7 +189,12 @@ impl Monitor {
                 let namespace = (!self.settings.is_privileged())
                     .then(|| open_namespace(pid, Namespace::User))
                     .transpose()?;
-                self.apply_process_limits(pid)?;
+                for (name, limit) in &self.settings.prlimits {
+                    process_limits::apply(pid, name, *limit)?;
+                }
+                for (file, value) in &self.settings.proc {
+                    write_proc(pid, file, value)?;
+                }
                 if self.settings.core_scheduling {
                     take_core(pid)?;
                 }
@@ -271,43 +276,6 @@ impl Monitor {
             .at(STEP, || "cannot reach init".to_owned())
     }
 
-    /// `lxc.prlimit.*` and `lxc.proc.*`, which need the host's rights.
-    fn apply_process_limits(&self, pid: i32) -> Step<()> {
-        for (name, limit) in &self.settings.prlimits {
-            let number = resource_number(name);
-            let value = |limit: Option<u64>| limit.unwrap_or(libc::RLIM_INFINITY);
-            sys::prlimit(pid, number, value(limit.soft), value(limit.hard))
-                .at("setting limits", || {
-                    format!("cannot set lxc.prlimit.{name}")
-                })?;
-        }
-        if self.settings.proc.is_empty() {
-            return Ok(());
-        }
-        let step = "setting lxc.proc";
-        let directory = open(
-            format!("/proc/{pid}"),
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .at(step, || "cannot open init's /proc".to_owned())?;
-        for (file, value) in &self.settings.proc {
-            let resolve =
-                ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
-            let path = file.replace('.', "/");
-            openat2(
-                &directory,
-                &path,
-                OFlags::WRONLY | OFlags::CLOEXEC,
-                Mode::empty(),
-                resolve,
-            )
-            .and_then(|opened| rustix::io::write(&opened, value.as_bytes()))
-            .at(step, || format!("cannot set lxc.proc.{file} = {value}"))?;
-        }
-        Ok(())
-    }
-
     fn keep_namespaces(&mut self, pid: i32, flags: u64) -> Step<()> {
         let kinds = Namespace::from_clone_flags(flags & !Namespace::Cgroup.clone_flag());
         let opened = kinds
@@ -381,6 +349,23 @@ fn handle(message: FromInit) -> Step<()> {
     Ok(())
 }
 
+/// `lxc.proc.FILE`, which needs the host's rights.
+pub(super) fn write_proc(pid: i32, file: &str, value: &str) -> Step<()> {
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(format!("/proc/{pid}"), flags, Mode::empty())
+        .and_then(|directory| {
+            let path = file.replace('.', "/");
+            let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+            openat2(&directory, &path, flags, Mode::empty(), resolve)
+        })
+        .and_then(|opened| rustix::io::write(&opened, value.as_bytes()))
+        .map(drop)
+        .at("setting lxc.proc", || {
+            format!("cannot set lxc.proc.{file} = {value}")
+        })
+}
+
 /// `lxc.sched.core`. Where no threads share cores, as with LXC, there is
 /// nothing to keep apart.
 fn take_core(pid: i32) -> Step<()> {
@@ -391,32 +376,4 @@ fn take_core(pid: i32) -> Step<()> {
         }
         taken => taken.at(STEP, || "cannot set lxc.sched.core".to_owned()),
     }
-}
-
-/// RLIMIT_* of a name of [`RESOURCES`].
-fn resource_number(name: &str) -> u32 {
-    let numbers = [
-        libc::RLIMIT_AS,
-        libc::RLIMIT_CORE,
-        libc::RLIMIT_CPU,
-        libc::RLIMIT_DATA,
-        libc::RLIMIT_FSIZE,
-        libc::RLIMIT_LOCKS,
-        libc::RLIMIT_MEMLOCK,
-        libc::RLIMIT_MSGQUEUE,
-        libc::RLIMIT_NICE,
-        libc::RLIMIT_NOFILE,
-        libc::RLIMIT_NPROC,
-        libc::RLIMIT_RSS,
-        libc::RLIMIT_RTPRIO,
-        libc::RLIMIT_RTTIME,
-        libc::RLIMIT_SIGPENDING,
-        libc::RLIMIT_STACK,
-    ];
-    let found = RESOURCES
-        .iter()
-        .zip(numbers)
-        .find(|(known, _)| **known == name);
-    // A name that the config does not allow: a number the kernel refuses.
-    found.map_or(u32::MAX, |(_, number)| number)
 }
