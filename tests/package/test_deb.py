@@ -35,6 +35,7 @@ EXPECTED = {
     "usr/share/icons/hicolor/symbolic/apps/io.gantry.Gantry-symbolic.svg",
     "usr/share/man/man1/gantry.1.gz",
     "usr/share/man/man7/gantry-dbus.7.gz",
+    "usr/share/man/man7/gantry-lxc.7.gz",
     "usr/share/man/man8/gantry-helper.8.gz",
     "usr/share/metainfo/io.gantry.Gantry.metainfo.xml",
     "usr/share/polkit-1/actions/io.gantry.policy",
