@@ -7,6 +7,7 @@
 //! the helper on the bus start what starts with the host; `shutdown` shuts down what
 //! Gantry's monitors hold, by itself: while the host goes down the bus starts nobody.
 
+mod boot;
 mod bus;
 mod cgroup;
 mod confine;
@@ -29,12 +30,10 @@ use tokio::{
 use tracing::{error, info};
 
 use crate::{
+    boot::Boot,
     bus::{Service, Units},
     engine::{Engine, GroupAction, Selection, StopOptions, Work},
 };
-
-/// How long each container may take to shut down with the host before it is killed.
-const SHUTDOWN: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {
     // Before there are threads: the worker is this program started anew.
@@ -69,12 +68,22 @@ fn runtime() -> io::Result<Runtime> {
 async fn run(word: Option<&str>) -> Result<(), Box<dyn Error>> {
     match word {
         None => serve().await,
-        Some("autostart") => Ok(bus::autostart().await?),
-        Some("shutdown") => shut_down().await,
+        Some("autostart") => match boot().groups {
+            Some(groups) => Ok(bus::autostart(groups).await?),
+            None => {
+                info!("/etc/default/lxc says LXC_AUTO=false: no container starts with the host");
+                Ok(())
+            }
+        },
+        Some("shutdown") => shut_down(boot().shutdown).await,
         Some(word) => {
             Err(format!("there is no verb '{word}'; there are autostart and shutdown").into())
         }
     }
+}
+
+fn boot() -> Boot {
+    Boot::read(|name| std::env::var(name).ok())
 }
 
 async fn serve() -> Result<(), Box<dyn Error>> {
@@ -93,10 +102,10 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 }
 
 /// What stock LXC holds is left to lxc.service.
-async fn shut_down() -> Result<(), Box<dyn Error>> {
+async fn shut_down(timeout: Duration) -> Result<(), Box<dyn Error>> {
     let engine = Engine::open(None).await?;
     let action = GroupAction::Stop(StopOptions {
-        timeout: SHUTDOWN,
+        timeout,
         force: true,
     });
     let own = Selection {

@@ -6,18 +6,15 @@ use std::collections::HashMap;
 use gantry_api::{Error, JobProxy, ManagerProxy};
 use zbus::{Connection, zvariant::Value};
 
-/// Those marked to start with the host, of the groups of lxc.service: `onboot`,
-/// then those without a group.
-const GROUPS: [&str; 2] = ["onboot", ""];
-
-/// Has the helper start what starts with the host, and returns when that is done.
+/// Has the helper start those of the groups that are marked to start with the host, and
+/// returns when that is done.
 ///
 /// # Errors
 /// Those of the bus, and the job's own as a sentence.
-pub(crate) async fn autostart() -> gantry_api::Result<()> {
+pub(crate) async fn autostart(groups: Vec<String>) -> gantry_api::Result<()> {
     let connection = Connection::system().await?;
     let manager = ManagerProxy::new(&connection).await?;
-    let options = HashMap::from([("groups", Value::from(GROUPS.to_vec()))]);
+    let options = HashMap::from([("groups", Value::from(groups))]);
     let path = manager.autostart(options).await?;
     let job = JobProxy::builder(&connection).path(path)?.build().await?;
     match job.wait(-1).await?.as_str() {

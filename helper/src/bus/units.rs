@@ -186,7 +186,14 @@ fn properties<'a>(
             // In the opposite order at power-off: first gantry-autostart shuts
             // containers down in theirs, then the rest goes, then the network.
             ("Before", vec!["gantry-autostart.service".to_owned()].into()),
-            ("After", vec!["network.target".to_owned()].into()),
+            // LXC's bridge goes when nobody is on it.
+            (
+                "After",
+                ["network.target", "lxc-net.service"]
+                    .map(str::to_owned)
+                    .to_vec()
+                    .into(),
+            ),
         ]),
         Holder::Session(_, number) => properties.push((
             "Description",
