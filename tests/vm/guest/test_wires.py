@@ -155,6 +155,19 @@ def test_a_dummy_goes_in_and_comes_home(bus):
         run("ip", "link", "del", "dummy7")
 
 
+def test_a_lent_dummy_comes_home_too(bus):
+    run("ip", "link", "add", "dummy8", "type", "dummy")
+    try:
+        box, _ = start(bus, "one")
+        for end in (lambda: bus.call(box.path, "Devices", "RemoveInterface", "(sa{sv})", "eth7", {})), lambda: kill_monitor(box):
+            bus.call(box.path, "Devices", "AddInterface", "(ssa{sv})", "dummy8", "eth7", {})
+            assert "dummy8" not in links()
+            end()
+            until(lambda: "dummy8" in links(), 60)
+    finally:
+        run("ip", "link", "del", "dummy8")
+
+
 def port_vlans(port):
     (shown,) = json.loads(run("bridge", "-json", "vlan", "show", "dev", port).stdout)
     return {vlan["vlan"]: sorted(vlan.get("flags", [])) for vlan in shown["vlans"]}

@@ -27,6 +27,7 @@ use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
@@ -138,6 +139,9 @@ fn open_program(path: &str) -> rustix::io::Result<OwnedFd> {
 /// The words before the program that is to run in a scope. At power-off it may take
 /// as long as the container that it waits for.
 fn scope(container: &str) -> Vec<String> {
+    // The scope before may still be there when its process has ended.
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let patience = SHUTDOWN_PATIENCE.as_secs() + 60;
     [
         "systemd-run",
@@ -146,7 +150,7 @@ fn scope(container: &str) -> Vec<String> {
         "--collect",
         "--no-ask-password",
         "--slice=gantry.slice",
-        &format!("--unit=gantry-undo-{}", std::process::id()),
+        &format!("--unit=gantry-undo-{}-{number}", std::process::id()),
         &format!("--description=Clean-up of the network after container {container}"),
         &format!("--property=TimeoutStopSec={patience}"),
         "--",
