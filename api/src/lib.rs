@@ -15,7 +15,9 @@ pub use path::{
     container_path, escape, image_path, job_path, network_path, parse_container_path, session_path,
     unescape,
 };
-pub use proxy::{ContainerProxy, JobProxy, ManagerProxy, ResourcesProxy, SessionProxy};
+pub use proxy::{
+    ContainerProxy, DevicesProxy, JobProxy, ManagerProxy, ResourcesProxy, SessionProxy,
+};
 pub use state::{ContainerState, JobState, Owner};
 
 use zbus::zvariant::OwnedObjectPath;

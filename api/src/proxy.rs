@@ -167,6 +167,8 @@ pub trait Container {
     #[zbus(property)]
     fn config_error(&self) -> zbus::Result<String>;
     #[zbus(property)]
+    fn legacy_config(&self) -> zbus::Result<bool>;
+    #[zbus(property)]
     fn needs_restart(&self) -> zbus::Result<Vec<String>>;
     #[zbus(property)]
     fn dependents(&self) -> zbus::Result<Vec<String>>;
@@ -187,6 +189,25 @@ pub trait Resources {
     fn get_limit(&self, key: &str) -> Result<String>;
     #[zbus(allow_interactive_auth)]
     fn get_usage(&self) -> Result<Dictionary>;
+}
+
+/// The devices of one container.
+#[proxy(
+    interface = "io.gantry.Gantry1.Devices",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Devices {
+    #[zbus(allow_interactive_auth)]
+    fn list(&self) -> Result<Vec<Dictionary>>;
+    #[zbus(allow_interactive_auth)]
+    fn add_node(&self, host_path: &str, container_path: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn remove_node(&self, container_path: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn add_interface(&self, host: &str, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn remove_interface(&self, name: &str, options: Options<'_>) -> Result<()>;
 }
 
 /// A piece of work that takes a while.

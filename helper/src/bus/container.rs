@@ -457,6 +457,13 @@ impl ContainerObject {
         config_error(&self.facts())
     }
 
+    /// Whether its config has keys of LXC 1.x or 2.0, which LXC 3 and newer refuse.
+    /// ConvertConfig rewrites them.
+    #[zbus(property)]
+    fn legacy_config(&self) -> bool {
+        self.facts().legacy_config
+    }
+
     /// The keys whose saved value takes effect at the next start.
     #[zbus(property)]
     fn needs_restart(&self) -> Vec<String> {

@@ -189,6 +189,7 @@ fn properties(facts: &Facts) -> Properties {
         ("Architecture", facts.architecture.clone().into()),
         ("ConfigRevision", facts.config_revision.into()),
         ("ConfigError", config_error(facts).into()),
+        ("LegacyConfig", facts.legacy_config.into()),
         ("NeedsRestart", strings(&facts.needs_restart)),
         ("Dependents", strings(&facts.dependents)),
         ("Description", facts.description.clone().into()),

@@ -181,6 +181,7 @@ pub(super) fn bare(id: &ContainerId) -> Facts {
         architecture: std::env::consts::ARCH.to_owned(),
         config_revision: 0,
         config_error: None,
+        legacy_config: false,
         needs_restart: Vec::new(),
         dependents: Vec::new(),
         description: String::new(),
@@ -205,6 +206,7 @@ fn describe(facts: &mut Facts, config: &Config) {
     facts.backend = config
         .get("lxc.rootfs.path")
         .map_or_else(|| "none".to_owned(), backend);
+    facts.legacy_config = config.is_legacy();
     facts.description = description(config.text()).to_owned();
 }
 

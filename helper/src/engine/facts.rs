@@ -92,6 +92,8 @@ pub(crate) struct Facts {
     /// Why the config cannot be used. Facts that come from the config have
     /// their defaults then.
     pub(crate) config_error: Option<ConfigFault>,
+    /// Whether the config has keys of LXC 1.x or 2.0, which LXC of today refuses.
+    pub(crate) legacy_config: bool,
     /// Keys whose saved value is not the running one.
     pub(crate) needs_restart: Vec<String>,
     /// Containers that were made from this one and need it.
