@@ -2,14 +2,16 @@
 //!
 //! The program holds no privilege and reads no container data itself: everything
 //! comes from the helper over the system bus. [`backend`] is the only module that
-//! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`log`] and
-//! [`create`] are one folder a page or dialog; [`widgets`] know nothing of containers.
+//! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`devices`],
+//! [`log`], [`settings`] and [`create`] are one folder a page or dialog; [`widgets`] know nothing of containers.
 
 pub mod backend;
 pub mod computer;
 pub mod config;
 pub mod container;
 pub mod create;
+pub mod devices;
+pub mod known;
 pub mod log;
 pub mod settings;
 pub mod text;

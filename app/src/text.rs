@@ -69,8 +69,51 @@ pub fn state_class(state: ContainerState) -> &'static str {
     }
 }
 
+/// A length of time in its two largest units.
+#[must_use]
+pub fn duration(seconds: u64) -> String {
+    let number = |n| usize::try_from(n).unwrap_or(usize::MAX);
+    let units = [
+        count(number(seconds / 86_400), "{n} day", "{n} days"),
+        count(number(seconds / 3_600 % 24), "{n} hour", "{n} hours"),
+        count(number(seconds / 60 % 60), "{n} minute", "{n} minutes"),
+        count(number(seconds % 60), "{n} second", "{n} seconds"),
+    ];
+    let largest = match seconds {
+        86_400.. => 0,
+        3_600.. => 1,
+        _ => 2,
+    };
+    match seconds {
+        0..60 => units[3].clone(),
+        _ => units[largest..largest + 2].join(" "),
+    }
+}
+
 /// A number of bytes with its unit, in powers of 1000 as GNOME shows them.
 #[must_use]
 pub fn size(bytes: u64) -> String {
     glib::format_size(bytes).into()
+}
+
+/// A number of bytes a second.
+#[must_use]
+pub fn rate(bytes: f64) -> String {
+    // A negative number is 0, and one that is too large the largest.
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+    let bytes = bytes as u64;
+    tr_name("{name}/s", &size(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_has_two_units_at_most() {
+        assert_eq!(duration(0), "0 seconds");
+        assert_eq!(duration(61), "1 minute 1 second");
+        assert_eq!(duration(7_200), "2 hours 0 minutes");
+        assert_eq!(duration(90_000), "1 day 1 hour");
+    }
 }

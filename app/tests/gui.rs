@@ -17,13 +17,13 @@ use adw::prelude::*;
 use gantry::{
     backend::{Absence, Backend, Container, Finding, Job, NewContainer, Template},
     computer::FindingRow,
-    widgets::Terminal,
+    widgets::{States, Terminal},
     window::{ContainerItem, ContainerList, JobItem, JobsButton},
 };
 use gantry_api::{ContainerState, JobState};
 use relm4::{adw, gtk};
 
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 9] = [
     (
         "a_row_keeps_its_place_while_its_container_changes",
         a_row_keeps_its_place_while_its_container_changes,
@@ -31,6 +31,11 @@ const TESTS: [(&str, fn()); 7] = [
     (
         "the_search_keeps_the_selection_for_later",
         the_search_keeps_the_selection_for_later,
+    ),
+    ("the_list_follows_its_group", the_list_follows_its_group),
+    (
+        "a_view_says_which_of_its_states_it_is_in",
+        a_view_says_which_of_its_states_it_is_in,
     ),
     (
         "a_state_is_told_by_a_word_and_an_icon",
@@ -181,6 +186,56 @@ fn the_search_keeps_the_selection_for_later() {
     assert!(!list.is_empty());
 }
 
+fn the_list_follows_its_group() {
+    let (view, mut list) = list_of(&["web1", "db"]);
+    let in_group = |name: &str, group: &str| {
+        let mut container = container(name, ContainerState::Stopped);
+        container.groups = vec![group.to_owned()];
+        container
+    };
+    list.put(in_group("web1", "web"));
+    assert_eq!(
+        list.groups().into_iter().collect::<Vec<_>>(),
+        ["", "web"],
+        "those without a group are one, too"
+    );
+    list.show_group(Some("web".into()));
+    assert_eq!(names(&view), ["web1"]);
+    list.put(in_group("db", "web"));
+    list.put(in_group("web1", "other"));
+    assert_eq!(names(&view), ["db"], "who comes and goes is seen at once");
+    list.show_group(Some(String::new()));
+    assert_eq!(list.shown(), 0);
+    list.show_group(None);
+    assert_eq!(names(&view), ["db", "web1"]);
+}
+
+fn a_view_says_which_of_its_states_it_is_in() {
+    let states = States::default();
+    let content = gtk::Label::new(Some("what was read"));
+    states.set_content(Some(content.clone()));
+    let window = gtk::Window::builder().child(&states).build();
+    window.present();
+    states.show_content();
+    assert!(wait_until(|| content.is_mapped()));
+    states.show_problem("Not Read", "No file <x> & no way.");
+    assert!(wait_until(|| !content.is_mapped()));
+    let said: Vec<String> = labels(states.upcast_ref());
+    for words in ["Not Read", "No file <x> & no way."] {
+        assert!(said.iter().any(|label| label == words), "{said:?}");
+    }
+    window.destroy();
+}
+
+/// The text of every label in sight at or below a widget.
+fn labels(widget: &gtk::Widget) -> Vec<String> {
+    below(widget)
+        .into_iter()
+        .filter_map(|one| one.downcast::<gtk::Label>().ok())
+        .map(|label| label.text().into())
+        .collect()
+}
+
 fn a_state_is_told_by_a_word_and_an_icon() {
     let mut running = container("web1", ContainerState::Running);
     running.addresses = vec!["fd00::2".into(), "10.0.3.2".into()];
@@ -211,7 +266,7 @@ fn a_state_is_told_by_a_word_and_an_icon() {
 
 fn a_job_shows_how_far_it_is_and_how_it_ended() {
     let mut job = Job::new("/job/1");
-    job.operation = "create".into();
+    job.operation = "CreateContainer".into();
     job.objects = vec!["web1".into()];
     job.progress = 0.25;
     job.can_cancel = true;
@@ -315,11 +370,17 @@ fn of_a_remedy_the_command_is_copied() {
 
 /// Every button in sight at or below a widget.
 fn buttons(widget: &gtk::Widget) -> Vec<gtk::Button> {
-    let mut found: Vec<gtk::Button> = widget.clone().downcast().into_iter().collect();
+    let found = below(widget).into_iter();
+    found.filter_map(|one| one.downcast().ok()).collect()
+}
+
+/// Every widget in sight at or below another.
+fn below(widget: &gtk::Widget) -> Vec<gtk::Widget> {
+    let mut found = vec![widget.clone()];
     let mut child = widget.first_child();
     while let Some(one) = child {
-        if one.is_visible() {
-            found.extend(buttons(&one));
+        if one.is_visible() && one.is_child_visible() {
+            found.extend(below(&one));
         }
         child = one.next_sibling();
     }

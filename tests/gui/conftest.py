@@ -52,3 +52,12 @@ def pretend(driver, pretended_bus):
             return app
 
         yield start
+
+
+@pytest.fixture
+def web(driver, bus):
+    """The window on the real helper, with the container web1 selected."""
+    bus.create("web1")
+    with driver.running(GANTRY) as app:
+        app.select("web1")
+        yield app

@@ -144,7 +144,7 @@ class App:
         def item():
             items = self.all("menu item")
             keys = [(node, node.get_attributes().get("keyshortcuts", "")) for node in items]
-            return next((node for node, keys in keys if keys == f"Alt+{mnemonic}" and is_sensitive(node)), None)
+            return next((node for node, keys in keys if f"Alt+{mnemonic}" in keys.split() and is_sensitive(node)), None)
 
         act(wait_until(item, f"the menu {button!r} has no usable item with the key {mnemonic}"))
 
@@ -162,11 +162,44 @@ class App:
             wait_until(lambda: (now := focused()) is not None and now != before, "Tab leads nowhere")
         raise NotThere(f"{node.get_name()!r} is not reached by Tab")
 
+    def choose(self, role, name, option):
+        """Chooses from a list that drops down, by the keyboard alone."""
+        self.tab_to(self.find(role, name))
+        key("space")
+
+        # Only their labels have names.
+        def offered():
+            items = [node for node in self.all("list item") if not node.get_name()]
+            return next((item for item in items if option in map(Atspi.Accessible.get_name, self.nodes(item))), None)
+
+        wanted = wait_until(offered, lambda: f"there is no {option!r} to choose in:\n{self.outline()}")
+        for _ in range(20):
+            if is_focused(wanted):
+                key("Return")
+                return
+            key("Down")
+            time.sleep(0.1)
+        raise NotThere(f"{option!r} is not reached by the keyboard")
+
     def write(self, name, text):
         """Sets the text of the entry called `name`."""
         entry = self.find("text", name)
         if not Atspi.EditableText.set_text_contents(entry, text):
             raise NotThere(f"{name!r} takes no text")
+
+    def enter(self, row, text):
+        """Types a setting into its row and applies it."""
+        self.tab_to(self.find("text", row))
+        self.write(row, text)
+        self.find("button", "Apply")
+        key("Return")
+
+    def answer(self, heading, verb):
+        """Gives an answer to the question with that heading; what lies below it has buttons too."""
+        alert = self.find("alert", heading)
+        buttons = [node for node in self.nodes(alert) if node.get_role_name() in ALIASES["button"]]
+        act(next(node for node in buttons if node.get_name() == verb))
+        self.gone("alert", heading)
 
     # --- terminals
 
@@ -223,7 +256,8 @@ def act(node):
         raise NotThere(f"{node.get_role_name()} {node.get_name()!r} cannot be acted on")
 
 
-SYMBOLS = {"Return": 0xFF0D, "Escape": 0xFF1B, "Tab": 0xFF09, "Shift_L": 0xFFE1, "Control_L": 0xFFE3}
+SYMBOLS = {"Return": 0xFF0D, "Escape": 0xFF1B, "Tab": 0xFF09, "Shift_L": 0xFFE1, "Control_L": 0xFFE3,
+           "F2": 0xFFBF, "Down": 0xFF54, "space": 0x20}
 
 
 def key(name, *held):

@@ -9,7 +9,8 @@ DBUS_SYSTEM_BUS_ADDRESS:
 
 A name chooses what happens to the container: creating `slow…` waits until cancelled,
 creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error;
-somebody else saves the configuration of `shared…` once it has been read. On the host
+somebody else saves the configuration of `shared…` once it has been read; usage and
+devices of `closed…` need a password or are refused. A job of a group never ends. On the host
 things are missing, but all is well where there is a container `well…`, and nobody may
 look where there is one `closed…`.
 """
@@ -34,6 +35,8 @@ XML = """<node>
 <interface name="io.gantry.Gantry1.Manager">
   <method name="CheckHost"><arg type="a(sssb)" direction="out"/></method>
   <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="StartGroup"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="WatchUsage"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Container">
   <method name="Start"><arg type="a{sv}" direction="in"/></method>
@@ -51,6 +54,9 @@ XML = """<node>
   <method name="OpenConsole"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
   <method name="OpenShell"><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/><arg type="o" direction="out"/></method>
 </interface>
+<interface name="io.gantry.Gantry1.Devices">
+  <method name="List"><arg type="aa{sv}" direction="out"/></method>
+</interface>
 <interface name="io.gantry.Gantry1.Job">
   <method name="Cancel"><arg type="a{sv}" direction="in"/></method>
 </interface>
@@ -63,6 +69,11 @@ INTERFACES = {interface.name: interface for interface in Gio.DBusNodeInfo.new_fo
 STATES = {"Kill": "STOPPED", "Freeze": "FROZEN", "Unfreeze": "RUNNING"}
 
 
+def object_path(name):
+    escaped = "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in name)
+    return f"{ROOT}/container/system/{escaped}"
+
+
 class Refusal(Exception):
     """An error of the contract."""
 
@@ -73,6 +84,7 @@ class Helper:
         self.objects = {}
         self.registrations = {}
         self.sessions = {}
+        self.may_ask = False
         self.count = 0
         self.configs = {}
         for interface in ("org.freedesktop.DBus.ObjectManager", NAME + ".Manager"):
@@ -82,7 +94,9 @@ class Helper:
 
     def add(self, path, kind, properties):
         self.objects[path] = (kind, properties)
-        self.registrations[path] = self.bus.register_object(path, INTERFACES[kind], self.called, None, None)
+        kinds = [kind, NAME + ".Devices"] if kind.endswith(".Container") else [kind]
+        self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, None, None)
+                                    for kind in kinds]
         self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded",
                     GLib.Variant("(oa{sa{sv}})", (path, {kind: properties})))
 
@@ -94,7 +108,8 @@ class Helper:
 
     def remove(self, path):
         kind, _ = self.objects.pop(path)
-        self.bus.unregister_object(self.registrations.pop(path))
+        for registration in self.registrations.pop(path):
+            self.bus.unregister_object(registration)
         self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesRemoved",
                     GLib.Variant("(oas)", (path, [kind])))
 
@@ -102,18 +117,20 @@ class Helper:
         self.bus.emit_signal(None, path, interface, member, body)
 
     def container(self, name, state="STOPPED", privileged=False):
-        escaped = "".join(c if c.isascii() and c.isalnum() else f"_{ord(c):02x}" for c in name)
-        path = f"{ROOT}/container/system/{escaped}"
+        path = object_path(name)
         v = GLib.Variant
         self.add(path, NAME + ".Container", {
             "Name": v("s", name), "Owner": v("s", "system"), "Uid": v("u", 0), "State": v("s", state),
             "InitPid": v("u", 4321 if state == "RUNNING" else 0),
+            "StartedAt": v("x", GLib.get_real_time() - 93_784_000_000 if state == "RUNNING" else 0),
             "Addresses": v("as", ["10.0.3.17", "fd00::17"] if state == "RUNNING" else []),
-            "Autostart": v("b", False), "Groups": v("as", ["onboot"]), "Backend": v("s", "dir"),
+            "Autostart": v("b", False), "Groups": v("as", ["web"] if "web" in name else []), "Backend": v("s", "dir"),
             "Privileged": v("b", privileged), "Ephemeral": v("b", False), "Architecture": v("s", "x86_64"),
             "ConfigError": v("s", "/var/lib/lxc/odd/config, line 3: “lxc.rootfs.pathh” is not a key of LXC."
                              if name.startswith("odd") else ""),
-            "NeedsRestart": v("as", ["lxc.cap.drop"] if name.startswith("changed") else []),
+            "LegacyConfig": v("b", name.startswith("old")),
+            "NeedsRestart": v("as", ["lxc.cap.drop", "lxc.cgroup2.memory.max"]
+                              if name.startswith("changed") else []),
             "Dependents": v("as", []), "Description": v("s", ""),
         })
         return path
@@ -123,12 +140,12 @@ class Helper:
         self.change(path, State=v("s", state), InitPid=v("u", 4321 if runs else 0),
                     Addresses=v("as", ["10.0.3.17"] if runs else []))
 
-    def job(self, operation, name, work, milliseconds=300):
+    def job(self, operation, objects, work, milliseconds=300):
         """A job that ends with `work` after a while, or never when that is None."""
         self.count += 1
         path, v = f"{ROOT}/job/{self.count}", GLib.Variant
         self.add(path, NAME + ".Job", {
-            "Operation": v("s", operation), "Objects": v("as", [name]), "StartedBy": v("u", 0),
+            "Operation": v("s", operation), "Objects": v("as", objects), "StartedBy": v("u", 0),
             "State": v("s", "running"), "Stage": v("s", "Unpacking"), "Progress": v("d", 0.4),
             "Bytes": v("t", 52_000_000), "Total": v("t", 130_000_000), "CanCancel": v("b", True),
             "ErrorName": v("s", ""), "ErrorMessage": v("s", ""),
@@ -232,11 +249,13 @@ class Helper:
         return [master], "(hhho)", (0, 0, 0, session)
 
     def called(self, _bus, _sender, path, _interface, method, arguments, invocation):
+        flags = invocation.get_message().get_flags()
+        self.may_ask = bool(flags & Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
         try:
             invocation_values = getattr(self, method)(path, *arguments.unpack())
         except Refusal as refusal:
             name, message = refusal.args
-            invocation.return_dbus_error(f"{NAME}.Error.{name}", message)
+            invocation.return_dbus_error(name if "." in name else f"{NAME}.Error.{name}", message)
             return
         fds, signature, values = invocation_values or ([], "()", ())
         fd_list = Gio.UnixFDList.new_from_array(fds) if fds else None
@@ -254,7 +273,45 @@ class Helper:
 
         if name.startswith("taken"):
             raise Refusal("Exists", f"There is a container “{name}” already.")
-        return [], "(o)", (self.job("create", name, None if name.startswith("slow") else work),)
+        return [], "(o)", (self.job("CreateContainer", [object_path(name)], None if name.startswith("slow") else work),)
+
+    def StartGroup(self, _path, group, _options):
+        members = [path for path, (_, properties) in self.objects.items()
+                   if "Groups" in properties and group in properties["Groups"].unpack()]
+        job = self.job("StartGroup", members, None)
+        self.change(job, Stage=GLib.Variant("s", "web1: starting"), Bytes=GLib.Variant("t", 1),
+                    Total=GLib.Variant("t", len(members)))
+        return [], "(o)", (job,)
+
+    def WatchUsage(self, _path, _interval, options):
+        (name,) = options["containers"]
+        if name.startswith("system/closed") and not self.may_ask:
+            raise Refusal("org.freedesktop.DBus.Error.InteractiveAuthorizationRequired", "A password is needed.")
+        self.count += 1
+        session, at, v = f"{ROOT}/session/{self.count}", 0, GLib.Variant
+
+        def sample():
+            nonlocal at
+            at += 1
+            usage = {"cpu_ns": at * 125_000_000, "memory": 52_000_000, "memory_limit": 64_000_000, "pids": 7,
+                     "io_read": at * 4096, "io_write": 0, "rx": at * 1_200_000, "tx": at * 800}
+            usage = {key: v("t", value) for key, value in usage.items()}
+            if session in self.objects:
+                self.signal(session, NAME + ".Session", "Sample", v("(taa{sv})", (at * 1_000_000, [usage])))
+            return session in self.objects
+
+        self.add(session, NAME + ".Session", {})
+        GLib.timeout_add(300, sample)
+        return [], "(o)", (session,)
+
+    def List(self, path):
+        if self.objects[path][1]["Name"].unpack().startswith("closed"):
+            raise Refusal("NotAuthorized", "Nobody may look at the devices.")
+        v = GLib.Variant
+        node = {"type": v("s", "node"), "path": v("s", "/dev/sdb1"), "kind": v("s", "block"), "major": v("u", 7),
+                "minor": v("u", 0)}
+        lent = {"type": v("s", "interface"), "name": v("s", "eth1"), "host": v("s", "enp4s0")}
+        return [], "(aa{sv})", ([node, lent],)
 
     def Start(self, path, _options):
         name = self.objects[path][1]["Name"].unpack()
@@ -276,18 +333,16 @@ class Helper:
 
     def Stop(self, path, _options):
         self.change(path, State=GLib.Variant("s", "STOPPING"))
-        name = self.objects[path][1]["Name"].unpack()
-        return [], "(o)", (self.job("stop", name, lambda: self.switch(path, "STOPPED")),)
+        return [], "(o)", (self.job("Stop", [path], lambda: self.switch(path, "STOPPED")),)
 
     def Reboot(self, path, _options):
-        name = self.objects[path][1]["Name"].unpack()
-        return [], "(o)", (self.job("reboot", name, lambda: self.switch(path, "RUNNING")),)
+        return [], "(o)", (self.job("Reboot", [path], lambda: self.switch(path, "RUNNING")),)
 
     def Destroy(self, path, options):
         name, state = (self.objects[path][1][key].unpack() for key in ("Name", "State"))
         if state != "STOPPED" and not options.get("force"):
             raise Refusal("WrongState", f"“{name}” is running.")
-        return [], "(o)", (self.job("destroy", name, lambda: self.remove(path)),)
+        return [], "(o)", (self.job("Destroy", [path], lambda: self.remove(path)),)
 
     def OpenConsole(self, _path, _options):
         master, session = self.session("Welcome to the console\r\nlogin: ")

@@ -1,32 +1,14 @@
 """Configuration, logs, name and commands of a container, in dialogs and a tab."""
 
-import desktop
 import gantry
 import gi
-import pytest
 
 gi.require_version("Atspi", "2.0")
 from gi.repository import Atspi  # noqa: E402
 
 
-@pytest.fixture
-def web(driver, bus):
-    """The window on the real helper, with the container web1 selected."""
-    bus.create("web1")
-    with driver.running(desktop.GANTRY) as app:
-        app.select("web1")
-        yield app
-
-
 def config(app):
     return app.find("text", "Configuration")
-
-
-def answer(app, driver, heading, verb):
-    """Gives an answer to the question with that heading; the dialog below it has buttons too."""
-    alert = app.find("alert", heading)
-    driver.act(next(node for node in app.nodes(alert) if node.get_role_name() == "button" and node.get_name() == verb))
-    app.gone("alert", heading)
 
 
 def write(app, text):
@@ -62,10 +44,10 @@ def test_somebody_elses_text_is_not_overwritten_unasked(pretend, driver):
     changed = "The Configuration Has Been Changed Meanwhile"
     app.find("alert", changed)
     driver.screenshot("config-conflict")
-    answer(app, driver, changed, "Cancel")
+    app.answer(changed, "Cancel")
     assert Atspi.Text.get_text(config(app), 0, -1) == "# ours\n"
     app.press("button", "Save")
-    answer(app, driver, changed, "Load Theirs")
+    app.answer(changed, "Load Theirs")
     driver.wait_until(lambda: Atspi.Text.get_text(config(app), 0, -1) == "# theirs\n", "their text does not come")
     write(app, "# ours\n")
     app.press("button", "Save")
@@ -78,8 +60,22 @@ def test_changes_are_not_thrown_away_unasked(pretend, driver):
     app.menu("Container Menu", "g")
     write(app, "# ours\n")
     app.press("button", "Cancel")
-    answer(app, driver, "Discard the Changes?", "Discard")
+    app.answer("Discard the Changes?", "Discard")
     app.gone("dialog")
+
+
+def test_the_defaults_of_new_containers_are_edited(web, driver, bus):
+    before, revision = bus.manager("GetDefaults")
+    web.menu("Main Menu", "d")
+    web.find("dialog", "Defaults for New Containers")
+    driver.wait_until(lambda: Atspi.Text.get_text(config(web), 0, -1) == before, "the defaults do not come")
+    write(web, "# of the house\n" + before)
+    driver.screenshot("defaults")
+    web.press("button", "Save")
+    web.gone("dialog")
+    text, revision = bus.manager("GetDefaults")
+    assert text == "# of the house\n" + before
+    bus.manager("SetDefaults", "(sta{sv})", before, revision, {})
 
 
 def test_logs_are_shown_without_colours(pretend, driver):
@@ -109,32 +105,31 @@ def test_a_command_runs_in_a_tab_of_its_own(web, driver, bus):
     bus.container("web1").start()
     web.find("list item", "web1, Running")
     web.menu("Container Menu", "m")
-    web.write("Command", "sh -c 'echo $((6 * 7)); exit 4'")
+    web.write("Command", "sh -c 'echo $((6 * 7)) $WHO $(id -u); exit 4'")
+    web.write("User Number", "me")
+    web.find("label", "A user is given by number")
+    driver.screenshot("command-form")
+    web.write("User Number", "7")
+    web.write("Environment", "WHO=me")
     web.press("button", "Run")
-    web.wait_for_text("42")
+    web.wait_for_text("42 me 7")
     web.find("label", "The session has ended with status 4.")
     driver.screenshot("command")
     web.press("button", "Run Again")
-    web.wait_for_text("42\n42")
+    web.wait_for_text("42 me 7\n42 me 7")
 
 
 def test_settings_are_saved_one_by_one_and_a_wrong_one_is_told(web, driver, bus):
-    def enter(row, text):
-        web.tab_to(web.find("text", row))
-        web.write(row, text)
-        web.find("button", "Apply")
-        driver.key("Return")
-
     container = bus.container("web1")
     web.press("page tab", "Settings")
     web.press("check box", "Start With the Computer")
     gantry.until(lambda: container.get("Autostart"), 20)
-    enter("Groups", "web, onboot")
+    web.enter("Groups", "web, onboot")
     gantry.until(lambda: container.get("Groups") == ["web", "onboot"], 20)
-    enter("Memory", "64M")
+    web.enter("Memory", "64M")
     gantry.until(lambda: bus.call(container.path, "Resources", "GetLimit", "(s)", "memory.max") in ("64M", str(64 << 20)), 20)
     web.gone("button", "Apply")
     driver.screenshot("settings")
-    enter("Order", "first")
+    web.enter("Order", "first")
     web.find("label", "The Setting of “web1” Could Not Be Saved")
     driver.screenshot("settings-error")

@@ -18,6 +18,15 @@ def test_every_view_fits(pretend, driver, width, scheme):
     driver.screenshot(f"overview-{look}")
     if width == 360:
         app.press("button", "Back")
+    app.select("changed-keys")
+    app.find("label", "Some Changes Take Effect After a Restart")
+    app.find("level bar", "Part of the memory’s limit")
+    driver.screenshot(f"overview-running-{look}")
+    app.press("page tab", "Devices")
+    app.find("label", "/dev/sdb1")
+    driver.screenshot(f"devices-{look}")
+    if width == 360:
+        app.press("button", "Back")
     app.select("db")
     app.press("button", "Console")
     app.wait_for_text("login:")
@@ -123,6 +132,42 @@ def test_the_shortcuts_window_names_the_way_out_of_a_terminal(pretend, driver):
     app.menu("Main Menu", "k")
     app.find("label", "Leave the terminal")
     driver.screenshot("shortcuts")
+
+
+def test_nobody_is_asked_for_a_password_by_looking(pretend, driver):
+    app = pretend("closed=RUNNING")
+    app.select("closed")
+    app.find("label", "Usage Cannot Be Shown")
+    app.find("label", "This needs a password.")
+    driver.screenshot("usage-password")
+    # Whoever wants to see it is asked.
+    app.press("button", "Try Again")
+    app.find("label", "12.5 % of one")
+    app.gone("label", "Usage Cannot Be Shown")
+
+
+def test_devices_that_cannot_be_read_say_why(pretend, driver):
+    app = pretend("closed=RUNNING")
+    app.select("closed")
+    app.press("page tab", "Devices")
+    app.find("label", "The Devices Could Not Be Read")
+    app.find("label", "Nobody may look at the devices.")
+    driver.screenshot("devices-refused")
+    app.press("button", "Try Again")
+    app.find("label", "Nobody may look at the devices.")
+
+
+def test_a_job_of_a_group_counts_containers_and_can_be_cancelled(pretend, driver):
+    app = pretend("web1", "web2", "db")
+    app.choose("toggle button", "All Containers", "web")
+    app.gone("list item", "db,")
+    app.menu("Group Menu", "s")
+    app.press("toggle button", "Jobs")
+    app.find("label", "Starting 2 Containers")
+    app.find("label", "web1: starting · 1 of 2")
+    driver.screenshot("group-job")
+    app.press("button", "Cancel")
+    app.find("label", "Cancelled")
 
 
 def test_deleting_a_running_container_says_that_it_is_killed(pretend, driver):

@@ -11,10 +11,20 @@ use crate::text::{mark, tr_name};
 pub enum Action {
     /// Boot it.
     Start,
-    /// Ask its init to shut down.
+    /// Ask its init to shut down, and wait for a minute.
     Stop,
+    /// Ask its init to shut down, with a time-out of one's own.
+    StopWithin {
+        /// How long it may take.
+        seconds: u32,
+        /// Whether it is killed then.
+        kill: bool,
+    },
     /// Ask its init to shut down and boot it again.
     Reboot,
+    /// Ask its init to shut down, for a start with the saved configuration: a reboot
+    /// keeps the one it runs with.
+    Apply,
     /// End all its processes at once.
     Kill,
     /// Hold all its processes.
@@ -26,11 +36,12 @@ pub enum Action {
 }
 
 impl Action {
-    /// Every action.
-    pub const ALL: [Self; 7] = [
+    /// Every action that needs no more words.
+    pub const ALL: [Self; 8] = [
         Self::Start,
         Self::Stop,
         Self::Reboot,
+        Self::Apply,
         Self::Kill,
         Self::Freeze,
         Self::Unfreeze,
@@ -43,7 +54,9 @@ impl Action {
         match self {
             Self::Start => "start",
             Self::Stop => "stop",
+            Self::StopWithin { .. } => "stop-within",
             Self::Reboot => "reboot",
+            Self::Apply => "apply",
             Self::Kill => "kill",
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
@@ -57,7 +70,9 @@ impl Action {
         use ContainerState::{Freezing, Frozen, Running, Starting, Stopped, Stopping};
         match self {
             Self::Start => state == Stopped,
-            Self::Stop | Self::Reboot | Self::Freeze => state == Running,
+            Self::Stop | Self::StopWithin { .. } | Self::Reboot | Self::Apply | Self::Freeze => {
+                state == Running
+            }
             Self::Kill => matches!(state, Running | Starting | Stopping | Freezing | Frozen),
             Self::Unfreeze => matches!(state, Freezing | Frozen),
             Self::Delete => true,
@@ -69,8 +84,8 @@ impl Action {
     pub fn failure(self, name: &str) -> String {
         let heading = match self {
             Self::Start => mark("“{name}” Could Not Be Started"),
-            Self::Stop => mark("“{name}” Could Not Be Stopped"),
-            Self::Reboot => mark("“{name}” Could Not Be Restarted"),
+            Self::Stop | Self::StopWithin { .. } => mark("“{name}” Could Not Be Stopped"),
+            Self::Reboot | Self::Apply => mark("“{name}” Could Not Be Restarted"),
             Self::Kill => mark("“{name}” Could Not Be Killed"),
             Self::Freeze => mark("“{name}” Could Not Be Frozen"),
             Self::Unfreeze => mark("“{name}” Could Not Be Unfrozen"),
@@ -117,7 +132,12 @@ impl Backend {
             Action::Kill => proxy.kill(options).await.map(|()| None),
             Action::Freeze => proxy.freeze(options).await.map(|()| None),
             Action::Unfreeze => proxy.unfreeze(options).await.map(|()| None),
-            Action::Stop => proxy.stop(options).await.map(Some),
+            Action::Stop | Action::Apply => proxy.stop(options).await.map(Some),
+            Action::StopWithin { seconds, kill } => {
+                options.insert("timeout_ms", (i64::from(seconds) * 1000).into());
+                options.insert("force", kill.into());
+                proxy.stop(options).await.map(Some)
+            }
             Action::Reboot => proxy.reboot(options).await.map(Some),
             Action::Delete => {
                 // Only asked for after the dialog has said that it runs.

@@ -1,4 +1,4 @@
-use gantry_api::{BUS_NAME, HostFinding, ManagerProxy, ROOT_PATH, Result};
+use gantry_api::{HostFinding, ManagerProxy, Result};
 
 use super::Backend;
 
@@ -42,15 +42,10 @@ impl Backend {
     /// # Errors
     /// Those of `Manager.CheckHost` in the contract.
     pub async fn check_host(&self, ask: bool) -> Result<Vec<Finding>> {
-        let bus = self.bus()?;
         let findings: Vec<HostFinding> = if ask {
-            ManagerProxy::new(&bus).await?.check_host().await?
+            ManagerProxy::new(&self.bus()?).await?.check_host().await?
         } else {
-            let interface = Some("io.gantry.Gantry1.Manager");
-            let reply = bus
-                .call_method(Some(BUS_NAME), ROOT_PATH, interface, "CheckHost", &())
-                .await?;
-            reply.body().deserialize()?
+            self.quiet_manager().await?.call("CheckHost", &()).await?
         };
         Ok(findings
             .into_iter()

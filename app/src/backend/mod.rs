@@ -6,27 +6,34 @@
 mod absence;
 mod calls;
 mod config;
+mod devices;
 mod follow;
+mod groups;
 mod host;
 mod problem;
 mod properties;
 mod session;
 mod settings;
+mod usage;
 mod view;
 mod words;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use gantry_api::{BUS_NAME, ROOT_PATH};
 use tokio::sync::Notify;
-use zbus::{Connection, names::OwnedUniqueName};
+use zbus::{Connection, Proxy, names::OwnedUniqueName};
 
 pub use absence::Absence;
 pub use calls::{Action, NewContainer, Template};
-pub use config::{LogKind, fault_line};
+pub use config::{ConfigFile, LogKind, fault_line};
+pub use devices::{Device, HostInterface};
+pub use groups::GroupAction;
 pub use host::{EXTRAS, Finding};
 pub use problem::Problem;
-pub use session::{OpenSession, SessionEnd, SessionWatch};
+pub use session::{Command, OpenSession, SessionEnd, SessionWatch};
 pub use settings::Setting;
+pub use usage::{Usage, UsageWatch};
 pub use view::{Container, Job};
 pub use words::check as check_words;
 
@@ -76,6 +83,12 @@ impl Backend {
         lock(&self.0.bus).clone().ok_or_else(|| {
             zbus::Error::InputOutput(Arc::new(std::io::ErrorKind::NotConnected.into())).into()
         })
+    }
+
+    /// The helper's root object, for calls that bring up no password dialog.
+    async fn quiet_manager(&self) -> gantry_api::Result<Proxy<'static>> {
+        let interface = "io.gantry.Gantry1.Manager";
+        Ok(Proxy::new(&self.bus()?, BUS_NAME, ROOT_PATH, interface).await?)
     }
 
     fn set_bus(&self, bus: Option<Connection>) {

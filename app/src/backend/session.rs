@@ -3,7 +3,7 @@ use std::{collections::HashMap, os::fd::OwnedFd};
 use futures_util::StreamExt as _;
 use gantry_api::{BUS_NAME, Error, Result, SessionProxy};
 use zbus::{
-    Connection, MatchRule, MessageStream,
+    Connection, MatchRule, Message, MessageStream,
     message::Type,
     zvariant::{self, OwnedObjectPath},
 };
@@ -11,6 +11,23 @@ use zbus::{
 use super::{Backend, calls::path, words};
 
 const SESSION: &str = "io.gantry.Gantry1.Session";
+
+/// A command to run in a container.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Command {
+    /// Its words, as a shell would split them.
+    pub line: String,
+    /// The number of the user and the group it runs as; root's when none.
+    pub user: Option<u32>,
+    /// Where it runs; / when empty.
+    pub folder: String,
+    /// `NAME=VALUE` words.
+    pub environment: String,
+    /// The namespaces that it enters, in LXC's words; all when empty.
+    pub namespaces: Vec<String>,
+    /// Whether it keeps the rights of root on this computer.
+    pub elevated: bool,
+}
 
 /// A console or shell that is open.
 #[derive(Debug)]
@@ -23,7 +40,7 @@ pub struct OpenSession {
     pub watch: SessionWatch,
 }
 
-/// Waits for the end of one session.
+/// Listens to one session.
 #[derive(Debug)]
 pub struct SessionWatch {
     backend: Backend,
@@ -64,17 +81,34 @@ impl Backend {
         Ok(self.opened(opened, bus, signals))
     }
 
-    /// Runs a command line on a PTY of its own.
+    /// Runs a command on a PTY of its own.
     ///
     /// # Errors
     /// Those of `Container.Execute` in the contract, and `InvalidArgument` when the
     /// line cannot be split into words.
-    pub async fn run(&self, container: &str, line: &str) -> Result<OpenSession> {
-        let words = words::split(line).map_err(Error::InvalidArgument)?;
+    pub async fn run(&self, container: &str, command: &Command) -> Result<OpenSession> {
+        let words = words::split(&command.line).map_err(Error::InvalidArgument)?;
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let (bus, signals) = self.session_signals().await?;
         let proxy = self.container(container).await?;
-        let options = HashMap::from([("pty", true.into())]);
+        let mut options = HashMap::from([("pty", true.into())]);
+        if let Some(user) = command.user {
+            options.insert("uid", user.into());
+            options.insert("gid", user.into());
+        }
+        if !command.folder.is_empty() {
+            options.insert("cwd", command.folder.as_str().into());
+        }
+        if !command.environment.trim().is_empty() {
+            let words = words::split(&command.environment).map_err(Error::InvalidArgument)?;
+            options.insert("env", words.into());
+        }
+        if !command.namespaces.is_empty() {
+            options.insert("namespaces", command.namespaces.clone().into());
+        }
+        if command.elevated {
+            options.insert("elevated", true.into());
+        }
         // All three are the PTY's master.
         let (master, _, _, path) = proxy.execute(&words, options).await?;
         Ok(self.opened((master, path), bus, signals))
@@ -89,12 +123,21 @@ impl Backend {
         OpenSession {
             path: path.to_string(),
             master: master.into(),
-            watch: SessionWatch {
-                backend: self.clone(),
-                bus,
-                signals,
-                path: path.to_string(),
-            },
+            watch: self.watch(&path, bus, signals),
+        }
+    }
+
+    pub(super) fn watch(
+        &self,
+        path: &OwnedObjectPath,
+        bus: Connection,
+        signals: MessageStream,
+    ) -> SessionWatch {
+        SessionWatch {
+            backend: self.clone(),
+            bus,
+            signals,
+            path: path.to_string(),
         }
     }
 
@@ -124,7 +167,7 @@ impl Backend {
 
     /// Subscribed to before the session is opened: one that ends at once says so
     /// before we know its path.
-    async fn session_signals(&self) -> Result<(Connection, MessageStream)> {
+    pub(super) async fn session_signals(&self) -> Result<(Connection, MessageStream)> {
         let bus = self.bus()?;
         let rule = MatchRule::builder()
             .msg_type(Type::Signal)
@@ -140,22 +183,14 @@ impl SessionWatch {
     /// Returns when the session has ended; a helper that is replaced meanwhile
     /// does not end it.
     pub async fn ended(mut self) -> SessionEnd {
-        while let Some(Ok(signal)) = self.signals.next().await {
-            let header = signal.header();
-            if header
-                .path()
-                .is_none_or(|sender| *sender != self.path.as_str())
-            {
-                continue;
-            }
-            let end = match header.member().map(|member| member.as_str()) {
-                Some("Exited") => signal.body().deserialize().map(SessionEnd::Exited),
-                Some("Detached") => signal.body().deserialize().map(SessionEnd::Detached),
+        while let Some(signal) = self.next().await {
+            let end = match member(&signal).as_str() {
+                "Exited" => signal.body().deserialize().map(SessionEnd::Exited),
+                "Detached" => signal.body().deserialize().map(SessionEnd::Detached),
                 _ => continue,
             };
             match end {
-                Ok(end) if self.backend.sent(&self.bus, &signal).await => return end,
-                Ok(_) => tracing::warn!("somebody else than the helper spoke of {}", self.path),
+                Ok(end) => return end,
                 Err(error) => {
                     tracing::warn!("the end of {} was not understood: {error}", self.path)
                 }
@@ -163,4 +198,33 @@ impl SessionWatch {
         }
         SessionEnd::Detached(String::new())
     }
+
+    /// The session's path.
+    pub(super) fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The next signal of the session; none when the bus is gone.
+    pub(super) async fn next(&mut self) -> Option<Message> {
+        while let Some(Ok(signal)) = self.signals.next().await {
+            let of_session = signal
+                .header()
+                .path()
+                .is_some_and(|path| *path == self.path.as_str());
+            if !of_session {
+                continue;
+            }
+            if self.backend.sent(&self.bus, &signal).await {
+                return Some(signal);
+            }
+            tracing::warn!("somebody else than the helper spoke of {}", self.path);
+        }
+        None
+    }
+}
+
+/// The name of a signal.
+pub(super) fn member(signal: &Message) -> String {
+    let header = signal.header();
+    header.member().map(ToString::to_string).unwrap_or_default()
 }

@@ -1,7 +1,7 @@
 use std::collections::HashMap;
 
-use gantry_api::{ContainerState, JobState};
-use zbus::zvariant::OwnedObjectPath;
+use gantry_api::{ContainerState, JobState, parse_container_path};
+use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 
 use super::properties::{Properties, read};
 
@@ -26,6 +26,8 @@ pub struct Container {
     pub state: ContainerState,
     /// The process id of its init on the host; 0 when stopped.
     pub init_pid: u32,
+    /// When its init started, in microseconds since 1970; 0 when stopped.
+    pub started_at: i64,
     /// Its addresses, without prefix length.
     pub addresses: Vec<String>,
     /// Whether it is started with the computer.
@@ -42,6 +44,8 @@ pub struct Container {
     pub architecture: String,
     /// What is wrong with its configuration; empty when nothing is.
     pub config_error: String,
+    /// Whether its configuration has keys that only LXC of old knows.
+    pub legacy_config: bool,
     /// The keys whose saved value is not the running one.
     pub needs_restart: Vec<String>,
     /// The containers that depend on it.
@@ -60,6 +64,7 @@ impl Container {
             owner: "system".to_owned(),
             state: ContainerState::Stopped,
             init_pid: 0,
+            started_at: 0,
             addresses: Vec::new(),
             autostart: false,
             groups: Vec::new(),
@@ -68,9 +73,19 @@ impl Container {
             ephemeral: false,
             architecture: String::new(),
             config_error: String::new(),
+            legacy_config: false,
             needs_restart: Vec::new(),
             dependents: Vec::new(),
             description: String::new(),
+        }
+    }
+
+    /// Whether it is in a group; the empty name stands for no group at all.
+    #[must_use]
+    pub fn is_in(&self, group: &str) -> bool {
+        match group {
+            "" => self.groups.is_empty(),
+            _ => self.groups.iter().any(|own| own == group),
         }
     }
 
@@ -83,6 +98,7 @@ impl Container {
         read(from, "Name", &mut self.name);
         read(from, "Owner", &mut self.owner);
         read(from, "InitPid", &mut self.init_pid);
+        read(from, "StartedAt", &mut self.started_at);
         read(from, "Addresses", &mut self.addresses);
         read(from, "Autostart", &mut self.autostart);
         read(from, "Groups", &mut self.groups);
@@ -91,6 +107,7 @@ impl Container {
         read(from, "Ephemeral", &mut self.ephemeral);
         read(from, "Architecture", &mut self.architecture);
         read(from, "ConfigError", &mut self.config_error);
+        read(from, "LegacyConfig", &mut self.legacy_config);
         read(from, "NeedsRestart", &mut self.needs_restart);
         read(from, "Dependents", &mut self.dependents);
         read(from, "Description", &mut self.description);
@@ -150,7 +167,11 @@ impl Job {
             self.state = state;
         }
         read(from, "Operation", &mut self.operation);
-        read(from, "Objects", &mut self.objects);
+        let mut objects: Vec<String> = Vec::new();
+        read(from, "Objects", &mut objects);
+        if !objects.is_empty() {
+            self.objects = objects.into_iter().map(name_of).collect();
+        }
         read(from, "Stage", &mut self.stage);
         read(from, "Progress", &mut self.progress);
         read(from, "Bytes", &mut self.bytes);
@@ -159,6 +180,13 @@ impl Job {
         read(from, "ErrorName", &mut self.error_name);
         read(from, "ErrorMessage", &mut self.error_message);
     }
+}
+
+/// The container's name where it is one's path.
+fn name_of(path: String) -> String {
+    let object = ObjectPath::try_from(path.as_str()).ok();
+    let container = object.and_then(|path| parse_container_path(&path));
+    container.map_or(path, |(_, name)| name)
 }
 
 /// What is known of the helper's objects, kept up to date by its signals.
@@ -259,6 +287,14 @@ mod tests {
         };
         assert_eq!((now.name.as_str(), now.init_pid), ("web1", 7));
         assert_eq!(now.state, ContainerState::Running);
+    }
+
+    #[test]
+    fn a_job_names_the_containers_it_works_on() {
+        let mut job = Job::new("/job/1");
+        let paths = vec!["/io/gantry/Gantry1/container/system/web_2d1", "elsewhere"];
+        job.read(&properties(&[("Objects", paths.into())]));
+        assert_eq!(job.objects, ["web-1", "elsewhere"]);
     }
 
     #[test]

@@ -5,15 +5,16 @@ mod finding_row;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use gtk::gio;
 use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
 
 pub use finding_row::FindingRow;
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Finding, Problem},
+    backend::{Backend, Finding},
+    known::Known,
     text::{count, mark, tr},
+    widgets::{States, install_actions},
 };
 
 /// The topics in the order of the page, and their headings.
@@ -29,28 +30,17 @@ const TOPICS: [(&str, &str); 9] = [
     ("extras", mark("Only for Some Containers")),
 ];
 
-/// What is known of this computer.
-#[derive(Debug)]
-enum Known {
-    /// Nothing yet.
-    Nothing,
-    /// What the helper found last stands on the page.
-    Findings,
-    /// Why it could not be asked.
-    Problem(Problem),
-}
-
 /// The page's state.
 #[derive(Debug)]
 pub struct ComputerPage {
     backend: Backend,
     online: bool,
     asking: bool,
-    known: Known,
+    known: Known<Vec<Finding>>,
 }
 
 /// What happened, or what the user wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// Whether there is a helper. When it comes this computer is looked at, as far
     /// as that needs no password.
@@ -81,6 +71,7 @@ impl Component for ComputerPage {
     type Widgets = ();
 
     fn init_root() -> Root {
+        States::ensure_type();
         Root::default()
     }
 
@@ -91,12 +82,8 @@ impl Component for ComputerPage {
             asking: false,
             known: Known::Nothing,
         };
-        let actions = gio::SimpleActionGroup::new();
-        let refresh = gio::SimpleAction::new("refresh", None);
-        let input = sender.input_sender().clone();
-        refresh.connect_activate(move |_, _| input.emit(Message::Refresh));
-        actions.add_action(&refresh);
-        root.insert_action_group("computer", Some(&actions));
+        let refresh = [("refresh", Message::Refresh)];
+        install_actions(&root, "computer", sender.input_sender(), refresh);
         model.render(&root);
         ComponentParts { model, widgets: () }
     }
@@ -111,7 +98,7 @@ impl Component for ComputerPage {
             }
             Message::Refresh => self.ask(true, &sender),
             Message::Shown => {
-                if !matches!(self.known, Known::Findings) {
+                if self.known.there().is_none() {
                     self.ask(true, &sender);
                 }
             }
@@ -127,30 +114,19 @@ impl Component for ComputerPage {
     ) {
         self.asking = false;
         match result {
-            Ok(findings) => {
-                let problems = findings.iter().filter(|found| found.is_problem()).count();
-                // Fails only when the window is gone.
-                sender
-                    .output(Output::Problems(problems))
-                    .unwrap_or_default();
-                show(root, &findings);
-                self.known = Known::Findings;
-            }
             // Nobody has asked, so nobody is told; a visit to the page asks.
             Err(error) if !asked => tracing::info!("this computer was not checked: {error}"),
-            Err(error) => {
-                let heading = tr("This Computer Could Not Be Checked");
-                if let Some(problem) = Problem::from_error(&heading, &error) {
-                    self.known = Known::Problem(problem);
-                } else if matches!(self.known, Known::Nothing) {
-                    let cause = tr("You have not given the password that this needs.");
-                    self.known = Known::Problem(Problem {
-                        heading,
-                        cause,
-                        name: String::new(),
-                        details: String::new(),
-                    });
+            result => {
+                if let Ok(findings) = &result {
+                    let problems = findings.iter().filter(|found| found.is_problem()).count();
+                    // Fails only when the window is gone.
+                    sender
+                        .output(Output::Problems(problems))
+                        .unwrap_or_default();
+                    show(root, findings);
                 }
+                let heading = tr("This Computer Could Not Be Checked");
+                self.known.take_in(&heading, result);
             }
         }
         self.render(root);
@@ -163,6 +139,9 @@ impl ComputerPage {
             return;
         }
         self.asking = true;
+        if may_prompt && matches!(self.known, Known::Problem(_)) {
+            self.known = Known::Nothing;
+        }
         let backend = self.backend.clone();
         sender.oneshot_command(
             async move { Checked(may_prompt, backend.check_host(may_prompt).await) },
@@ -178,15 +157,7 @@ impl ComputerPage {
         parts
             .refresh_button
             .set_tooltip_text(Some(&tr("Check Again")));
-        parts.stack.set_visible_child_name(match &self.known {
-            Known::Findings => "findings",
-            Known::Problem(_) if !self.asking => "problem",
-            Known::Problem(_) | Known::Nothing => "loading",
-        });
-        if let Known::Problem(problem) = &self.known {
-            parts.problem.set_title(&problem.heading);
-            parts.problem.set_description(Some(&problem.cause));
-        }
+        self.known.show_in(&parts.states, Vec::is_empty);
     }
 }
 

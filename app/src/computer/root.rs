@@ -1,4 +1,4 @@
-use crate::widgets::widget;
+use crate::widgets::{States, widget};
 use relm4::adw;
 
 widget! {
@@ -8,8 +8,7 @@ widget! {
     implements [],
     {
         refresh_button: gtk::Button,
-        stack: gtk::Stack,
-        problem: adw::StatusPage,
+        states: super::States,
         sign: gtk::Image,
         summary: gtk::Label,
         groups: gtk::Box,

@@ -1,47 +1,47 @@
-//! The editor of a container's configuration file, as it is on the disk.
+//! The editor of a configuration file, as it is on the disk: a container's, or that
+//! which new ones begin with.
 
+mod convert;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::Error;
-use gtk::{gio, glib};
+use gtk::gio;
 use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
 
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Container, Problem, fault_line},
+    backend::{Backend, ConfigFile, Container, Problem, fault_line},
+    known::{Known, report},
     text::{tr, tr_name},
-    widgets::ask,
+    widgets::{States, ask, install_actions},
 };
 
-/// How far the dialog is.
-#[derive(Debug, PartialEq, Eq)]
-enum Step {
-    /// The text is on its way.
-    Loading,
-    /// It could not be read.
-    Failed(Problem),
-    /// It can be changed.
-    Editing,
-    /// It is being written.
-    Saving,
+/// The text on the disk that the changes are based on.
+#[derive(Debug)]
+pub struct Saved {
+    text: String,
+    revision: u64,
 }
 
 /// The dialog's state.
 #[derive(Debug)]
 pub struct ConfigDialog {
     backend: Backend,
-    container: Container,
-    step: Step,
-    /// The text on the disk that the changes are based on, and its revision.
-    saved: String,
-    revision: u64,
+    file: ConfigFile,
+    /// How the helper's errors name the file, at the end.
+    file_name: String,
+    /// Whether it has keys that only LXC of old knows.
+    legacy: bool,
+    saved: Known<Saved>,
+    /// It is being written.
+    saving: bool,
     fault: String,
 }
 
 /// What the user wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// Read the text, in place of what was typed.
     Load,
@@ -51,6 +51,10 @@ pub enum Message {
     Save,
     /// Write it over what somebody else has written.
     Overwrite,
+    /// Write the keys of old as those of today.
+    Convert,
+    /// Write the text that was there before that.
+    Undo(String),
     /// Close the dialog, if nothing is lost by it.
     Close,
 }
@@ -58,14 +62,19 @@ pub enum Message {
 /// Answers to what the helper was asked.
 #[derive(Debug)]
 pub enum Answer {
-    /// The text and its revision.
-    Loaded(gantry_api::Result<(String, u64)>),
+    /// The text, or what went wrong.
+    Loaded(gantry_api::Result<Saved>),
     /// The text was written, or was not.
-    Saved(String, gantry_api::Result<()>),
+    Saved(gantry_api::Result<()>),
+    /// The text of before, and what was converted or what went wrong.
+    Converted(String, gantry_api::Result<Vec<String>>),
+    /// The text of before is there again, or is not.
+    Undone(String, gantry_api::Result<()>),
 }
 
 impl Component for ConfigDialog {
-    type Init = (Backend, Container);
+    /// Without a container it is about the defaults.
+    type Init = (Backend, Option<Container>);
     type Input = Message;
     type Output = ();
     type CommandOutput = Answer;
@@ -73,6 +82,7 @@ impl Component for ConfigDialog {
     type Widgets = ();
 
     fn init_root() -> Root {
+        States::ensure_type();
         Root::default()
     }
 
@@ -81,13 +91,26 @@ impl Component for ConfigDialog {
         root: Root,
         sender: ComponentSender<Self>,
     ) -> ComponentParts<Self> {
-        root.set_title(&tr_name("Configuration of “{name}”", &container.name));
+        let (title, file, file_name) = match &container {
+            Some(container) => (
+                tr_name("Configuration of “{name}”", &container.name),
+                ConfigFile::Container(container.path.clone()),
+                format!("/{}/config", container.name),
+            ),
+            None => (
+                tr("Defaults for New Containers"),
+                ConfigFile::Defaults,
+                "/default.conf".to_owned(),
+            ),
+        };
+        root.set_title(&title);
         let model = Self {
             backend,
-            container,
-            step: Step::Loading,
-            saved: String::new(),
-            revision: 0,
+            file,
+            file_name,
+            legacy: container.is_some_and(|container| container.legacy_config),
+            saved: Known::Nothing,
+            saving: false,
             fault: String::new(),
         };
         connect(&root, &sender);
@@ -99,13 +122,18 @@ impl Component for ConfigDialog {
     fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
         match message {
             Message::Load => {
-                self.step = Step::Loading;
-                let (backend, path) = (self.backend.clone(), self.container.path.clone());
-                sender.oneshot_command(async move { Answer::Loaded(backend.config(&path).await) });
+                self.saved = Known::Nothing;
+                let (backend, file) = (self.backend.clone(), self.file.clone());
+                sender.oneshot_command(async move {
+                    let saved = backend.config(&file).await;
+                    Answer::Loaded(saved.map(|(text, revision)| Saved { text, revision }))
+                });
             }
             Message::Edited => self.fault.clear(),
-            Message::Save => self.save(self.revision, text(root), &sender),
-            Message::Overwrite => self.overwrite(text(root), &sender),
+            Message::Save => self.save(false, &sender, root),
+            Message::Overwrite => self.save(true, &sender, root),
+            Message::Convert => self.convert(&sender),
+            Message::Undo(before) => self.undo(before, &sender),
             Message::Close => self.close(root),
         }
         self.render(root);
@@ -113,61 +141,44 @@ impl Component for ConfigDialog {
 
     fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
         match answer {
-            Answer::Loaded(Ok((text, revision))) => {
-                self.step = Step::Editing;
-                self.revision = revision;
-                let buffer = root.imp().text.buffer();
-                buffer.begin_irreversible_action();
-                buffer.set_text(&text);
-                buffer.end_irreversible_action();
-                buffer.place_cursor(&buffer.start_iter());
-                self.saved = text;
-                self.fault.clear();
-                root.imp().text.grab_focus();
-            }
-            Answer::Loaded(Err(error)) => {
-                let heading = tr("The Configuration Could Not Be Read");
-                match Problem::from_error(&heading, &error) {
-                    Some(problem) => self.step = Step::Failed(problem),
-                    None => root.force_close(),
+            Answer::Loaded(result) => {
+                if let Ok(saved) = &result {
+                    show(&root.imp().text, &saved.text);
+                    self.fault.clear();
                 }
+                self.saved
+                    .take_in(&tr("The Configuration Could Not Be Read"), result);
             }
-            Answer::Saved(text, Ok(())) => {
-                self.saved = text;
-                root.force_close();
-            }
-            Answer::Saved(_, Err(error)) => {
-                self.step = Step::Editing;
+            Answer::Saved(Ok(())) => root.force_close(),
+            Answer::Saved(Err(error)) => {
+                self.saving = false;
                 self.not_saved(&error, &sender, root);
             }
+            Answer::Converted(before, result) => self.converted(before, result, &sender, root),
+            Answer::Undone(before, result) => self.undone(before, result, &sender, root),
         }
         self.render(root);
     }
 }
 
 impl ConfigDialog {
-    fn save(&mut self, revision: u64, text: String, sender: &ComponentSender<Self>) {
-        if self.step != Step::Editing {
+    /// Writes the text, `over` what somebody else has written or only when nobody has.
+    fn save(&mut self, over: bool, sender: &ComponentSender<Self>, root: &Root) {
+        let (Some(saved), false) = (self.saved.there(), self.saving) else {
             return;
-        }
-        self.step = Step::Saving;
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        };
+        let (text, revision) = (text(root), saved.revision);
+        let (backend, file) = (self.backend.clone(), self.file.clone());
+        self.saving = true;
         sender.oneshot_command(async move {
-            let result = backend.set_config(&path, &text, revision).await;
-            Answer::Saved(text, result)
-        });
-    }
-
-    /// As [`Self::save`], on the revision that is there now.
-    fn overwrite(&mut self, text: String, sender: &ComponentSender<Self>) {
-        self.step = Step::Saving;
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        sender.oneshot_command(async move {
-            let result = match backend.config(&path).await {
-                Ok((_, revision)) => backend.set_config(&path, &text, revision).await,
-                Err(error) => Err(error),
+            let revision = match over {
+                true => backend.config(&file).await.map(|(_, newest)| newest),
+                false => Ok(revision),
             };
-            Answer::Saved(text, result)
+            Answer::Saved(match revision {
+                Ok(revision) => backend.set_config(&file, &text, revision).await,
+                Err(error) => Err(error),
+            })
         });
     }
 
@@ -175,7 +186,7 @@ impl ConfigDialog {
         match error {
             Error::InvalidConfig(message) => {
                 self.fault = message.lines().next().unwrap_or_default().to_owned();
-                if let Some(line) = fault_line(message, &self.container.name) {
+                if let Some(line) = fault_line(message, &self.file_name) {
                     select_line(&root.imp().text, line);
                 }
             }
@@ -183,13 +194,7 @@ impl ConfigDialog {
             error => {
                 let heading = tr("The Configuration Could Not Be Saved");
                 if let Some(problem) = Problem::from_error(&heading, error) {
-                    let report = ask::Report {
-                        heading: &problem.heading,
-                        cause: &problem.cause,
-                        name: &problem.name,
-                        details: &problem.details,
-                    };
-                    ask::report(root, &report, None);
+                    report(root, &problem, None);
                 }
             }
         }
@@ -209,7 +214,9 @@ impl ConfigDialog {
     }
 
     fn is_changed(&self, root: &Root) -> bool {
-        matches!(self.step, Step::Editing | Step::Saving) && text(root) != self.saved
+        self.saved
+            .there()
+            .is_some_and(|saved| saved.text != text(root))
     }
 
     /// Makes the dialog show what the model says.
@@ -217,22 +224,26 @@ impl ConfigDialog {
         let parts = root.imp();
         let changed = self.is_changed(root);
         root.set_can_close(!changed);
-        parts
-            .save_button
-            .set_sensitive(changed && self.step == Step::Editing);
-        parts.text.set_editable(self.step == Step::Editing);
+        parts.save_button.set_sensitive(changed && !self.saving);
+        parts.text.set_editable(!self.saving);
         parts.fault.set_title(&self.fault);
         parts.fault.set_revealed(!self.fault.is_empty());
-        parts.stack.set_visible_child_name(match &self.step {
-            Step::Loading => "loading",
-            Step::Failed(_) => "problem",
-            Step::Editing | Step::Saving => "text",
-        });
-        if let Step::Failed(problem) = &self.step {
-            parts.problem.set_title(&problem.heading);
-            parts.problem.set_description(Some(&problem.cause));
-        }
+        // What is converted is the text on the disk.
+        let legacy = self.legacy && self.saved.there().is_some();
+        parts.legacy.set_revealed(legacy && !changed);
+        // An empty text can be written in as any other.
+        self.saved.show_in(&parts.states, |_| false);
     }
+}
+
+/// Shows a text, which cannot be undone to the one before.
+fn show(view: &gtk::TextView, text: &str) {
+    let buffer = view.buffer();
+    buffer.begin_irreversible_action();
+    buffer.set_text(text);
+    buffer.end_irreversible_action();
+    buffer.place_cursor(&buffer.start_iter());
+    view.grab_focus();
 }
 
 fn text(root: &Root) -> String {
@@ -293,16 +304,12 @@ fn connect(root: &Root, sender: &ComponentSender<ConfigDialog>) {
         let input = input.clone();
         move || input.emit(message())
     };
-    let actions = gio::SimpleActionGroup::new();
-    for (name, message) in [
-        ("save", send(|| Message::Save)),
-        ("load", send(|| Message::Load)),
-    ] {
-        let action = gio::SimpleAction::new(name, None);
-        action.connect_activate(move |_, _: Option<&glib::Variant>| message());
-        actions.add_action(&action);
-    }
-    root.insert_action_group("config", Some(&actions));
+    let actions = [
+        ("save", Message::Save),
+        ("load", Message::Load),
+        ("convert", Message::Convert),
+    ];
+    install_actions(root, "config", input, actions);
     let edited = send(|| Message::Edited);
     parts.text.buffer().connect_changed(move |_| edited());
     let close = send(|| Message::Close);

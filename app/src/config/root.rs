@@ -1,4 +1,4 @@
-use crate::widgets::widget;
+use crate::widgets::{States, widget};
 use relm4::{adw, gtk};
 
 widget! {
@@ -10,8 +10,8 @@ widget! {
         close_button: gtk::Button,
         save_button: gtk::Button,
         fault: adw::Banner,
-        stack: gtk::Stack,
-        problem: adw::StatusPage,
+        legacy: adw::Banner,
+        states: super::States,
         text: gtk::TextView,
     }
 }

@@ -1,20 +1,23 @@
 //! The page of one container: what it is, and its terminals, which live as long
 //! as the page does, shown or not.
 
+mod forms;
 mod overview;
 mod root;
 mod sessions;
 mod tab;
 mod terminals;
+mod usage;
 
 use std::collections::HashMap;
 
 use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::ContainerState;
-use gtk::{gio, glib};
+use gtk::gio;
 use relm4::{
     Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
 };
+use tokio::sync::oneshot;
 
 pub use overview::Overview;
 pub use root::Root;
@@ -23,12 +26,14 @@ use tab::Tab;
 pub use terminals::Terminals;
 
 use crate::{
-    backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd, check_words},
+    backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd, Usage},
     config::ConfigDialog,
+    devices::{self, DevicesPage},
+    known::Known,
     log::LogDialog,
-    settings::{self, SettingsPage},
-    text::{mark, tr, tr_name},
-    widgets::ask,
+    settings::{self, RestartGroup, SettingsPage},
+    text::{mark, tr},
+    widgets::{PropertyRow, each_second, install_actions},
 };
 
 /// The page's state.
@@ -43,13 +48,20 @@ pub struct ContainerPage {
     last_tab: u32,
     shells: u32,
     settings: Controller<SettingsPage>,
+    devices: Controller<DevicesPage>,
+    /// The overview is in sight.
+    in_sight: bool,
+    /// What the container uses, while that is watched.
+    usage: Known<Usage>,
+    /// The watch lasts until this is dropped.
+    watch: Option<oneshot::Sender<()>>,
     /// Each is made anew when it is opened.
     config: Option<Controller<ConfigDialog>>,
     log: Option<Controller<LogDialog>>,
 }
 
 /// What happened to the container, or what the user wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// The container is now this.
     Changed(Box<Container>),
@@ -57,8 +69,20 @@ pub enum Message {
     Online(bool),
     /// Do this to the container.
     Act(Action),
+    /// Start it or stop it, whichever its state allows.
+    Switch,
+    /// Freeze it or unfreeze it.
+    Pause,
+    /// Ask how long it may take to stop.
+    AskStop,
     /// Another part of the page is in sight.
     Turned,
+    /// Whether the overview is in sight.
+    InSight(bool),
+    /// A second has passed.
+    Tick,
+    /// Watch what the container uses, even if that needs a password.
+    Watch,
     /// Tell of a problem.
     Problem(Problem),
     /// Open a terminal; the console that is open already comes to the front.
@@ -98,7 +122,7 @@ pub enum Output {
     Problem(Problem),
 }
 
-/// Answers to what the helper was asked for a tab.
+/// Answers to what the helper was asked.
 #[derive(Debug)]
 pub enum Answer {
     /// A session is open, or is not.
@@ -107,6 +131,8 @@ pub enum Answer {
     Ended(u32, String, SessionEnd),
     /// A size was told.
     SizeTold(u32),
+    /// What the container uses now.
+    Usage(gantry_api::Result<Usage>),
 }
 
 impl Component for ContainerPage {
@@ -118,6 +144,8 @@ impl Component for ContainerPage {
     type Widgets = ();
 
     fn init_root() -> Root {
+        PropertyRow::ensure_type();
+        RestartGroup::ensure_type();
         Overview::ensure_type();
         Terminals::ensure_type();
         Root::default()
@@ -134,25 +162,38 @@ impl Component for ContainerPage {
                 sender.input_sender(),
                 |settings::Output::Problem(problem)| Message::Problem(problem),
             );
-        root.imp().stack.add_titled_with_icon(
+        let devices = DevicesPage::builder()
+            .launch((backend.clone(), container.clone()))
+            .detach();
+        let stack = &root.imp().stack;
+        stack.add_titled_with_icon(
             settings.widget(),
             Some("settings"),
             &tr("Settings"),
             "preferences-system-symbolic",
         );
+        stack.add_titled_with_icon(
+            devices.widget(),
+            Some("devices"),
+            &tr("Devices"),
+            "drive-harddisk-symbolic",
+        );
         let model = Self {
             backend,
             container,
             settings,
+            devices,
             online,
-            actions: gio::SimpleActionGroup::new(),
+            in_sight: false,
+            usage: Known::Nothing,
+            watch: None,
+            actions: connect(&root, sender.input_sender()),
             tabs: HashMap::new(),
             last_tab: 0,
             shells: 0,
             config: None,
             log: None,
         };
-        model.connect(&root, &sender);
         model.render(&root);
         ComponentParts { model, widgets: () }
     }
@@ -161,9 +202,12 @@ impl Component for ContainerPage {
         match message {
             Message::Changed(container) => {
                 self.container = *container;
-                self.tell_settings(root);
+                self.tell_shown(root);
             }
-            Message::Turned => self.tell_settings(root),
+            Message::Turned => self.tell_shown(root),
+            Message::InSight(in_sight) => self.in_sight = in_sight,
+            Message::Tick => (),
+            Message::Watch => self.watch(true, &sender),
             // Fails only when the window is gone.
             Message::Problem(problem) => {
                 sender.output(Output::Problem(problem)).unwrap_or_default();
@@ -171,10 +215,13 @@ impl Component for ContainerPage {
             Message::Online(online) => self.online = online,
             // Fails only when the window is gone.
             Message::Act(action) => sender.output(Output::Act(action)).unwrap_or_default(),
-            Message::AskCommand => self.ask_command(&sender, root),
+            Message::Switch => self.act_first([Action::Start, Action::Stop], &sender),
+            Message::Pause => self.act_first([Action::Freeze, Action::Unfreeze], &sender),
+            Message::AskStop => forms::stop(&self.container.name, &sender, root),
+            Message::AskCommand => forms::command(&self.container.name, &sender, root),
             Message::Config => {
                 let dialog = ConfigDialog::builder()
-                    .launch((self.backend.clone(), self.container.clone()))
+                    .launch((self.backend.clone(), Some(self.container.clone())))
                     .detach();
                 dialog.widget().present(Some(root));
                 self.config = Some(dialog);
@@ -202,6 +249,7 @@ impl Component for ContainerPage {
             Message::Turn(places) => turn(&root.imp().terminals, places),
             Message::Leave => root.imp().terminals.leave(),
         }
+        self.watch_while_seen(&sender);
         self.render(root);
     }
 
@@ -210,6 +258,9 @@ impl Component for ContainerPage {
             Answer::Opened(tab, result) => self.opened(tab, *result, &sender, root),
             Answer::Ended(tab, session, end) => self.ended(tab, &session, &end),
             Answer::SizeTold(tab) => self.size_told(tab, &sender),
+            Answer::Usage(result) => {
+                self.usage.take_in(&tr("Usage Cannot Be Shown"), result);
+            }
         }
         self.render(root);
     }
@@ -228,56 +279,25 @@ impl ContainerPage {
         !self.tabs.is_empty()
     }
 
-    fn connect(&self, root: &Root, sender: &ComponentSender<Self>) {
-        for action in Action::ALL {
-            self.add_action(action.name(), sender, move || Message::Act(action));
+    /// Settings and devices are read while they are in sight.
+    fn tell_shown(&self, root: &Root) {
+        if !self.online {
+            return;
         }
-        self.add_action("console", sender, || Message::Open(Kind::Console));
-        self.add_action("shell", sender, || Message::Open(Kind::Shell));
-        self.add_action("command", sender, || Message::AskCommand);
-        self.add_action("config", sender, || Message::Config);
-        self.add_action("log", sender, || Message::Log);
-        self.add_action("rename", sender, || Message::Rename);
-        self.add_action("close-terminal", sender, || Message::CloseShown);
-        self.add_action("previous-terminal", sender, || Message::Turn(-1));
-        self.add_action("next-terminal", sender, || Message::Turn(1));
-        root.insert_action_group("container", Some(&self.actions));
-        let input = sender.input_sender().clone();
-        let stack = &root.imp().stack;
-        stack.connect_visible_child_notify(move |_| input.emit(Message::Turned));
-    }
-
-    /// The settings are read while they are in sight.
-    fn tell_settings(&self, root: &Root) {
-        if root.imp().stack.visible_child_name().as_deref() == Some("settings") && self.online {
-            let container = Box::new(self.container.clone());
-            self.settings.emit(settings::Message::Shown(container));
+        let container = Box::new(self.container.clone());
+        match root.imp().stack.visible_child_name().as_deref() {
+            Some("settings") => self.settings.emit(settings::Message::Shown(container)),
+            Some("devices") => self.devices.emit(devices::Message::Shown(container)),
+            _ => (),
         }
     }
 
-    fn ask_command(&self, sender: &ComponentSender<Self>, root: &Root) {
-        let question = ask::Question {
-            heading: &tr_name("Run a Command in “{name}”", &self.container.name),
-            label: &tr("Command"),
-            text: "",
-            verb: &tr("_Run"),
-        };
-        let input = sender.input_sender().clone();
-        ask::prompt(root, &question, check_words, move |line| {
-            input.emit(Message::Open(Kind::Command(line)));
-        });
-    }
-
-    fn add_action(
-        &self,
-        name: &str,
-        sender: &ComponentSender<Self>,
-        message: impl Fn() -> Message + 'static,
-    ) {
-        let action = gio::SimpleAction::new(name, None);
-        let input = sender.input_sender().clone();
-        action.connect_activate(move |_, _: Option<&glib::Variant>| input.emit(message()));
-        self.actions.add_action(&action);
+    /// Does the first of the actions that the state allows.
+    fn act_first<const N: usize>(&self, actions: [Action; N], sender: &ComponentSender<Self>) {
+        let mut actions = actions.into_iter();
+        if let Some(action) = actions.find(|action| action.is_for(self.container.state)) {
+            sender.input(Message::Act(action));
+        }
     }
 
     fn enable(&self, name: &str, enabled: bool) {
@@ -295,6 +315,7 @@ impl ContainerPage {
         let parts = root.imp();
         let state = self.container.state;
         parts.overview.show_container(&self.container);
+        parts.overview.show_usage(&self.usage);
         parts.terminals.show_state(state);
         parts.offline.set_revealed(!self.online);
         let start = Action::Start.is_for(state);
@@ -314,6 +335,9 @@ impl ContainerPage {
             self.enable(action.name(), self.online && action.is_for(state));
         }
         let runs = self.online && state == ContainerState::Running;
+        self.enable("switch", self.online);
+        self.enable("pause", self.online);
+        self.enable("stop-within", runs);
         self.enable("console", runs);
         self.enable("shell", runs);
         self.enable("command", runs);
@@ -324,6 +348,42 @@ impl ContainerPage {
             tab.terminal.set_can_reopen(runs);
         }
     }
+}
+
+/// Ties the page's actions and tabs to messages.
+fn connect(root: &Root, input: &relm4::Sender<Message>) -> gio::SimpleActionGroup {
+    let to = input.clone();
+    let parts = root.imp();
+    parts
+        .stack
+        .connect_visible_child_notify(move |_| to.emit(Message::Turned));
+    let in_sight = |now: bool| {
+        let to = input.clone();
+        // Fails only when the page is gone.
+        move |_: &Overview| to.send(Message::InSight(now)).unwrap_or_default()
+    };
+    parts.overview.connect_map(in_sight(true));
+    parts.overview.connect_unmap(in_sight(false));
+    let to = input.clone();
+    each_second(&parts.overview.get(), move || to.emit(Message::Tick));
+    let on_container = Action::ALL.map(|action| (action.name(), Message::Act(action)));
+    let others = [
+        ("switch", Message::Switch),
+        ("pause", Message::Pause),
+        ("stop-within", Message::AskStop),
+        ("console", Message::Open(Kind::Console)),
+        ("shell", Message::Open(Kind::Shell)),
+        ("command", Message::AskCommand),
+        ("config", Message::Config),
+        ("log", Message::Log),
+        ("rename", Message::Rename),
+        ("close-terminal", Message::CloseShown),
+        ("previous-terminal", Message::Turn(-1)),
+        ("next-terminal", Message::Turn(1)),
+        ("usage", Message::Watch),
+    ];
+    let all = on_container.into_iter().chain(others);
+    install_actions(root, "container", input, all)
 }
 
 /// Turns to the tab so many places on, round the ends.

@@ -25,7 +25,7 @@ impl ContainerPage {
             return;
         }
         let title = match &kind {
-            Kind::Command(line) => line.clone(),
+            Kind::Command(command) => command.line.clone(),
             Kind::Console => tr("Console"),
             Kind::Shell => {
                 self.shells += 1;
@@ -82,7 +82,7 @@ impl ContainerPage {
             let result = match kind {
                 Kind::Console => backend.open_console(&path).await,
                 Kind::Shell => backend.open_shell(&path).await,
-                Kind::Command(line) => backend.run(&path, &line).await,
+                Kind::Command(command) => backend.run(&path, &command).await,
             };
             Answer::Opened(number, Box::new(result))
         });

@@ -1,6 +1,10 @@
 use relm4::adw;
 
-use crate::{backend::SessionEnd, text::tr, widgets::Terminal};
+use crate::{
+    backend::{Command, SessionEnd},
+    text::tr,
+    widgets::Terminal,
+};
 
 /// What a tab shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,8 +13,8 @@ pub enum Kind {
     Console,
     /// A login shell on a PTY of its own.
     Shell,
-    /// A command line, its words as a shell would split them, on a PTY of its own.
-    Command(String),
+    /// A command on a PTY of its own.
+    Command(Command),
 }
 
 /// A tab of the terminals.

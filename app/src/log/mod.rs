@@ -4,26 +4,16 @@ mod plain;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use gtk::{gio, glib};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{Component, ComponentParts, ComponentSender, adw};
 
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Container, LogKind, Problem},
+    backend::{Backend, Container, LogKind},
+    known::Known,
     text::{tr, tr_name},
+    widgets::{States, install_actions},
 };
-
-/// What there is to show.
-#[derive(Debug)]
-enum Known {
-    /// The log is on its way.
-    Nothing,
-    /// It stands in the view; nothing was ever written to it when it is empty.
-    Text { empty: bool },
-    /// Why it cannot be shown.
-    Problem(Problem),
-}
 
 /// The dialog's state.
 #[derive(Debug)]
@@ -31,11 +21,12 @@ pub struct LogDialog {
     backend: Backend,
     container: Container,
     kind: LogKind,
-    known: Known,
+    /// The text of the log.
+    known: Known<String>,
 }
 
 /// What the user wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// Show this log.
     Show(LogKind),
@@ -56,6 +47,7 @@ impl Component for LogDialog {
     type Widgets = ();
 
     fn init_root() -> Root {
+        States::ensure_type();
         Root::default()
     }
 
@@ -71,13 +63,8 @@ impl Component for LogDialog {
             kind: LogKind::Container,
             known: Known::Nothing,
         };
-        let actions = gio::SimpleActionGroup::new();
-        let refresh = gio::SimpleAction::new("refresh", None);
         let input = sender.input_sender().clone();
-        refresh.connect_activate(move |_, _: Option<&glib::Variant>| input.emit(Message::Refresh));
-        actions.add_action(&refresh);
-        root.insert_action_group("log", Some(&actions));
-        let input = sender.input_sender().clone();
+        install_actions(&root, "log", &input, [("refresh", Message::Refresh)]);
         root.imp().kinds.connect_active_name_notify(move |kinds| {
             input.emit(Message::Show(match kinds.active_name().as_deref() {
                 Some("console") => LogKind::Console,
@@ -108,24 +95,11 @@ impl Component for LogDialog {
         if kind != self.kind {
             return;
         }
-        match result {
-            Ok(log) => {
-                let text = plain::text(&log);
-                root.imp().text.buffer().set_text(&text);
-                self.known = Known::Text {
-                    empty: text.trim().is_empty(),
-                };
-            }
-            Err(error) => {
-                let heading = tr("The Log Cannot Be Shown");
-                match Problem::from_error(&heading, &error) {
-                    Some(problem) => self.known = Known::Problem(problem),
-                    None => {
-                        root.close();
-                    }
-                }
-            }
+        let text = result.map(|log| plain::text(&log));
+        if let Ok(text) = &text {
+            root.imp().text.buffer().set_text(text);
         }
+        self.known.take_in(&tr("The Log Cannot Be Shown"), text);
         self.render(root);
     }
 }
@@ -133,16 +107,7 @@ impl Component for LogDialog {
 impl LogDialog {
     /// Makes the dialog show what the model says.
     fn render(&self, root: &Root) {
-        let parts = root.imp();
-        parts.stack.set_visible_child_name(match &self.known {
-            Known::Nothing => "loading",
-            Known::Text { empty: true } => "empty",
-            Known::Text { empty: false } => "text",
-            Known::Problem(_) => "problem",
-        });
-        if let Known::Problem(problem) = &self.known {
-            parts.problem.set_title(&problem.heading);
-            parts.problem.set_description(Some(&problem.cause));
-        }
+        let empty = |text: &String| text.trim().is_empty();
+        self.known.show_in(&root.imp().states, empty);
     }
 }

@@ -1,4 +1,4 @@
-use crate::widgets::widget;
+use crate::widgets::{States, widget};
 use relm4::{adw, gtk};
 
 widget! {
@@ -8,9 +8,7 @@ widget! {
     implements [gtk::ShortcutManager],
     {
         kinds: adw::ToggleGroup,
-        refresh_button: gtk::Button,
-        stack: gtk::Stack,
-        problem: adw::StatusPage,
+        states: super::States,
         text: gtk::TextView,
     }
 }

@@ -1,41 +1,38 @@
 //! The page of one container's settings: each is saved by itself.
 
+mod restart_group;
 mod root;
+mod setting_row;
 
 use std::collections::HashMap;
 
 use adw::{prelude::*, subclass::prelude::*};
-use gtk::{gio, glib};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{Component, ComponentParts, ComponentSender, adw};
 
+pub use restart_group::RestartGroup;
 pub use root::Root;
+pub use setting_row::SettingRow;
 
 use crate::{
     backend::{Backend, Container, Problem, Setting},
+    known::Known,
     text::{tr, tr_name},
+    widgets::{States, install_actions},
 };
 
-/// What is known of the settings.
-#[derive(Debug)]
-enum Known {
-    /// Nothing yet.
-    Nothing,
-    /// They stand in the rows.
-    Values(HashMap<Setting, String>),
-    /// Why they cannot be read.
-    Problem(Problem),
-}
+/// What the rows show.
+type Values = HashMap<Setting, String>;
 
 /// The page's state.
 #[derive(Debug)]
 pub struct SettingsPage {
     backend: Backend,
     container: Container,
-    known: Known,
+    known: Known<Values>,
 }
 
 /// What happened, or what the user wants.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Message {
     /// The page is in sight, and the container is this.
     Shown(Box<Container>),
@@ -56,7 +53,7 @@ pub enum Output {
 #[derive(Debug)]
 pub enum Answer {
     /// The settings, or what went wrong.
-    Loaded(gantry_api::Result<HashMap<Setting, String>>),
+    Loaded(gantry_api::Result<Values>),
     /// A setting was saved, or was not.
     Saved(gantry_api::Result<()>),
 }
@@ -70,6 +67,9 @@ impl Component for SettingsPage {
     type Widgets = ();
 
     fn init_root() -> Root {
+        States::ensure_type();
+        RestartGroup::ensure_type();
+        SettingRow::ensure_type();
         Root::default()
     }
 
@@ -102,15 +102,12 @@ impl Component for SettingsPage {
 
     fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
         match answer {
-            Answer::Loaded(Ok(values)) => {
-                let before = std::mem::replace(&mut self.known, Known::Values(values));
-                self.fill(&before, root);
-            }
-            Answer::Loaded(Err(error)) => {
-                let heading = tr("The Settings Could Not Be Read");
-                if let Some(problem) = Problem::from_error(&heading, &error) {
-                    self.known = Known::Problem(problem);
+            Answer::Loaded(result) => {
+                if let Ok(values) = &result {
+                    self.fill(values, root);
                 }
+                self.known
+                    .take_in(&tr("The Settings Could Not Be Read"), result);
             }
             Answer::Saved(result) => {
                 if let Err(error) = result {
@@ -154,7 +151,7 @@ impl SettingsPage {
             None => String::new(),
         };
         // A row that is filled says so as well.
-        if matches!(&self.known, Known::Values(values) if values.get(&setting) == Some(&value)) {
+        if self.shows(setting, &value) {
             return;
         }
         let (backend, path) = (self.backend.clone(), self.container.path.clone());
@@ -163,13 +160,16 @@ impl SettingsPage {
         });
     }
 
+    /// Whether the helper has told this value.
+    fn shows(&self, setting: Setting, value: &str) -> bool {
+        let values = self.known.there();
+        values.is_some_and(|values| values.get(&setting).is_some_and(|known| known == value))
+    }
+
     /// Shows in the rows what is not as before: what is being typed stays.
-    fn fill(&self, before: &Known, root: &Root) {
-        let Known::Values(values) = &self.known else {
-            return;
-        };
+    fn fill(&self, values: &Values, root: &Root) {
         for (setting, value) in values {
-            if matches!(before, Known::Values(before) if before.get(setting) == Some(value)) {
+            if self.shows(*setting, value) {
                 continue;
             }
             match entry(root, *setting) {
@@ -184,20 +184,19 @@ impl SettingsPage {
     /// Makes the page show what the model says.
     fn render(&self, root: &Root) {
         let parts = root.imp();
-        parts.stack.set_visible_child_name(match &self.known {
-            Known::Nothing => "loading",
-            Known::Values(_) => "settings",
-            Known::Problem(_) => "problem",
-        });
-        if let Known::Problem(problem) = &self.known {
-            parts.problem.set_title(&problem.heading);
-            parts.problem.set_description(Some(&problem.cause));
+        self.known.show_in(&parts.states, Values::is_empty);
+        let keys = &self.container.needs_restart;
+        parts.restart.show_keys(keys);
+        for setting in Setting::ALL {
+            if let Some(row) = entry(root, setting) {
+                row.set_needs_restart(keys.iter().any(|key| setting.is_saved_as(key)));
+            }
         }
     }
 }
 
 /// The row of a setting that is typed; none for the switch.
-fn entry(root: &Root, setting: Setting) -> Option<adw::EntryRow> {
+fn entry(root: &Root, setting: Setting) -> Option<SettingRow> {
     let parts = root.imp();
     Some(match setting {
         Setting::Autostart => return None,
@@ -206,17 +205,15 @@ fn entry(root: &Root, setting: Setting) -> Option<adw::EntryRow> {
         Setting::Groups => parts.groups.get(),
         Setting::Memory => parts.memory.get(),
         Setting::Processors => parts.processors.get(),
+        Setting::Quota => parts.quota.get(),
+        Setting::Which => parts.which.get(),
         Setting::Processes => parts.processes.get(),
     })
 }
 
 fn connect(root: &Root, sender: &ComponentSender<SettingsPage>) {
-    let load = gio::SimpleAction::new("load", None);
-    let input = sender.input_sender().clone();
-    load.connect_activate(move |_, _: Option<&glib::Variant>| input.emit(Message::Load));
-    let actions = gio::SimpleActionGroup::new();
-    actions.add_action(&load);
-    root.insert_action_group("settings", Some(&actions));
+    let load = [("load", Message::Load)];
+    install_actions(root, "settings", sender.input_sender(), load);
     for setting in Setting::ALL {
         let input = sender.input_sender().clone();
         match entry(root, setting) {

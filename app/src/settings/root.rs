@@ -1,4 +1,5 @@
-use crate::widgets::widget;
+use super::{RestartGroup, SettingRow};
+use crate::widgets::{States, widget};
 use relm4::adw;
 
 widget! {
@@ -7,14 +8,16 @@ widget! {
     extends adw::Bin [] by BinImpl [],
     implements [],
     {
-        stack: gtk::Stack,
-        problem: adw::StatusPage,
+        states: super::States,
         autostart: adw::SwitchRow,
-        order: adw::EntryRow,
-        delay: adw::EntryRow,
-        groups: adw::EntryRow,
-        memory: adw::EntryRow,
-        processors: adw::EntryRow,
-        processes: adw::EntryRow,
+        restart: super::RestartGroup,
+        order: super::SettingRow,
+        delay: super::SettingRow,
+        groups: super::SettingRow,
+        memory: super::SettingRow,
+        processors: super::SettingRow,
+        quota: super::SettingRow,
+        which: super::SettingRow,
+        processes: super::SettingRow,
     }
 }

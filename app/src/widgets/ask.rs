@@ -1,5 +1,7 @@
 //! Dialogs that ask one thing.
 
+use std::rc::Rc;
+
 use adw::prelude::*;
 use gtk::pango;
 use relm4::{adw, gtk};
@@ -48,44 +50,171 @@ pub fn prompt(
     check: impl Fn(&str) -> Result<(), String> + 'static,
     then: impl FnOnce(String) + 'static,
 ) {
-    let dialog = adw::AlertDialog::new(Some(question.heading), None);
-    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", question.verb)]);
+    let field = Field::Text {
+        label: question.label,
+        text: question.text,
+    };
+    let first = question.text.to_owned();
+    let check = move |values: &[String]| match values {
+        // Neither what stands there already nor nothing is wrong.
+        [text] if !text.is_empty() && *text != first => check(text),
+        _ => Err(String::new()),
+    };
+    form(
+        parent,
+        (question.heading, question.verb),
+        &[field],
+        check,
+        move |mut values| then(values.pop().unwrap_or_default()),
+    );
+}
+
+/// A line of a [`form`].
+#[derive(Debug)]
+pub enum Field<'a> {
+    /// Something to type.
+    Text {
+        /// What it is for.
+        label: &'a str,
+        /// What stands there at first.
+        text: &'a str,
+    },
+    /// One of several things.
+    Choice {
+        /// What it is for.
+        label: &'a str,
+        /// Each with the words for it.
+        options: &'a [(String, String)],
+    },
+    /// Yes or no: `true` or nothing.
+    Switch {
+        /// What it is for.
+        label: &'a str,
+        /// Whether it is on at first.
+        on: bool,
+    },
+}
+
+/// Asks for several things under a heading; calls `then` with all of them when the
+/// answer is the verb, which `check` has to allow: its errors are shown as they are
+/// made, and one without words is none yet.
+pub fn form(
+    parent: &impl IsA<gtk::Widget>,
+    (heading, verb): (&str, &str),
+    fields: &[Field<'_>],
+    check: impl Fn(&[String]) -> Result<(), String> + 'static,
+    then: impl FnOnce(Vec<String>) + 'static,
+) {
+    let dialog = adw::AlertDialog::new(Some(heading), None);
+    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", verb)]);
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
-    dialog.set_response_enabled("yes", false);
     dialog.set_default_response(Some("yes"));
     dialog.set_close_response("cancel");
-    let entry = adw::EntryRow::builder()
-        .title(question.label)
-        .text(question.text)
-        .activates_default(true)
-        .build();
     let list = gtk::ListBox::builder()
         .selection_mode(gtk::SelectionMode::None)
         .css_classes(["boxed-list"])
         .build();
-    list.append(&entry);
-    dialog.set_extra_child(Some(&list));
-    let (first, shown) = (question.text.to_owned(), dialog.downgrade());
-    entry.connect_changed(move |entry| {
-        let Some(dialog) = shown.upgrade() else {
-            return;
-        };
-        let text = entry.text();
-        // Neither what stands there already nor nothing is wrong.
-        let verdict = match text.as_str() {
-            "" => Err(String::new()),
-            text if text == first => Err(String::new()),
-            text => check(text),
-        };
-        dialog.set_response_enabled("yes", verdict.is_ok());
-        dialog.set_body(&verdict.err().unwrap_or_default());
-    });
-    dialog.set_focus(Some(&entry));
-    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
-        if answer == "yes" {
-            then(entry.text().into());
+    let rows: Rc<Vec<Row>> = Rc::new(fields.iter().map(Row::new).collect());
+    let shown = dialog.downgrade();
+    let verify = Rc::new({
+        let rows = Rc::downgrade(&rows);
+        move || {
+            if let (Some(dialog), Some(rows)) = (shown.upgrade(), rows.upgrade()) {
+                let verdict = check(&values(&rows));
+                dialog.set_response_enabled("yes", verdict.is_ok());
+                dialog.set_body(&verdict.err().unwrap_or_default());
+            }
         }
     });
+    for row in rows.iter() {
+        list.append(row.widget());
+        let verify = Rc::clone(&verify);
+        row.connect_changed(move || verify());
+    }
+    verify();
+    dialog.set_extra_child(Some(&list));
+    dialog.set_focus(rows.first().map(Row::widget));
+    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
+        if answer == "yes" {
+            then(values(&rows));
+        }
+    });
+}
+
+/// The widget of a field.
+enum Row {
+    Text(adw::EntryRow),
+    Choice(adw::ComboRow, Vec<String>),
+    Switch(adw::SwitchRow),
+}
+
+impl Row {
+    fn new(field: &Field<'_>) -> Self {
+        match field {
+            Field::Text { label, text } => Self::Text(
+                adw::EntryRow::builder()
+                    .title(*label)
+                    .text(*text)
+                    .activates_default(true)
+                    .build(),
+            ),
+            Field::Choice { label, options } => {
+                let words: Vec<&str> = options.iter().map(|(_, words)| words.as_str()).collect();
+                let row = adw::ComboRow::builder()
+                    .title(*label)
+                    .model(&gtk::StringList::new(&words))
+                    .build();
+                Self::Choice(
+                    row,
+                    options.iter().map(|(value, _)| value.clone()).collect(),
+                )
+            }
+            Field::Switch { label, on } => {
+                Self::Switch(adw::SwitchRow::builder().title(*label).active(*on).build())
+            }
+        }
+    }
+
+    fn widget(&self) -> &gtk::Widget {
+        match self {
+            Self::Text(row) => row.upcast_ref(),
+            Self::Choice(row, _) => row.upcast_ref(),
+            Self::Switch(row) => row.upcast_ref(),
+        }
+    }
+
+    fn value(&self) -> String {
+        match self {
+            Self::Text(row) => row.text().into(),
+            Self::Choice(row, options) => {
+                let chosen = usize::try_from(row.selected()).ok();
+                let chosen = chosen.and_then(|place| options.get(place));
+                chosen.cloned().unwrap_or_default()
+            }
+            Self::Switch(row) => match row.is_active() {
+                true => "true".to_owned(),
+                false => String::new(),
+            },
+        }
+    }
+
+    fn connect_changed(&self, call: impl Fn() + 'static) {
+        match self {
+            Self::Text(row) => {
+                row.connect_changed(move |_| call());
+            }
+            Self::Choice(row, _) => {
+                row.connect_selected_notify(move |_| call());
+            }
+            Self::Switch(row) => {
+                row.connect_active_notify(move |_| call());
+            }
+        }
+    }
+}
+
+fn values(rows: &[Row]) -> Vec<String> {
+    rows.iter().map(Row::value).collect()
 }
 
 /// What [`report`] shows.
@@ -131,25 +260,48 @@ pub fn report(
     });
 }
 
+/// Tells what was done, line by line; calls `undo` when that is not wanted.
+pub fn tell_done(
+    parent: &impl IsA<gtk::Widget>,
+    heading: &str,
+    lines: &str,
+    undo: impl FnOnce() + 'static,
+) {
+    let dialog = adw::AlertDialog::new(Some(heading), None);
+    // One that can be selected would take the focus, and select itself, at once.
+    dialog.set_extra_child(Some(&small_print(lines, false)));
+    dialog.add_responses(&[("undo", &tr("_Undo")), ("close", &tr("_Close"))]);
+    dialog.set_default_response(Some("close"));
+    dialog.set_close_response("close");
+    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
+        if answer == "undo" {
+            undo();
+        }
+    });
+}
+
 fn expander(details: &str) -> gtk::Expander {
+    gtk::Expander::builder()
+        .label(tr("_Details"))
+        .use_underline(true)
+        .child(&small_print(details, true))
+        .build()
+}
+
+fn small_print(details: &str, selectable: bool) -> gtk::ScrolledWindow {
     let text = gtk::Label::builder()
         .label(details)
-        .selectable(true)
+        .selectable(selectable)
         .wrap(true)
         .wrap_mode(pango::WrapMode::WordChar)
         .xalign(0.0)
         .css_classes(["monospace", "caption"])
         .build();
-    let scrolled = gtk::ScrolledWindow::builder()
+    gtk::ScrolledWindow::builder()
         .child(&text)
         .hscrollbar_policy(gtk::PolicyType::Never)
         .propagate_natural_height(true)
         .max_content_height(240)
         .margin_top(6)
-        .build();
-    gtk::Expander::builder()
-        .label(tr("_Details"))
-        .use_underline(true)
-        .child(&scrolled)
         .build()
 }

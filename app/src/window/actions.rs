@@ -3,7 +3,7 @@ use gtk::{gio, glib::VariantTy};
 use relm4::{ComponentSender, adw, gtk};
 
 use super::{Message, Root, Window};
-use crate::backend::Action;
+use crate::backend::{Action, GroupAction};
 
 impl Window {
     /// Ties the window's actions, list and search to messages.
@@ -38,10 +38,13 @@ impl Window {
             plain("new", || Message::New),
             plain("retry", || Message::Retry),
             plain("about", || Message::About),
+            plain("defaults", || Message::Defaults),
+            plain("autostart", || Message::Autostart),
             plain("computer", || Message::Computer),
             on_path("start", |path| Message::Ask(path, Action::Start)),
             on_path("stop", |path| Message::Ask(path, Action::Stop)),
             on_path("cancel-job", Message::CancelJob),
+            on_path("shown", Message::OnShown),
             gio::ActionEntry::builder("search")
                 .activate(|root: &Root, _, _| {
                     root.imp().search_bar.set_search_mode(true);
@@ -49,7 +52,18 @@ impl Window {
                 })
                 .build(),
         ]);
+        for action in GroupAction::ALL {
+            let to = input.clone();
+            let entry = gio::ActionEntry::builder(action.name())
+                .activate(move |_: &Root, _, _| to.emit(Message::AskGroup(action)))
+                .build();
+            root.add_action_entries([entry]);
+        }
         let parts = root.imp();
+        let to = input.clone();
+        parts
+            .groups
+            .connect_selected_notify(move |groups| to.emit(Message::Group(groups.selected())));
         let to = input.clone();
         self.list
             .connect_selected(move |path| to.emit(Message::Selected(path)));

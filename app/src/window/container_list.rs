@@ -1,4 +1,8 @@
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::RefCell,
+    collections::{BTreeSet, HashMap, HashSet},
+    rc::Rc,
+};
 
 use gtk::{gio, prelude::*};
 use relm4::gtk;
@@ -6,12 +10,15 @@ use relm4::gtk;
 use super::ContainerItem;
 use crate::backend::Container;
 
-/// The list's model: containers by path, sorted by name, filtered by the search.
+/// The list's model: containers by path, sorted by name, filtered by the search and
+/// by group.
 #[derive(Debug)]
 pub struct ContainerList {
     items: HashMap<String, ContainerItem>,
     store: gio::ListStore,
     filter: gtk::StringFilter,
+    group: Rc<RefCell<Option<String>>>,
+    by_group: gtk::CustomFilter,
     selection: gtk::SingleSelection,
 }
 
@@ -28,7 +35,21 @@ impl ContainerList {
         let sorter = gtk::StringSorter::new(Some(&name));
         let sorted = gtk::SortListModel::new(Some(store.clone()), Some(sorter));
         let filter = gtk::StringFilter::new(Some(&name));
-        let shown = gtk::FilterListModel::new(Some(sorted), Some(filter.clone()));
+        let group = Rc::new(RefCell::new(None::<String>));
+        let by_group = gtk::CustomFilter::new({
+            let group = Rc::clone(&group);
+            move |item| match &*group.borrow() {
+                None => true,
+                Some(group) => item
+                    .downcast_ref::<ContainerItem>()
+                    .and_then(ContainerItem::container)
+                    .is_some_and(|container| container.is_in(group)),
+            }
+        });
+        let both = gtk::EveryFilter::new();
+        both.append(filter.clone());
+        both.append(by_group.clone());
+        let shown = gtk::FilterListModel::new(Some(sorted), Some(both));
         let selection = gtk::SingleSelection::builder()
             .autoselect(false)
             .model(&shown)
@@ -38,6 +59,8 @@ impl ContainerList {
             items: HashMap::new(),
             store,
             filter,
+            group,
+            by_group,
             selection,
         }
     }
@@ -72,7 +95,12 @@ impl ContainerList {
     /// Adds the container or updates it where it is.
     pub fn put(&mut self, container: Container) {
         if let Some(item) = self.items.get(&container.path) {
+            let old = item.container();
+            let moved = old.is_none_or(|old| old.groups != container.groups);
             item.update(container);
+            if moved {
+                self.by_group.changed(gtk::FilterChange::Different);
+            }
         } else {
             let item = ContainerItem::new(container);
             self.store.append(&item);
@@ -118,7 +146,7 @@ impl ContainerList {
         self.items.is_empty()
     }
 
-    /// How many the search leaves.
+    /// How many search and group leave.
     #[must_use]
     pub fn shown(&self) -> u32 {
         self.selection.n_items()
@@ -127,6 +155,25 @@ impl ContainerList {
     /// Shows only names that contain `text`.
     pub fn search(&self, text: &str) {
         self.filter.set_search(Some(text));
+    }
+
+    /// Shows only the containers of a group, where the empty name stands for none; all
+    /// for `None`.
+    pub fn show_group(&self, group: Option<String>) {
+        self.group.replace(group);
+        self.by_group.changed(gtk::FilterChange::Different);
+    }
+
+    /// The groups there are, with the empty name where there are containers without.
+    #[must_use]
+    pub fn groups(&self) -> BTreeSet<String> {
+        let containers = self.items.values().filter_map(ContainerItem::container);
+        containers
+            .flat_map(|container| match container.groups.is_empty() {
+                true => vec![String::new()],
+                false => container.groups,
+            })
+            .collect()
     }
 
     /// Selects the container at `path`, where the search shows it; nothing for `None`.

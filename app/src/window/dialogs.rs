@@ -3,6 +3,7 @@ use relm4::{Component as _, ComponentController as _, ComponentSender, adw};
 
 use super::{Answer, Message, Root, Window};
 use crate::{
+    config::ConfigDialog,
     create::{self, CreateDialog, check_name},
     text::{tr, tr_name},
     widgets::ask,
@@ -20,6 +21,14 @@ impl Window {
             });
         dialog.widget().present(Some(root));
         self.dialog = Some(dialog);
+    }
+
+    pub(super) fn open_defaults(&mut self, root: &Root) {
+        let dialog = ConfigDialog::builder()
+            .launch((self.backend.clone(), None))
+            .detach();
+        dialog.widget().present(Some(root));
+        self.defaults = Some(dialog);
     }
 
     /// Asks for another name for a container.

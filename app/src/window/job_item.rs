@@ -4,7 +4,7 @@ use relm4::gtk;
 
 use crate::{
     backend::Job,
-    text::{mark, size, tr, tr_name},
+    text::{count, mark, size, tr, tr_name},
 };
 
 mod imp {
@@ -87,12 +87,24 @@ impl JobItem {
 /// What the job does and to what.
 fn title(job: &Job) -> String {
     let names = job.objects.join(", ");
+    let n = job.objects.len();
     let sentence = match job.operation.as_str() {
-        "create" => mark("Creating “{name}”"),
-        "import" => mark("Importing “{name}”"),
-        "stop" => mark("Stopping “{name}”"),
-        "reboot" => mark("Restarting “{name}”"),
-        "destroy" => mark("Deleting “{name}”"),
+        "CreateContainer" => mark("Creating “{name}”"),
+        "ImportContainer" => mark("Importing “{name}”"),
+        "Stop" => mark("Stopping “{name}”"),
+        "Reboot" => mark("Restarting “{name}”"),
+        "Destroy" => mark("Deleting “{name}”"),
+        "StartGroup" => return count(n, "Starting {n} Container", "Starting {n} Containers"),
+        "StopGroup" => return count(n, "Stopping {n} Container", "Stopping {n} Containers"),
+        "RebootGroup" => return count(n, "Restarting {n} Container", "Restarting {n} Containers"),
+        "KillGroup" => return count(n, "Killing {n} Container", "Killing {n} Containers"),
+        "Autostart" => {
+            return count(
+                n,
+                "Starting {n} Marked Container",
+                "Starting {n} Marked Containers",
+            );
+        }
         other => return format!("{other} {names}"),
     };
     tr_name(sentence, &names)
@@ -101,12 +113,19 @@ fn title(job: &Job) -> String {
 /// What a running job is at: the helper's words and the bytes.
 #[must_use]
 pub fn stage(job: &Job) -> String {
+    // The jobs of many containers count these.
+    let measure = match job.operation.as_str() {
+        "Autostart" | "StartGroup" | "StopGroup" | "RebootGroup" | "KillGroup" => {
+            |number: u64| number.to_string()
+        }
+        _ => size,
+    };
     let bytes = match (job.bytes, job.total) {
         (0, 0) => String::new(),
-        (bytes, 0) => size(bytes),
+        (bytes, 0) => measure(bytes),
         (bytes, total) => tr("{done} of {total}")
-            .replace("{done}", &size(bytes))
-            .replace("{total}", &size(total)),
+            .replace("{done}", &measure(bytes))
+            .replace("{total}", &measure(total)),
     };
     match (job.stage.is_empty(), bytes.is_empty()) {
         (true, true) => tr("Working…"),

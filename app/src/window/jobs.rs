@@ -1,10 +1,11 @@
 use gantry_api::JobState;
 use relm4::{ComponentController as _, ComponentSender};
 
-use super::{Root, Window, view::report};
+use super::{Message, Root, Window};
 use crate::{
     backend::{Job, Problem},
     create,
+    known::report,
 };
 
 /// A job that this window began.
@@ -12,8 +13,23 @@ use crate::{
 pub(super) struct OwnJob {
     /// What did not happen if it fails.
     pub(super) failure: String,
+    /// The way to try again if it fails; none where a form is still open for that.
+    pub(super) again: Option<Message>,
+    /// What is to be done next.
+    pub(super) then: Option<Message>,
     /// The container to show once it is done.
     pub(super) show: Option<String>,
+}
+
+impl OwnJob {
+    /// Tells why it failed.
+    fn tell(self, problem: &Problem, sender: &ComponentSender<Window>, root: &Root) {
+        let input = sender.input_sender().clone();
+        let retry = self
+            .again
+            .map(|again| Box::new(move || input.emit(again)) as Box<dyn FnOnce()>);
+        report(root, problem, retry);
+    }
 }
 
 impl Window {
@@ -43,22 +59,25 @@ impl Window {
                 let problem =
                     Problem::from_parts(&own.failure, &job.error_name, &job.error_message);
                 if let Some(problem) = problem {
-                    report(root, &problem, None);
+                    own.tell(&problem, sender, root);
                 }
-            } else if job.state == JobState::Done
-                && let Some(name) = own.show
-            {
-                self.show_once_there(name, sender, root);
+            } else if job.state == JobState::Done {
+                if let Some(next) = own.then {
+                    sender.input(next);
+                }
+                if let Some(name) = own.show {
+                    self.show_once_there(name, sender, root);
+                }
             }
         }
         self.jobs.insert(job.path.clone(), job);
     }
 
-    pub(super) fn job_lost(&mut self, path: &str, root: &Root) {
+    pub(super) fn job_lost(&mut self, path: &str, sender: &ComponentSender<Self>, root: &Root) {
         if let Some(own) = self.own_jobs.remove(path)
             && let Some(problem) = Problem::from_parts(&own.failure, "NoReply", "")
         {
-            report(root, &problem, None);
+            own.tell(&problem, sender, root);
         }
         if let Some(dialog) = &self.dialog {
             dialog.emit(create::Message::JobLost(path.to_owned()));

@@ -5,6 +5,7 @@ mod actions;
 mod container_item;
 mod container_list;
 mod dialogs;
+mod groups;
 mod job_item;
 mod jobs;
 mod jobs_button;
@@ -26,14 +27,16 @@ pub use jobs_button::JobsButton;
 pub use root::Root;
 
 use crate::{
-    backend::{Absence, Action, Backend, Container, Event, Job, Problem},
+    backend::{Absence, Action, Backend, Container, Event, GroupAction, Job, Problem},
     computer::{self, ComputerPage},
+    config::ConfigDialog,
     container::{self, ContainerPage},
     create::CreateDialog,
+    known::report,
     text::{tr, tr_name},
 };
+use groups::Groups;
 use jobs::OwnJob;
-use view::report;
 
 /// Whether there is a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +68,7 @@ pub struct Window {
     /// The helper has told once what there is.
     loaded: bool,
     list: ContainerList,
+    groups: Groups,
     pages: HashMap<String, Controller<ContainerPage>>,
     computer: Controller<ComputerPage>,
     /// How many things on this computer are not well.
@@ -75,6 +79,7 @@ pub struct Window {
     jobs: HashMap<String, Job>,
     own_jobs: HashMap<String, OwnJob>,
     dialog: Option<Controller<CreateDialog>>,
+    defaults: Option<Controller<ConfigDialog>>,
 }
 
 /// What the user or another part of the window wants.
@@ -92,10 +97,20 @@ pub enum Message {
     HostProblems(usize),
     /// The text of the search.
     Search(String),
+    /// The group at this place was chosen.
+    Group(u32),
+    /// Do something to the chosen group, after asking where that is due.
+    AskGroup(GroupAction),
+    /// Do it to this group.
+    ActOnGroup(String, GroupAction),
     /// Try again to reach the helper.
     Retry,
     /// Show the dialog for a new container.
     New,
+    /// Show the editor of what new containers begin with.
+    Defaults,
+    /// Start what starts with the computer.
+    Autostart,
     /// The dialog is closed.
     DialogClosed,
     /// The dialog had a job begun that makes a container.
@@ -113,6 +128,8 @@ pub enum Message {
     AskName(String),
     /// Give the container at this path another name.
     Rename(String, String),
+    /// Do the action of this name to the container that is shown.
+    OnShown(String),
     /// Cancel this job.
     CancelJob(String),
     /// Tell of a problem.
@@ -137,6 +154,17 @@ pub enum Answer {
         /// The job, or what went wrong.
         result: gantry_api::Result<Option<String>>,
     },
+    /// The job of a group's containers has begun.
+    ActedOnGroup {
+        /// The group.
+        group: String,
+        /// What was asked for.
+        action: GroupAction,
+        /// The job, or what went wrong.
+        result: gantry_api::Result<String>,
+    },
+    /// The job that starts what starts with the computer has begun.
+    Autostarted(gantry_api::Result<String>),
     /// A container has another name, or has not.
     Renamed {
         /// The old name.
@@ -177,6 +205,7 @@ impl Component for Window {
             link: Link::Connecting,
             loaded: false,
             list: ContainerList::new(&root.imp().list),
+            groups: Groups::default(),
             pages: HashMap::new(),
             computer,
             host_problems: 0,
@@ -185,6 +214,7 @@ impl Component for Window {
             jobs: HashMap::new(),
             own_jobs: HashMap::new(),
             dialog: None,
+            defaults: None,
         };
         model.connect(&root, &sender);
         sender.command(|out, shutdown| {
@@ -215,17 +245,25 @@ impl Component for Window {
             Message::HostProblems(count) => self.host_problems = count,
             Message::Search(text) => {
                 self.list.search(&text);
-                if let Shown::Container(path) = &self.shown {
-                    self.list.select(Some(path));
-                }
+                self.select_shown();
             }
+            Message::Group(place) => {
+                self.choose_group(place);
+                self.select_shown();
+            }
+            Message::AskGroup(action) => self.ask_group(action, &sender, root),
+            Message::ActOnGroup(group, action) => self.act_on_group(group, action, &sender),
             Message::Retry => self.backend.retry(),
             Message::New => self.open_dialog(&sender, root),
+            Message::Defaults => self.open_defaults(root),
+            Message::Autostart => self.autostart(&sender),
             Message::DialogClosed => self.dialog = None,
             Message::Creating { job, name } => {
                 let failure = tr_name("“{name}” Could Not Be Created", &name);
                 let own = OwnJob {
                     failure,
+                    again: None,
+                    then: None,
                     show: Some(name),
                 };
                 self.job_begun(job, own, &sender, root);
@@ -234,6 +272,7 @@ impl Component for Window {
             Message::Act(path, action) => self.act(path, action, &sender),
             Message::AskName(path) => self.ask_name(path, &sender, root),
             Message::Rename(path, name) => self.rename(path, name, &sender),
+            Message::OnShown(action) => self.act_on_shown(&action, root),
             Message::CancelJob(path) => {
                 let backend = self.backend.clone();
                 sender
@@ -256,6 +295,12 @@ impl Component for Window {
             } => {
                 self.acted(path, &name, action, result, &sender, root);
             }
+            Answer::ActedOnGroup {
+                group,
+                action,
+                result,
+            } => self.acted_on_group(group, action, result, &sender, root),
+            Answer::Autostarted(result) => self.autostarted(result, &sender, root),
             Answer::Renamed { old, new, result } => match result {
                 Ok(()) => self.show_once_there(new, &sender, root),
                 Err(error) => requests::not_renamed(root, &old, &error),
@@ -293,7 +338,7 @@ impl Window {
                     self.job_changed(job, sender, root);
                 }
                 for path in lost {
-                    self.job_lost(&path, root);
+                    self.job_lost(&path, sender, root);
                 }
             }
             Event::Container(container) => {
@@ -314,6 +359,28 @@ impl Window {
             Event::JobGone(path) => {
                 parts.jobs.remove(&path);
                 self.jobs.remove(&path);
+            }
+        }
+        self.offer_groups(root);
+    }
+
+    /// Selects what is shown, where search and group leave it in the list.
+    fn select_shown(&self) {
+        if let Shown::Container(path) = &self.shown {
+            self.list.select(Some(path));
+        }
+    }
+
+    /// A key was pressed that means the page of a container, wherever the keyboard is
+    /// but in a dialog above it.
+    fn act_on_shown(&self, action: &str, root: &Root) {
+        let Shown::Container(path) = &self.shown else {
+            return;
+        };
+        if let (Some(page), None) = (self.pages.get(path), root.visible_dialog()) {
+            let action = format!("container.{action}");
+            if let Err(error) = page.widget().activate_action(&action, None) {
+                tracing::warn!("{action}: {error}");
             }
         }
     }

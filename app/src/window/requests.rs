@@ -1,9 +1,10 @@
 use gantry_api::ContainerState;
 use relm4::ComponentSender;
 
-use super::{Answer, Message, OwnJob, Root, Window, view::report};
+use super::{Answer, Message, OwnJob, Root, Window};
 use crate::{
     backend::{Action, Problem},
+    known::report,
     text::{mark, tr, tr_name},
     widgets::ask,
 };
@@ -81,8 +82,11 @@ impl Window {
         match result {
             Ok(None) => (),
             Ok(Some(job)) => {
+                let start = || Message::Act(path.clone(), Action::Start);
                 let own = OwnJob {
                     failure,
+                    then: (action == Action::Apply).then(start),
+                    again: Some(Message::Ask(path, action)),
                     show: None,
                 };
                 self.job_begun(job, own, sender, root);

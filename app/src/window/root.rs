@@ -19,6 +19,8 @@ widget! {
         pages: gtk::Stack,
         lists: gtk::Stack,
         list: gtk::ListView,
+        groups_bar: gtk::Box,
+        groups: gtk::DropDown,
         search_bar: gtk::SearchBar,
         search: gtk::SearchEntry,
         jobs: super::JobsButton,

@@ -3,11 +3,7 @@ use gtk::gio;
 use relm4::{ComponentController as _, adw, gtk};
 
 use super::{Link, Root, Shown, Window};
-use crate::{
-    backend::Problem,
-    text::{count, tr},
-    widgets::ask,
-};
+use crate::text::{count, tr};
 
 impl Window {
     /// Makes the window show what the model says.
@@ -17,6 +13,8 @@ impl Window {
         let absent = matches!(self.link, Link::Absent(_));
         let usable = [
             ("new", online),
+            ("defaults", online),
+            ("autostart", online),
             ("computer", self.loaded),
             ("start", online),
             ("stop", online),
@@ -28,6 +26,7 @@ impl Window {
                 action.set_enabled(usable);
             }
         }
+        self.enable_group_actions(root, online);
         if let Link::Absent(absence) = &self.link {
             parts.absence.set_title(&absence.heading());
             parts.absence.set_description(Some(&absence.remedy()));
@@ -64,17 +63,6 @@ impl Window {
             parts.content.set_title(&tr("Container"));
         }
     }
-}
-
-/// Tells of a problem, with a way to try again where there is one.
-pub(super) fn report(root: &Root, problem: &Problem, retry: Option<Box<dyn FnOnce()>>) {
-    let report = ask::Report {
-        heading: &problem.heading,
-        cause: &problem.cause,
-        name: &problem.name,
-        details: &problem.details,
-    };
-    ask::report(root, &report, retry);
 }
 
 /// Shows who makes this program and what it may be used for.

@@ -1,0 +1,338 @@
+//! The page of what a running container has of this computer: device nodes and
+//! network interfaces, until it stops.
+
+mod forms;
+mod root;
+
+use adw::{prelude::*, subclass::prelude::*};
+use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+
+pub use root::Root;
+
+use crate::{
+    backend::{Backend, Container, Device, HostInterface, Problem},
+    known::{Known, report},
+    text::{mark, tr, tr_name},
+    widgets::{States, ask, install_actions},
+};
+
+/// The page's state.
+#[derive(Debug)]
+pub struct DevicesPage {
+    backend: Backend,
+    container: Container,
+    known: Known<Vec<Device>>,
+    rows: Vec<(adw::PreferencesGroup, adw::ActionRow)>,
+}
+
+/// Something of this computer's to give to the container.
+#[derive(Clone, Debug, Default)]
+pub struct Gift {
+    /// Its path, or its name, on this computer.
+    host: String,
+    /// That in the container; empty when it is the same.
+    inside: String,
+}
+
+/// What happened, or what the user wants.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The page is in sight, and the container is this.
+    Shown(Box<Container>),
+    /// Read the devices again.
+    Load,
+    /// Ask for a device node, with this filled in.
+    AskNode(Gift),
+    /// Give it.
+    AddNode(Gift),
+    /// Ask for a network interface.
+    AskInterface,
+    /// Give it.
+    AddInterface(Gift),
+    /// Ask whether to take this back.
+    AskRemove(Device),
+    /// Take it back.
+    Remove(Device),
+}
+
+/// Answers to what the helper was asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// The devices, or what went wrong.
+    Loaded(gantry_api::Result<Vec<Device>>),
+    /// What can be lent, or what went wrong.
+    Offered(gantry_api::Result<Vec<HostInterface>>),
+    /// What was asked for is done, or is not and can be tried again.
+    Done {
+        /// What did not happen.
+        failure: String,
+        /// What went wrong.
+        result: gantry_api::Result<()>,
+        /// The way to try again.
+        again: Message,
+    },
+}
+
+impl Component for DevicesPage {
+    type Init = (Backend, Container);
+    type Input = Message;
+    type Output = ();
+    type CommandOutput = Answer;
+    type Root = Root;
+    type Widgets = ();
+
+    fn init_root() -> Root {
+        States::ensure_type();
+        Root::default()
+    }
+
+    fn init(
+        (backend, container): Self::Init,
+        root: Root,
+        sender: ComponentSender<Self>,
+    ) -> ComponentParts<Self> {
+        let model = Self {
+            backend,
+            container,
+            known: Known::Nothing,
+            rows: Vec::new(),
+        };
+        let actions = [
+            ("load", Message::Load),
+            ("add-node", Message::AskNode(Gift::default())),
+            ("add-interface", Message::AskInterface),
+        ];
+        install_actions(&root, "devices", sender.input_sender(), actions);
+        model.render(&root);
+        ComponentParts { model, widgets: () }
+    }
+
+    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
+        match message {
+            Message::Shown(container) => {
+                let restarted = container.init_pid != self.container.init_pid;
+                self.container = *container;
+                if restarted {
+                    self.known = Known::Nothing;
+                }
+                self.load(&sender, root);
+            }
+            Message::Load => self.load(&sender, root),
+            Message::AskNode(gift) => forms::node(&self.container.name, &gift, &sender, root),
+            Message::AddNode(gift) => self.add_node(gift, &sender),
+            Message::AskInterface => {
+                let backend = self.backend.clone();
+                sender.oneshot_command(
+                    async move { Answer::Offered(backend.host_interfaces().await) },
+                );
+            }
+            Message::AddInterface(gift) => self.add_interface(gift, &sender),
+            Message::AskRemove(device) => self.ask_remove(device, &sender, root),
+            Message::Remove(device) => self.remove(device, &sender),
+        }
+        self.render(root);
+    }
+
+    fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
+        match answer {
+            Answer::Loaded(result) => {
+                if let Ok(devices) = &result
+                    && self.known.there() != Some(devices)
+                {
+                    self.fill(devices, &sender, root);
+                }
+                let heading = tr("The Devices Could Not Be Read");
+                self.known.take_in(&heading, result);
+            }
+            Answer::Offered(result) => {
+                let again = Message::AskInterface;
+                match result {
+                    Ok(interfaces) => {
+                        forms::interface(&self.container.name, &interfaces, &sender, root);
+                    }
+                    Err(error) => {
+                        let failure = tr("This Computer’s Interfaces Could Not Be Listed");
+                        self.failed(&failure, &error, again, &sender, root);
+                    }
+                }
+            }
+            Answer::Done {
+                failure,
+                result,
+                again,
+            } => {
+                if let Err(error) = result {
+                    self.failed(&failure, &error, again, &sender, root);
+                }
+                self.load(&sender, root);
+            }
+        }
+        self.render(root);
+    }
+}
+
+impl DevicesPage {
+    fn runs(&self) -> bool {
+        self.container.init_pid != 0
+    }
+
+    /// Asks for the devices; one that does not run has none.
+    fn load(&mut self, sender: &ComponentSender<Self>, root: &Root) {
+        if !self.runs() {
+            self.fill(&[], sender, root);
+            self.known = Known::There(Vec::new());
+            return;
+        }
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        sender.oneshot_command(async move { Answer::Loaded(backend.list_devices(&path).await) });
+    }
+
+    fn add_node(&self, gift: Gift, sender: &ComponentSender<Self>) {
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        let failure = mark("“{name}” Could Not Be Added");
+        sender.oneshot_command(async move {
+            Answer::Done {
+                failure: tr_name(failure, &gift.host),
+                result: backend.add_node(&path, &gift.host, &gift.inside).await,
+                again: Message::AskNode(gift),
+            }
+        });
+    }
+
+    fn add_interface(&self, gift: Gift, sender: &ComponentSender<Self>) {
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        let failure = mark("“{name}” Could Not Be Added");
+        sender.oneshot_command(async move {
+            let result = backend.lend_interface(&path, &gift.host, &gift.inside);
+            Answer::Done {
+                failure: tr_name(failure, &gift.host),
+                result: result.await,
+                again: Message::AskInterface,
+            }
+        });
+    }
+
+    fn ask_remove(&self, device: Device, sender: &ComponentSender<Self>, root: &Root) {
+        let heading = tr_name("Remove “{name}”?", device.name());
+        let body = match &device {
+            Device::Node { .. } => tr("Programs in the container that use it lose it."),
+            Device::Interface { host, .. } => tr_name(
+                "The container’s connections over it end. It becomes “{name}” of this computer again.",
+                host,
+            ),
+        };
+        let input = sender.input_sender().clone();
+        ask::confirm(root, &heading, &body, &tr("_Remove"), move || {
+            input.emit(Message::Remove(device));
+        });
+    }
+
+    fn remove(&self, device: Device, sender: &ComponentSender<Self>) {
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        let failure = mark("“{name}” Could Not Be Removed");
+        sender.oneshot_command(async move {
+            Answer::Done {
+                failure: tr_name(failure, device.name()),
+                result: backend.take_back(&path, &device).await,
+                again: Message::Remove(device),
+            }
+        });
+    }
+
+    /// Tells what went wrong, with the way to try again.
+    fn failed(
+        &self,
+        failure: &str,
+        error: &gantry_api::Error,
+        again: Message,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        if let Some(problem) = Problem::from_error(failure, error) {
+            let input = sender.input_sender().clone();
+            report(root, &problem, Some(Box::new(move || input.emit(again))));
+        }
+    }
+
+    /// Makes the rows show these devices.
+    fn fill(&mut self, devices: &[Device], sender: &ComponentSender<Self>, root: &Root) {
+        for (group, row) in self.rows.drain(..) {
+            group.remove(&row);
+        }
+        let parts = root.imp();
+        for device in devices {
+            let group = match device {
+                Device::Node { .. } => parts.nodes.get(),
+                Device::Interface { .. } => parts.interfaces.get(),
+            };
+            let row = row(device, sender);
+            group.add(&row);
+            self.rows.push((group, row));
+        }
+        for group in [parts.nodes.get(), parts.interfaces.get()] {
+            let some = self.rows.iter().any(|(of, _)| *of == group);
+            let none = (!some).then(|| tr("None"));
+            group.set_description(none.as_deref());
+        }
+    }
+
+    /// Makes the page show what the model says; the rows stand there already.
+    fn render(&self, root: &Root) {
+        let parts = root.imp();
+        self.known.show_in(&parts.states, Vec::is_empty);
+        let (title, description) = match self.runs() {
+            true => (
+                tr("No Devices of This Computer"),
+                tr(
+                    "The container can be given device nodes, such as a disk, and network interfaces until it stops.",
+                ),
+            ),
+            false => (
+                tr("The Container Is Not Running"),
+                tr("Start it to give it device nodes and network interfaces of this computer."),
+            ),
+        };
+        parts.empty.set_title(&title);
+        parts.empty.set_description(Some(&description));
+        parts.start.set_visible(!self.runs());
+        parts.add_node.set_visible(self.runs());
+        parts.add_interface.set_visible(self.runs());
+    }
+}
+
+/// A row for a device, with a button that takes it back.
+fn row(device: &Device, sender: &ComponentSender<DevicesPage>) -> adw::ActionRow {
+    let subtitle = match device {
+        Device::Node {
+            kind, major, minor, ..
+        } => {
+            let kind = match kind.as_str() {
+                "block" => tr("Block device"),
+                _ => tr("Character device"),
+            };
+            format!("{kind} {major}:{minor}")
+        }
+        Device::Interface { host, .. } => tr_name("“{name}” of this computer", host),
+    };
+    let label = tr_name("Remove “{name}”", device.name());
+    let button = gtk::Button::builder()
+        .icon_name("user-trash-symbolic")
+        .tooltip_text(&label)
+        .valign(gtk::Align::Center)
+        .css_classes(["flat"])
+        .build();
+    button.update_property(&[gtk::accessible::Property::Label(&label)]);
+    let (input, remove) = (
+        sender.input_sender().clone(),
+        Message::AskRemove(device.clone()),
+    );
+    button.connect_clicked(move |_| input.emit(remove.clone()));
+    let row = adw::ActionRow::builder()
+        .title(device.name())
+        .subtitle(subtitle)
+        .use_markup(false)
+        .subtitle_selectable(true)
+        .build();
+    row.add_suffix(&button);
+    row
+}
