@@ -169,6 +169,17 @@ def test_40_what_equals_root_has_an_action_of_its_own(bus):
         assert bob.ask(item("lxc.hook.pre-start", "/bin/true"))[0][0] == "", "rules see what is unsafe"
 
 
+def test_40_a_destruction_that_runs_hooks_has_an_action_of_its_own(bus):
+    place("web", "lxc.hook.destroy = /bin/true")
+    destroy = gantry.Container(bus, "web").path, "Container", "Destroy", "(a{sv})", [{}]
+    with rule(UNSAFE), Person("bob") as bob:
+        assert bob.ask(destroy)[0][0] == "NotAuthorized"
+        assert bus.list() == {"web": "STOPPED"}
+        place("db")
+        assert bob.ask((gantry.Container(bus, "db").path, *destroy[1:]))[0][0] == ""
+        gantry.until(lambda: bus.list() == {"web": "STOPPED"})
+
+
 def test_40_raw_cgroup_keys_have_an_action_of_their_own(bus):
     config = pathlib.Path(place("web"), "config")
     path = gantry.Container(bus, "web").path

@@ -326,8 +326,8 @@ def test_scripts_of_version_1_get_an_environment(bus, uplink, tmp_path):
     box.kill()
     told = (tmp_path / "told").read_text()
     for action in ("up", "down"):
-        assert f"one net {action} macvlan up0\n" in told
         assert f"LXC_HOOK_TYPE={action}\n" in told
+    assert told.splitlines().count("macvlan up0") == 2
     for line in ("LXC_HOOK_SECTION=net", "LXC_NET_TYPE=macvlan", "LXC_NET_PARENT=up0", "LXC_NAME=one"):
         assert told.count(f"{line}\n") == 2, line
 

@@ -17,6 +17,10 @@ pub const RUN_DIR: &str = "/run";
 /// Where logs of containers in [`DEFAULT_LXC_PATH`] go.
 pub const LOG_DIR: &str = "/var/log/lxc";
 
+/// What the names of directories in the LXC path begin with that are being
+/// removed. LXC's tools skip names with a leading dot.
+pub const REMOVING: &str = ".gantry-remove-";
+
 /// Reads one key of lxc.conf(5) text: `KEY = VALUE`, `#` in the first column
 /// is a comment, and the first match counts. An empty value is none.
 pub fn global_value<'a>(text: &'a str, key: &str) -> Option<&'a str> {
@@ -104,6 +108,12 @@ impl ContainerLayout {
     /// Containers that this one depends on.
     pub fn origins(&self) -> PathBuf {
         self.directory().join("lxc_rdepends")
+    }
+
+    /// In an ephemeral container that has been started: a file on which its
+    /// monitor holds a lock as long as it lives.
+    pub fn mark_of_life(&self) -> PathBuf {
+        self.directory().join(".gantry-ephemeral")
     }
 
     /// The log of starts when `lxc.log.file` is unset.

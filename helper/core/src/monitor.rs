@@ -230,7 +230,8 @@ pub struct StartRequest {
     pub seccomp: Option<PathBuf>,
 }
 
-/// What a monitor tells whoever started it, until it runs or has failed.
+/// What a monitor, or whoever runs hooks, tells whoever started it, until it
+/// runs, is done or has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Report {
@@ -241,12 +242,17 @@ pub enum Report {
         /// One sentence.
         message: String,
     },
+    /// The command socket is bound and the config read: from now on whoever asks
+    /// finds the container starting, and may change its files.
+    Listening,
     /// Init has been executed.
     Running {
         /// Its pid, as the host counts.
         pid: u32,
     },
-    /// The container did not start, and nothing of it is left.
+    /// The hooks have run.
+    Done,
+    /// The container did not start, and nothing of it is left; or a hook failed.
     Failed(Failure),
 }
 

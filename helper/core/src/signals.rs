@@ -60,12 +60,31 @@ pub const SYSTEMD_HALT: i32 = SIGRTMIN + 3;
 /// sysvinit does. A signal is waited for if it is blocked, to be read from a
 /// signalfd, or caught.
 pub fn halt_of(status: &str) -> i32 {
-    let waits = ["SigBlk:", "SigCgt:"].iter().any(|field| {
+    if is_awaited(status, SYSTEMD_HALT) {
+        SYSTEMD_HALT
+    } else {
+        SIGPWR
+    }
+}
+
+/// Whether a signal does anything to an init, by the text of its
+/// /proc/PID/status: the kernel drops what process 1 of a namespace does not
+/// wait for yet (pid_namespaces(7)).
+pub fn is_heard(status: &str, signal: i32) -> bool {
+    let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+    let is_first = pids.is_some_and(|pids| {
+        let mut pids = pids.split_ascii_whitespace();
+        pids.next_back() == Some("1") && pids.next().is_some()
+    });
+    !is_first || signal == SIGKILL || is_awaited(status, signal)
+}
+
+fn is_awaited(status: &str, signal: i32) -> bool {
+    ["SigBlk:", "SigCgt:"].iter().any(|field| {
         let mask = status.lines().find_map(|line| line.strip_prefix(field));
         let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-        mask.is_some_and(|mask| mask & (1 << (SYSTEMD_HALT - 1)) != 0)
-    });
-    if waits { SYSTEMD_HALT } else { SIGPWR }
+        mask.is_some_and(|mask| (1..=SIGRTMAX).contains(&signal) && mask & (1 << (signal - 1)) != 0)
+    })
 }
 
 /// Reads a number, `SIGNAME`, `SIGRTMIN+n` or `SIGRTMAX-n`, in any case. Names
@@ -115,6 +134,22 @@ pub fn name(number: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_process_1_waits_for_is_heard() {
+        let status = |pids: &str, caught: u64| {
+            format!(
+                "Name:\tinit\nNSpid:\t{pids}\nSigBlk:\t0000000000000000\nSigCgt:\t{caught:016x}\n"
+            )
+        };
+        let pwr = 1 << (SIGPWR - 1);
+        assert!(!is_heard(&status("700\t1", 0), SIGPWR));
+        assert!(is_heard(&status("700\t1", pwr), SIGPWR));
+        assert!(!is_heard(&status("700\t1", pwr), SIGINT));
+        assert!(is_heard(&status("700\t1", 0), SIGKILL));
+        assert!(is_heard(&status("700", 0), SIGPWR));
+        assert!(is_heard(&status("700\t20", 0), SIGPWR));
+    }
 
     #[test]
     fn spellings_of_the_manual() {

@@ -4,16 +4,22 @@
 //! One thread, one container: the log is a thread-local, so that every step
 //! can write to it without handing it around.
 
+use crate::failure::{At, Step};
 use crate::message;
 use crate::syslog::Syslog;
-use gantry_core::monitor::{Report, ReportLevel};
+use gantry_core::layout::ContainerLayout;
+use gantry_core::monitor::{Failure, Report, ReportLevel};
+use gantry_core::settings::Settings;
 use gantry_core::values::LogLevel;
+use rustix::fs::{Mode, OFlags};
 use serde::{Deserialize, Serialize};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many lines a failure shows.
@@ -66,6 +72,45 @@ pub(crate) fn write_to_journal() -> io::Result<()> {
     Ok(())
 }
 
+/// Opens the logs: the file where LXC has it, and the system's. A log that
+/// cannot be written is no reason not to start, unless the config asks for that
+/// file.
+pub(crate) fn open(layout: &ContainerLayout, settings: &Settings) -> Step<()> {
+    tell_syslog(
+        settings.log.syslog.as_deref(),
+        layout.name().as_str(),
+        settings.log.level,
+    );
+    let path = settings
+        .log
+        .file
+        .clone()
+        .unwrap_or_else(|| layout.log_file());
+    let parent = path.parent().unwrap_or(Path::new("/"));
+    if let Err(error) = std::fs::create_dir_all(parent) {
+        debug(format!("cannot make {}: {error}", parent.display()));
+    }
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NOCTTY;
+    match rustix::fs::open(&path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640)) {
+        Ok(file) => write_to(File::from(file), layout.name().as_str(), settings.log.level),
+        Err(errno) if settings.log.file.is_some() => {
+            return Err(errno).at("opening the log", || {
+                format!("cannot open lxc.log.file = {}", path.display())
+            });
+        }
+        Err(errno) => warn(format!(
+            "there is no log: cannot open {}: {errno}",
+            path.display()
+        )),
+    }
+    Ok(())
+}
+
 /// From now on lines of at least `level` go to `file`.
 pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
     LOG.with_borrow_mut(|log| {
@@ -95,7 +140,7 @@ pub(crate) fn hand_to(socket: OwnedFd) {
 }
 
 /// The last lines, for a failure's report.
-pub(crate) fn tail() -> Vec<String> {
+fn tail() -> Vec<String> {
     LOG.with_borrow(|log| log.tail.iter().cloned().collect())
 }
 
@@ -147,8 +192,16 @@ pub(crate) fn error(message: impl Into<String>) {
     write(LogLevel::Error, message.into());
 }
 
+/// All is undone: tells the starter why.
+pub(crate) fn report_failure(mut failure: Failure) -> ExitCode {
+    record(&format!("{}: {}", failure.step, failure.message));
+    failure.log = tail();
+    report(&Report::Failed(failure));
+    ExitCode::FAILURE
+}
+
 /// Writes a failure down that is reported by itself.
-pub(crate) fn record(message: &str) {
+fn record(message: &str) {
     LOG.with_borrow_mut(|log| log.write(LogLevel::Error, message, false));
 }
 

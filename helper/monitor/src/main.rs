@@ -1,12 +1,13 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Five modes: `run` is a container's monitor, `attach` supervises one
-//! session in a container, `netlink` opens a socket in a container's network
-//! namespace, `node` works on its device nodes. Each of these is started with a
-//! socket on descriptor 3, over which it reports. The first two outlive whoever
-//! starts them: they fork and detach themselves, or, after the word `unit`, are
-//! the main process of a unit of systemd's with a delegated cgroup, and their
-//! standard error is the journal. `undo` is what a monitor starts, with a socket
+//! Six modes: `run` is a container's monitor, `attach` supervises one session in
+//! a container, `destroy` runs the hooks before a container's end, `netlink` opens
+//! a socket in a container's network namespace, `node` works on its device nodes.
+//! Each of these is started with a socket on descriptor 3, over which it reports.
+//! The first three may, after the word `unit`, be the main process of a unit of
+//! systemd's, where their standard error is the journal. The first two outlive
+//! whoever starts them: without a unit, in which `run` has a delegated cgroup,
+//! they fork and detach themselves. `undo` is what a monitor starts, with a socket
 //! as standard input, to clean up the host's network.
 
 mod apparmor;
@@ -16,6 +17,7 @@ mod cgroup;
 mod config;
 mod confine;
 mod console;
+mod destroy;
 mod failure;
 mod hooks;
 mod label;
@@ -41,7 +43,7 @@ const STARTER: i32 = 3;
 /// And that of the pidfd of the init that `node` is about.
 const INIT: i32 = 4;
 
-const USAGE: &str = "usage: gantry-monitor [unit] run|attach --lxcpath PATH --name NAME
+const USAGE: &str = "usage: gantry-monitor [unit] run|attach|destroy --lxcpath PATH --name NAME
        gantry-monitor netlink --pid PID
        gantry-monitor node
 It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
@@ -62,6 +64,9 @@ fn main() -> ExitCode {
         ["run", rest @ ..] => layout(rest).map(|layout| run::main(layout, starter, in_unit)),
         ["attach", rest @ ..] => {
             layout(rest).and_then(|layout| Some(attach::main(layout, starter?, in_unit)))
+        }
+        ["destroy", rest @ ..] => {
+            layout(rest).and_then(|layout| Some(destroy::main(&layout, starter?)))
         }
         ["netlink", "--pid", pid] => pid
             .parse()

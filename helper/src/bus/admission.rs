@@ -35,6 +35,8 @@ pub(super) enum Risk {
     Item(String, Vec<String>),
     /// This, always.
     Certain(String),
+    /// The hooks that run before the container's end.
+    Destroy,
 }
 
 impl Risk {
@@ -55,6 +57,12 @@ impl Risk {
             }
             Self::Config(text) => engine.unsafe_config(&facts.id, text).await,
             Self::Certain(what) => Ok(vec![what.clone()]),
+            Self::Destroy => {
+                let has_hooks = engine.has_destroy_hooks(&facts.id);
+                Ok(Vec::from_iter(
+                    has_hooks.then(|| "lxc.hook.destroy".to_owned()),
+                ))
+            }
             Self::Item(key, values) => engine.unsafe_config_item(&facts.id, key, values).await,
         }
     }

@@ -119,7 +119,9 @@ impl Bus {
                 snapshots: options.flag("snapshots")?,
             })
         });
-        let admitted = self.admit(header, target, options, |_| Risk::None).await?;
+        let admitted = self
+            .admit(header, target, options, |_| Risk::Destroy)
+            .await?;
         let (bus, id, options) = (self.clone(), admitted.id, admitted.request);
         let objects = [path_of(&id)];
         self.start_job(&admitted.caller, "Destroy", &objects, |work| async move {

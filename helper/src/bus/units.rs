@@ -108,7 +108,8 @@ impl Launcher for Units {
     }
 }
 
-/// `gantry-container-NAME.service` or `gantry-session-NUMBER.service`.
+/// `gantry-container-NAME.service`, `gantry-session-NUMBER.service` or
+/// `gantry-destroy-NAME.service`.
 fn unit_name(holder: &Holder) -> String {
     match holder {
         Holder::Monitor(layout) => {
@@ -118,6 +119,9 @@ fn unit_name(holder: &Holder) -> String {
             )
         }
         Holder::Session(_, number) => format!("gantry-session-{number}.service"),
+        Holder::Destroyer(layout) => {
+            format!("gantry-destroy-{}.service", escape(layout.name().as_str()))
+        }
     }
 }
 
@@ -198,6 +202,10 @@ fn properties<'a>(
         Holder::Session(_, number) => properties.push((
             "Description",
             format!("Session {number} in container {name}").into(),
+        )),
+        Holder::Destroyer(_) => properties.push((
+            "Description",
+            format!("Hooks before the end of container {name}").into(),
         )),
     }
     properties

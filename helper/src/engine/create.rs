@@ -122,6 +122,7 @@ impl Engine {
         if layout.directory().symlink_metadata().is_ok() || self.is_listed(&request.name) {
             return Err(exists(&layout));
         }
+        self.reserve(&request.name)?;
         let maps = (!request.privileged).then(|| IdMaps::for_range(SAMPLE_RANGE, SAMPLE_RANGE));
         let text = config_text(request, &layout, &maps.unwrap_or_default())?;
         parse(&layout.config(), &text).map(|_| ())
@@ -158,6 +159,7 @@ impl Engine {
         self.check_create(&request).await?;
         let id = ContainerId::system(request.name.clone());
         let layout = self.layout(&id.name);
+        let name = self.reserve(&id.name)?;
         let lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let group = match self.fill(&mut request, &layout, &staging, work).await {
@@ -166,7 +168,7 @@ impl Engine {
         };
         work.stage("finishing");
         blocking(move || staging.publish(None, group, &layout)).await?;
-        drop(lock);
+        drop((lock, name));
         self.refresh().await?;
         if request.start {
             work.stage("starting");

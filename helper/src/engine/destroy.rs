@@ -1,9 +1,11 @@
 //! Removing and renaming containers.
 
+use super::client::Client;
 use super::disk;
 use super::staging::Trash;
 use super::{ContainerId, Engine, Error, Facts, Result, Work};
 use crate::linux::files;
+use crate::linux::lock::FileLock;
 use crate::linux::mounts::mounted_below;
 use crate::storage;
 use gantry_core::config::Config;
@@ -20,7 +22,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// In a directory that is being renamed: what its config will be.
-const RENAMING: &str = ".gantry-renaming";
+pub(super) const RENAMING: &str = ".gantry-renaming";
 
 /// How to destroy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -32,8 +34,9 @@ pub(crate) struct DestroyOptions {
 }
 
 impl Engine {
-    /// Removes a container and its root file system. Refused while it runs
-    /// (unless forced), has snapshots (unless they go too) or dependents.
+    /// Removes a container and its root file system, after its hooks for that
+    /// have run; one that fails prevents it. Refused while it runs (unless
+    /// forced), has snapshots (unless they go too) or dependents.
     pub(crate) async fn destroy(
         &self,
         id: &ContainerId,
@@ -52,7 +55,6 @@ impl Engine {
         let config = disk::read_config(&layout.config())
             .ok()
             .map(|file| file.config);
-        refuse_hooks(id, config.as_ref())?;
         let elsewhere = storage_elsewhere(id, &layout, config.as_ref())?;
         refuse_mounts(id, &layout.directory())?;
         if let Some(elsewhere) = &elsewhere {
@@ -64,6 +66,11 @@ impl Engine {
             self.kill(id).await?;
         }
         let _lock = self.lock(&id.name).await?;
+        self.refuse_alive(id).await?;
+        if has_hooks(config.as_ref()) {
+            work.stage("running hooks");
+            self.0.programs.destroy_hooks(layout.clone(), work).await?;
+        }
         work.stage("removing");
         // In one step it is gone; what the removal takes after that is out of
         // sight, and done by the next helper if this one ends.
@@ -79,6 +86,39 @@ impl Engine {
             .map_err(|error| {
                 Error::Failed(format!("removing container '{}' failed: {error}", id.name))
             })?
+    }
+
+    /// Destroys an ephemeral container whose monitor was killed, or went with the
+    /// host, before it could.
+    pub(super) async fn destroy_left(&self, id: &ContainerId) {
+        let mark = self.layout(&id.name).mark_of_life();
+        let lock = files::open_writable(&mark).and_then(FileLock::try_lock);
+        let is_ephemeral = self.facts(id).is_some_and(|facts| facts.ephemeral);
+        if !is_ephemeral || !matches!(lock, Ok(Some(_))) {
+            return;
+        }
+        let options = DestroyOptions::default();
+        match self.destroy(id, options, &Work::new().0).await {
+            Ok(()) => tracing::info!(container = %id.name, "destroyed, for it was ephemeral"),
+            Err(error) => tracing::warn!("the ephemeral container is left: {error}"),
+        }
+    }
+
+    /// Whether destroying a container runs programs with root's rights.
+    pub(crate) fn has_destroy_hooks(&self, id: &ContainerId) -> bool {
+        let config = disk::read_config(&self.layout(&id.name).config());
+        has_hooks(config.ok().map(|file| file.config).as_ref())
+    }
+
+    /// Under the container's lock: nobody has started it meanwhile.
+    async fn refuse_alive(&self, id: &ContainerId) -> Result<()> {
+        if Client::new(&self.layout(&id.name)).is_alive().await {
+            return Err(Error::WrongState(format!(
+                "container '{}' has just been started; stop it first",
+                id.name
+            )));
+        }
+        Ok(())
     }
 
     /// Gives a stopped container another name: its directory, and what in its
@@ -102,8 +142,10 @@ impl Engine {
                 "there is a container '{new}' already; choose another name"
             )));
         }
+        let _name = self.reserve(new)?;
         let _old_lock = self.lock(&id.name).await?;
         let _new_lock = self.lock(new).await?;
+        self.refuse_alive(id).await?;
         let config = disk::read_config(&old_layout.config())?.config;
         config.check()?;
         let text = relocated(&config, &old_layout, &new_layout)?;
@@ -269,16 +311,10 @@ fn refuse_dependents(facts: &Facts, layout: &ContainerLayout, snapshots_too: boo
     Ok(())
 }
 
-/// A hook may hold what must not be lost, and is not run by the helper.
-fn refuse_hooks(id: &ContainerId, config: Option<&Config>) -> Result<()> {
+/// Whether a config has hooks for the container's end.
+fn has_hooks(config: Option<&Config>) -> bool {
     let settings = config.and_then(|config| Settings::from_config(config).ok());
-    match settings.filter(|settings| !settings.hooks.of(HookStage::Destroy).is_empty()) {
-        None => Ok(()),
-        Some(_) => Err(Error::Unsupported(format!(
-            "container '{}' has lxc.hook.destroy, which is not run yet; use lxc-destroy, or remove the key",
-            id.name
-        ))),
-    }
+    settings.is_some_and(|settings| !settings.hooks.of(HookStage::Destroy).is_empty())
 }
 
 /// The root file system, when it is managed and not in the container's

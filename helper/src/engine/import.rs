@@ -47,6 +47,7 @@ impl Engine {
         if layout.directory().symlink_metadata().is_ok() || self.facts(&id).is_some() {
             return Err(exists(&layout));
         }
+        let _name = self.reserve(&id.name)?;
         let _lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let (base, group) = match self

@@ -1,7 +1,7 @@
 //! Starting Gantry's other processes: what holds containers and sessions, which
 //! outlives this one, and small helpers that do not.
 
-use super::{Error, Result};
+use super::{Error, Result, Work};
 use crate::linux::channel::Channel;
 use crate::linux::memfd;
 use crate::linux::netlink::Netlink;
@@ -19,20 +19,22 @@ use std::time::Duration;
 /// How long one of our processes may take for what takes no time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// A process that outlives this one.
+/// A process that is not to be held like this one, which it may outlive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// The monitor of a container.
     Monitor(ContainerLayout),
     /// The supervisor of a session in a container, and the session's number.
     Session(ContainerLayout, u64),
+    /// What runs the hooks before a container's end; it does not outlive us.
+    Destroyer(ContainerLayout),
 }
 
 impl Holder {
     /// The container's places.
     pub(crate) fn layout(&self) -> &ContainerLayout {
         match self {
-            Self::Monitor(layout) | Self::Session(layout, _) => layout,
+            Self::Monitor(layout) | Self::Session(layout, _) | Self::Destroyer(layout) => layout,
         }
     }
 
@@ -41,6 +43,7 @@ impl Holder {
         let mode = match self {
             Self::Monitor(_) => "run",
             Self::Session(..) => "attach",
+            Self::Destroyer(_) => "destroy",
         };
         let layout = self.layout();
         let (path, name) = (layout.lxc_path(), layout.name().as_str());
@@ -48,7 +51,8 @@ impl Holder {
     }
 }
 
-/// How gantry-monitor is started so that it outlives this process.
+/// How gantry-monitor is started so that it is not held like this process, and
+/// may outlive it.
 pub(crate) trait Launcher: Debug + Send + Sync {
     /// Starts it with `channel` as its descriptor 3. Whether it came up shows on
     /// the channel, which is closed where it did not.
@@ -101,6 +105,33 @@ impl Programs {
     /// Starts the supervisor of a session, which waits for its request.
     pub(super) async fn supervisor(&self, layout: ContainerLayout, number: u64) -> Result<Channel> {
         self.launch(Holder::Session(layout, number)).await
+    }
+
+    /// Runs a container's `lxc.hook.destroy` to their end, unless the work is
+    /// cancelled.
+    pub(super) async fn destroy_hooks(&self, layout: ContainerLayout, work: &Work) -> Result<()> {
+        let name = layout.name().clone();
+        let channel = self.launch(Holder::Destroyer(layout)).await?;
+        let reports = async {
+            loop {
+                match channel.receive::<Report>().await {
+                    Ok(Some((Report::Done, _))) => return Ok(()),
+                    Ok(Some((Report::Failed(failure), _))) => return Err(failure.into()),
+                    Ok(Some(_)) => {}
+                    Ok(None) => {
+                        return Err(Error::HookFailed(format!(
+                            "what runs lxc.hook.destroy of container '{name}' ended without a word; look into its log"
+                        )));
+                    }
+                    Err(error) => return Err(Error::io("hearing of hooks", &error)),
+                }
+            }
+        };
+        tokio::select! {
+            result = reports => result,
+            // It ends them when the channel closes.
+            () = work.cancelled() => work.check(),
+        }
     }
 
     async fn launch(&self, holder: Holder) -> Result<Channel> {

@@ -13,6 +13,7 @@ use gantry_core::name::ContainerName;
 use gantry_core::settings::Settings;
 use gantry_core::signals;
 use gantry_core::states::State;
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -24,6 +25,26 @@ const KILL_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a whole start may take, hooks included, before it is given up.
 const START_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Between two signals to an init that does not listen yet.
+const INSISTENCE: Duration = Duration::from_millis(100);
+
+/// What init is asked for by a signal: the key that names it, and what it is
+/// without; none is found out by looking at init.
+#[derive(Debug, Clone, Copy)]
+struct Request {
+    key: &'static str,
+    default: Option<i32>,
+}
+
+const HALT: Request = Request {
+    key: "lxc.signal.halt",
+    default: None,
+};
+const REBOOT: Request = Request {
+    key: "lxc.signal.reboot",
+    default: Some(signals::SIGINT),
+};
 
 /// How to stop or reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,10 +104,10 @@ impl Engine {
         if let Some(fault) = &facts.config_error {
             return Err(Error::InvalidConfig(fault.clone()));
         }
-        let _lock = self.lock(&id.name).await?;
+        let lock = self.lock(&id.name).await?;
         let began = Instant::now();
         let launching = Launching::begin(self, &id.name);
-        let result = self.launch(&id.name).await;
+        let result = self.launch(&id.name, lock).await;
         drop(launching);
         match result {
             Ok(pid) => {
@@ -107,8 +128,10 @@ impl Engine {
         }
     }
 
-    /// Runs a monitor and follows its reports until init runs.
-    async fn launch(&self, name: &ContainerName) -> Result<u32> {
+    /// Runs a monitor and follows its reports until init runs. The lock is held
+    /// until the monitor listens: hooks may take their time, and LXC's tools
+    /// take it to look at a container.
+    async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<u32> {
         let config = disk::read_config(&self.layout(name).config())?.config;
         let settings = Settings::from_config(&config)?;
         let offer = self.offer(&settings)?;
@@ -118,11 +141,14 @@ impl Engine {
         if let Err(error) = offer.send(&channel).await {
             tracing::debug!("the monitor of {name} takes no request: {error}");
         }
+        let mut lock = Some(lock);
         let reports = async {
             loop {
                 match channel.receive::<Report>().await {
                     Ok(Some((Report::Running { pid }, _))) => return Ok(pid),
                     Ok(Some((Report::Failed(failure), _))) => return Err(Error::from(failure)),
+                    Ok(Some((Report::Done, _))) => {}
+                    Ok(Some((Report::Listening, _))) => drop(lock.take()),
                     Ok(Some((Report::Log { level, message }, _))) => log(name, level, &message),
                     Ok(None) => return Err(lost_monitor(name, "it ended without a word")),
                     Err(error) => return Err(lost_monitor(name, &error.to_string())),
@@ -147,11 +173,19 @@ impl Engine {
     ) -> Result<()> {
         let client = self.running(id).await?;
         work.stage("shutting down");
-        self.signal_init(id, &client, "lxc.signal.halt", None)
-            .await?;
+        if client
+            .state()
+            .await
+            .is_ok_and(|state| state == State::Starting)
+        {
+            // There is no init yet that could be asked.
+            return self.kill(id).await;
+        }
+        let is_heard = self.signal_init(id, &client, HALT).await?;
         let deadline = deadline(Some(options.timeout));
         let stopped = tokio::select! {
             result = self.await_state(id, &[State::Stopped], deadline) => result,
+            never = self.insist(id, &client, HALT, is_heard) => match never {},
             () = work.cancelled() => return Err(cancelled(id)),
         };
         match stopped {
@@ -180,6 +214,16 @@ impl Engine {
     ) -> Result<()> {
         let client = self.running(id).await?;
         work.stage("rebooting");
+        if client
+            .state()
+            .await
+            .is_ok_and(|state| state == State::Starting)
+        {
+            return Err(Error::WrongState(format!(
+                "container '{}' is just starting; reboot it when it runs",
+                id.name
+            )));
+        }
         // Asked before the signal is sent, so that no reboot is too quick.
         let failed = |error: std::io::Error| {
             Error::io(format_args!("waiting for container '{}'", id.name), &error)
@@ -188,13 +232,13 @@ impl Engine {
             .await_states(StateInterest::next_running())
             .await
             .map_err(failed)?;
-        self.signal_init(id, &client, "lxc.signal.reboot", Some(signals::SIGINT))
-            .await?;
+        let is_heard = self.signal_init(id, &client, REBOOT).await?;
         let Some(Err(waiting)) = next_running else {
             return Ok(());
         };
         let rebooted = tokio::select! {
             news = tokio::time::timeout(options.timeout, waiting.news()) => news,
+            never = self.insist(id, &client, REBOOT, is_heard) => match never {},
             () = work.cancelled() => return Err(cancelled(id)),
         };
         match rebooted {
@@ -317,14 +361,14 @@ impl Engine {
     }
 
     /// Sends init the signal that a key of its config names. A frozen init
-    /// takes no signal, so it is let go first.
+    /// takes no signal, so it is let go first. Gives back whether init listens
+    /// to it: one that has only begun does not yet.
     async fn signal_init(
         &self,
         id: &ContainerId,
         client: &Client,
-        key: &str,
-        default: Option<i32>,
-    ) -> Result<()> {
+        request: Request,
+    ) -> Result<bool> {
         if self
             .facts(id)
             .is_some_and(|facts| facts.state == State::Frozen)
@@ -333,15 +377,32 @@ impl Engine {
         }
         let init = client.init().await?;
         let configured = client
-            .config_item(key)
+            .config_item(request.key)
             .await?
             .and_then(|text| signals::parse(text.trim()));
-        let signal = match configured.filter(|signal| *signal != 0).or(default) {
-            Some(signal) => signal,
-            None => halt_signal(client.init_pid().await, &init)?,
-        };
-        init.send(signal)
-            .map_err(|error| Error::io(format_args!("signalling container '{}'", id.name), &error))
+        let status = status_of(client.init_pid().await, &init)?;
+        let configured = configured.filter(|signal| *signal != 0).or(request.default);
+        let signal = configured.unwrap_or_else(|| signals::halt_of(&status));
+        init.send(signal).map_err(|error| {
+            Error::io(format_args!("signalling container '{}'", id.name), &error)
+        })?;
+        Ok(signals::is_heard(&status, signal))
+    }
+
+    /// Sends the signal again and again until init listens to it. Never returns.
+    async fn insist(
+        &self,
+        id: &ContainerId,
+        client: &Client,
+        request: Request,
+        mut is_heard: bool,
+    ) -> Infallible {
+        while !is_heard {
+            sleep(INSISTENCE).await;
+            // What fails has ended, which others notice.
+            is_heard = self.signal_init(id, client, request).await.unwrap_or(true);
+        }
+        std::future::pending().await
     }
 
     /// Takes LXC's lock of a container, held until dropped.
@@ -371,15 +432,15 @@ impl Engine {
     }
 }
 
-/// What init understands as a request to halt.
-fn halt_signal(pid: u32, init: &Process) -> Result<i32> {
+/// The text of init's /proc/PID/status.
+fn status_of(pid: u32, init: &Process) -> Result<String> {
     let gone = || Error::WrongState("the container has just stopped".to_owned());
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
     // Only now is it certain that the file was init's.
     if !init.is_alive() {
         return Err(gone());
     }
-    Ok(signals::halt_of(&status))
+    Ok(status)
 }
 
 fn deadline(timeout: Option<Duration>) -> Instant {

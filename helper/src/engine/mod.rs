@@ -49,9 +49,11 @@ pub(crate) use usage::Usage;
 use crate::confine::Filters;
 use crate::linux::files;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
+use gantry_core::name::ContainerName;
 use launcher::Programs;
 use registry::Registry;
 use session::Numbers;
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -80,6 +82,8 @@ struct Shared {
     meters: usage::Meters,
     filters: Filters,
     sessions: Numbers,
+    /// The names of containers that are being made.
+    reserved: Mutex<HashSet<ContainerName>>,
     /// Held from the choice of an id range until it stands in a config.
     ranges: tokio::sync::Mutex<()>,
 }
@@ -118,6 +122,7 @@ impl Engine {
             meters: usage::Meters::default(),
             filters: Filters::default(),
             sessions: Numbers::default(),
+            reserved: Mutex::default(),
             ranges: tokio::sync::Mutex::default(),
         }));
         engine.refresh().await?;

@@ -2,24 +2,25 @@
 //! hidden directories there, so that one rename is the moment at which a
 //! container comes or goes.
 
-use super::destroy::finish_rename;
-use super::{Error, Result};
+use super::destroy::{RENAMING, finish_rename};
+use super::{Engine, Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
 use crate::storage::dir;
-use gantry_core::layout::ContainerLayout;
+use gantry_core::layout::{ContainerLayout, REMOVING, RUN_DIR};
+use gantry_core::name::ContainerName;
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
 use rustix::process::geteuid;
+use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What the names of containers being made begin with. LXC's tools skip names
 /// with a leading dot.
 const CREATE: &str = ".gantry-create-";
-/// The same for those being removed.
-const REMOVE: &str = ".gantry-remove-";
 /// The lock that says that a creation is under way.
 const MARKER: &str = "partial";
 /// How long a process that was killed may take to be gone.
@@ -131,6 +132,42 @@ impl Drop for Staging {
     }
 }
 
+/// A name that nobody else gives to a container while this lives.
+#[derive(Debug)]
+pub(super) struct Reserved<'a> {
+    engine: &'a Engine,
+    name: ContainerName,
+}
+
+impl Engine {
+    /// Reserves a name for a container that is being made, unpacked or renamed.
+    pub(super) fn reserve(&self, name: &ContainerName) -> Result<Reserved<'_>> {
+        if !self.reserved().insert(name.clone()) {
+            return Err(Error::Busy(format!(
+                "a container '{name}' is just being made; wait for it, or choose another name"
+            )));
+        }
+        Ok(Reserved {
+            engine: self,
+            name: name.clone(),
+        })
+    }
+
+    fn reserved(&self) -> MutexGuard<'_, HashSet<ContainerName>> {
+        // Names come and go whole, whatever panicked.
+        self.0
+            .reserved
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.engine.reserved().remove(&self.name);
+    }
+}
+
 /// The error that a container's name is taken.
 pub(super) fn exists(layout: &ContainerLayout) -> Error {
     Error::Exists(format!(
@@ -153,7 +190,7 @@ impl Trash {
     ) -> Result<Self> {
         let failed = |error: std::io::Error| Error::path("removing", directory, &error);
         let letters = files::random_letters(6).map_err(failed)?;
-        let path = lxc_path.join(format!("{REMOVE}{letters}"));
+        let path = lxc_path.join(format!("{REMOVING}{letters}"));
         if let Some(elsewhere) = elsewhere {
             let text = elsewhere.as_os_str().as_encoded_bytes();
             files::replace(&directory.join(ELSEWHERE), text, 0o600).map_err(failed)?;
@@ -200,17 +237,18 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
         let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
             continue;
         };
-        if !name.starts_with('.')
-            && let Err(error) = finish_rename(&path)
-        {
-            tracing::warn!("{error}");
+        if let Ok(name) = ContainerName::new(name) {
+            if let Err(error) = finish_rename(&path) {
+                tracing::warn!("{error}");
+            }
+            remove_temporary(&ContainerLayout::new(&lxc_path.to_string_lossy(), name));
         }
         let is_creation = name.starts_with(CREATE);
         let is_ours = path
             .symlink_metadata()
             .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw());
         if !is_ours
-            || !(is_creation || name.starts_with(REMOVE))
+            || !(is_creation || name.starts_with(REMOVING))
             || (is_creation && is_locked(&path))
         {
             continue;
@@ -227,6 +265,28 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
 
 /// Whether a creation is under way. A helper that was killed holds its locks for
 /// a moment longer than its name on the bus.
+/// Removes what was written beside a container's files to take their place, and
+/// did not come to it. Who changes them holds the container's lock.
+fn remove_temporary(layout: &ContainerLayout) {
+    let directory = layout.directory();
+    let left = files::temporary(
+        &directory,
+        &["config", "lxc_snapshots", RENAMING, ELSEWHERE],
+    );
+    if left.is_empty() {
+        return;
+    }
+    let Ok(Some(_lock)) = FileLock::try_take(&layout.lock_file(Path::new(RUN_DIR))) else {
+        return;
+    };
+    for path in left {
+        match std::fs::remove_file(&path) {
+            Ok(()) => tracing::info!("removed {}, which was left behind", path.display()),
+            Err(error) => tracing::warn!("removing {} failed: {error}", path.display()),
+        }
+    }
+}
+
 fn is_locked(path: &Path) -> bool {
     let deadline = Instant::now() + DYING;
     loop {
@@ -250,7 +310,6 @@ fn is_locked(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gantry_core::name::ContainerName;
 
     fn names(path: &Path) -> Vec<String> {
         let mut names: Vec<String> = std::fs::read_dir(path)
@@ -297,6 +356,37 @@ mod tests {
         assert_eq!(
             lxc_path.path().join("c1").metadata().unwrap().mode() & 0o777,
             0o710
+        );
+    }
+
+    #[test]
+    fn temporary_files_that_were_left_are_removed() {
+        let lxc_path = tempfile::tempdir().unwrap();
+        let directory = lxc_path.path().join("c1");
+        std::fs::create_dir_all(directory.join(".config.bcdefghj")).unwrap();
+        for name in [
+            "config",
+            ".config.abcdefgh",
+            ".config.backup",
+            ".config.ABCDEFGH",
+            "a.config.abcdefgh",
+            "..gantry-renaming.22222222",
+        ] {
+            std::fs::write(directory.join(name), "").unwrap();
+        }
+        std::os::unix::fs::symlink("config", directory.join(".config.cccccccc")).unwrap();
+        remove_leftovers(lxc_path.path());
+        let left = names(&directory);
+        assert_eq!(
+            left,
+            [
+                ".config.ABCDEFGH",
+                ".config.backup",
+                ".config.bcdefghj",
+                ".config.cccccccc",
+                "a.config.abcdefgh",
+                "config"
+            ]
         );
     }
 

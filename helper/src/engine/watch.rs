@@ -163,7 +163,8 @@ impl Engine {
     pub(super) fn clean_up_what_was_left(&self) {
         let with_groups = cgroup::with_groups();
         for name in self.registry().stopped() {
-            if with_groups.contains(&name) || self.has_apparmor(&name) {
+            let is_marked = || self.layout(&name).mark_of_life().exists();
+            if with_groups.contains(&name) || self.has_apparmor(&name) || is_marked() {
                 self.clean_up_later(name);
             }
         }
@@ -182,12 +183,15 @@ impl Engine {
             while Instant::now() < deadline {
                 tokio::time::sleep(CLEAN_UP_DELAY).await;
                 // A monitor listens before it makes its groups.
-                if let Ok(_lock) = engine.lock(&name).await
+                if let Ok(lock) = engine.lock(&name).await
                     && !client.is_alive().await
                 {
                     cgroup::remove_empty(&name);
                     match engine.unload_apparmor(&name) {
-                        Ok(()) => return,
+                        Ok(()) => {
+                            drop(lock);
+                            return engine.destroy_left(&id).await;
+                        }
                         Err(error) => tracing::debug!("unloading {name}'s profile: {error}"),
                     }
                 }

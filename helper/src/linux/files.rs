@@ -5,7 +5,12 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// What random names are made of.
+const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
+/// How many of them a temporary file's name ends in.
+const SUFFIX: usize = 8;
 
 /// Opens a regular file for reading. Neither a link at the end of the path
 /// nor anything else (a FIFO would block) is opened.
@@ -36,6 +41,13 @@ pub(crate) fn write_to_fifo(path: &Path, message: &[u8]) -> rustix::io::Result<(
     rustix::io::write(&fifo, message).map(drop)
 }
 
+/// Opens a regular file that is there, to lock it.
+pub(crate) fn open_writable(path: &Path) -> io::Result<File> {
+    let flags =
+        OFlags::RDWR | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::NOFOLLOW;
+    Ok(File::from(rustix::fs::open(path, flags, Mode::empty())?))
+}
+
 /// Reads at most `limit` bytes; a longer file is an error.
 pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
@@ -64,7 +76,7 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         Err(rustix::io::Errno::NOENT) => None,
         Err(error) => return Err(error.into()),
     };
-    let temporary = format!(".{}.{}", name.to_string_lossy(), random_letters(8)?);
+    let temporary = format!(".{}.{}", name.to_string_lossy(), random_letters(SUFFIX)?);
     let result =
         write_new(directory.as_fd(), &temporary, bytes, mode, old.as_ref()).and_then(|()| {
             Ok(rustix::fs::renameat(
@@ -76,6 +88,28 @@ pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
         return Err(error);
     }
     Ok(rustix::fs::fsync(&directory)?)
+}
+
+/// The files in a directory that [`replace`] made to take the place of one of
+/// `names`, and that did not come to it.
+pub(crate) fn temporary(directory: &Path, names: &[&str]) -> Vec<PathBuf> {
+    let is_ours = |name: &str| {
+        let Some((of, suffix)) = name
+            .strip_prefix('.')
+            .and_then(|name| name.rsplit_once('.'))
+        else {
+            return false;
+        };
+        names.contains(&of)
+            && suffix.len() == SUFFIX
+            && suffix.bytes().all(|byte| LETTERS.contains(&byte))
+    };
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_file()))
+        .filter(|entry| entry.file_name().to_str().is_some_and(is_ours))
+        .map(|entry| entry.path())
+        .collect()
 }
 
 /// Makes what came into a directory and went out of it last a power loss.
@@ -149,7 +183,6 @@ pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
 
 /// Letters and digits, for names that nobody else has.
 pub(crate) fn random_letters(count: usize) -> io::Result<String> {
-    const LETTERS: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     Ok(random_bytes(count)?
         .iter()
         .map(|byte| char::from(LETTERS[usize::from(byte % 32)]))

@@ -23,7 +23,7 @@ mod wire;
 pub(crate) use check::check;
 
 use crate::failure::{At, Step};
-use crate::hooks::Hooks;
+use crate::hooks::Script;
 use crate::log;
 use crate::netlink::Netlink;
 use gantry_core::settings::{Network, NetworkKind, Settings};
@@ -59,6 +59,8 @@ pub(crate) struct Interfaces {
     /// container. The socket keeps the namespace, so that they can be deleted
     /// when its processes have ended.
     upper: Option<(Netlink, Vec<u32>)>,
+    /// Those that were to be brought up, and so are to be brought down.
+    raised: Vec<u32>,
     undo: Option<Undo>,
     /// Interfaces of the host that came later.
     lent: Vec<Lent>,
@@ -78,6 +80,7 @@ impl Interfaces {
             in_unit,
             host_ends: Vec::new(),
             upper: None,
+            raised: Vec::new(),
             undo: None,
             lent: Vec::new(),
         }
@@ -91,16 +94,23 @@ impl Interfaces {
             .map(|end| end.name.as_str())
     }
 
-    /// Makes every interface and configures it. What was made before a failure
-    /// is in `self`, to be removed.
+    /// Makes every interface and configures it; `run` runs a script. What was
+    /// made before a failure is in `self`, to be removed.
     pub(crate) fn make(
         &mut self,
         settings: &Settings,
         namespace: &OwnedFd,
-        hooks: &Hooks,
+        run: &mut dyn FnMut(&Script) -> Step<()>,
     ) -> Step<()> {
         let names = inner_names(&settings.networks)?;
         let mut ground = Ground::open(namespace)?;
+        let mut run_up_script = |this: &mut Self, number: u32, network: &Network| {
+            this.raised.push(number);
+            match &network.script_up {
+                Some(line) => run(&this.script(number, network, line, "up")),
+                None => Ok(()),
+            }
+        };
         for (number, network) in &settings.networks {
             let name = names.get(number).map_or("", String::as_str);
             let wire = Wire::new(*number, network, name)?;
@@ -127,14 +137,14 @@ impl Interfaces {
                 NetworkKind::Phys => {
                     let link = phys::find(&wire, &mut ground)?;
                     // A script may prepare it while it is still on the host.
-                    self.run_up_script(*number, network, hooks)?;
+                    run_up_script(self, *number, network)?;
                     Some(phys::make(&wire, link, &mut ground, self)?)
                 }
                 NetworkKind::Empty => Some(LOOPBACK),
                 _ => on_top,
             };
             if network.kind != NetworkKind::Phys {
-                self.run_up_script(*number, network, hooks)?;
+                run_up_script(self, *number, network)?;
             }
             if let Some(index) = index {
                 wire.configure(index, &mut ground)?;
@@ -150,24 +160,19 @@ impl Interfaces {
         Ok(())
     }
 
-    fn run_up_script(&self, number: u32, network: &Network, hooks: &Hooks) -> Step<()> {
-        match &network.script_up {
-            Some(script) => {
-                let key = format!("lxc.net.{number}.script.up");
-                hooks.run_network(&key, script, "up", &self.details(number, network))
-            }
-            None => Ok(()),
-        }
-    }
-
-    /// What scripts are told, by the names of version 1's variables.
-    fn details<'a>(&'a self, number: u32, network: &'a Network) -> Vec<(&'static str, &'a str)> {
-        let mut details = vec![("LXC_NET_TYPE", network.kind.kind().word())];
+    fn script(&self, number: u32, network: &Network, line: &str, action: &'static str) -> Script {
+        let mut details = vec![("LXC_NET_TYPE", network.kind.kind().word().to_owned())];
         if network.kind != NetworkKind::Empty {
-            details.extend(network.link.as_deref().map(|link| ("LXC_NET_PARENT", link)));
-            details.extend(self.host_name(number).map(|name| ("LXC_NET_PEER", name)));
+            details.extend(network.link.clone().map(|link| ("LXC_NET_PARENT", link)));
+            let peer = self.host_name(number).map(str::to_owned);
+            details.extend(peer.map(|name| ("LXC_NET_PEER", name)));
         }
-        details
+        Script {
+            key: format!("lxc.net.{number}.script.{action}"),
+            line: line.to_owned(),
+            action,
+            details,
+        }
     }
 
     /// Sees to it that something on the host is undone, however the monitor
@@ -196,19 +201,15 @@ impl Interfaces {
         }
     }
 
-    /// Runs the scripts for the end. Their failure stops nothing.
-    pub(crate) fn run_down_scripts(&self, settings: &Settings, hooks: &Hooks) {
-        for (number, network) in &settings.networks {
-            let Some(script) = &network.script_down else {
-                continue;
-            };
-            let key = format!("lxc.net.{number}.script.down");
-            if let Err(failure) =
-                hooks.run_network(&key, script, "down", &self.details(*number, network))
-            {
-                log::error(failure.message);
-            }
-        }
+    /// The scripts for the end, of those whose begin there was.
+    pub(crate) fn down_scripts(&mut self, settings: &Settings) -> Vec<Script> {
+        let raised = std::mem::take(&mut self.raised);
+        let down = |number: u32| {
+            let network = settings.networks.get(&number)?;
+            let line = network.script_down.as_ref()?;
+            Some(self.script(number, network, line, "down"))
+        };
+        raised.into_iter().filter_map(down).collect()
     }
 
     /// Gives fixed names free for the next start. Deleting takes the kernel

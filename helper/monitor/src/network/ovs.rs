@@ -67,5 +67,7 @@ fn run(words: &[&str]) -> Step<()> {
         .into_iter()
         .chain(words.iter().copied())
         .collect();
-    Command::on_host("Open vSwitch", PROGRAM)?.run("Open vSwitch", &words, &BTreeMap::new())
+    Command::on_host("Open vSwitch", PROGRAM)?
+        .start("Open vSwitch", &words, &BTreeMap::new())?
+        .wait(None)
 }

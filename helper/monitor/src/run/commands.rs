@@ -220,10 +220,16 @@ impl Monitor {
         })
     }
 
-    /// Kills init. The end of the connection is the answer, unless it fails.
+    /// Kills init, or ends the start. The end of the connection is the answer,
+    /// unless it fails.
     fn stop(&mut self, fd: i32) -> Option<Answer> {
-        self.stopping = true;
-        let signalled = self.signal_init(self.settings.signals.stop);
+        let signalled = if self.is_starting || self.is_ending {
+            self.hurry();
+            true
+        } else {
+            self.stopping = true;
+            self.signal_init(self.settings.signals.stop)
+        };
         self.cgroups.thaw();
         if let Some(connection) = self.server.connections.get_mut(&fd) {
             connection.role = Role::Held;
@@ -416,6 +422,10 @@ impl Monitor {
     }
 
     fn network_namespace(&self) -> io::Result<OwnedFd> {
+        // Its interfaces are just being made.
+        if self.is_starting {
+            return Err(Errno::BUSY.into());
+        }
         let init = self.init.as_ref().ok_or(Errno::SRCH)?;
         if init.clone_flags & Namespace::Net.clone_flag() == 0 {
             return Err(Errno::OPNOTSUPP.into());

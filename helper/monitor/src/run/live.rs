@@ -1,15 +1,17 @@
 //! What a container that runs takes over of its config: keys that the table
 //! calls live.
 
+use super::Monitor;
 use super::start::write_proc;
-use super::{Monitor, open_log};
 use crate::config::invalid;
 use crate::failure::{At, Step, failure};
+use crate::log;
 use crate::process_limits;
 use gantry_core::command::DeviceAccess;
 use gantry_core::keys::{self, FoundKey, Match};
 use gantry_core::monitor::{FailureKind, ItemReply, SetItem};
 use gantry_core::settings::{CgroupSetting, CgroupVersion, Settings};
+use std::rc::Rc;
 
 const STEP: &str = "changing device rules";
 
@@ -38,7 +40,7 @@ impl Monitor {
             return Ok(false);
         }
         self.config = config;
-        self.settings = settings;
+        self.settings = Rc::new(settings);
         Ok(true)
     }
 
@@ -80,7 +82,9 @@ impl Monitor {
             name if name.starts_with("lxc.console.") => {
                 self.console.reconfigure(&settings.console).map(|()| true)
             }
-            name if name.starts_with("lxc.log.") => open_log(&self.layout, settings).map(|()| true),
+            name if name.starts_with("lxc.log.") => {
+                log::open(&self.layout, settings).map(|()| true)
+            }
             _ => Ok(true),
         }
     }

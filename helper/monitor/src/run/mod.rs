@@ -1,8 +1,10 @@
 //! `run`: the monitor of one container.
 
+mod attend;
 mod clients;
 mod commands;
 mod end;
+mod ephemeral;
 mod live;
 mod namespaces;
 mod serve;
@@ -22,24 +24,31 @@ use crate::setup::{check_rootfs, mount_point};
 use crate::sys::{self, Fork};
 use gantry_core::config::Config;
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::{Failure, Report};
+use gantry_core::monitor::Report;
 use gantry_core::namespaces::Namespace;
-use gantry_core::settings::Settings;
+use gantry_core::settings::{HookStage, Settings};
 use gantry_core::states::State;
 use rustix::fs::{Mode, OFlags, open};
+use serve::Signals;
 use server::Server;
-use std::fs::File;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::rc::Rc;
+
+/// The step of a start that is about init.
+const STARTING: &str = "starting init";
 
 /// One container and all that belongs to it.
 struct Monitor {
     layout: ContainerLayout,
     config: Config,
     included: config::Remembered,
-    settings: Settings,
+    settings: Rc<Settings>,
     state: State,
+    signals: Signals,
+    /// Memory that is given back while nothing is to be done.
+    spare: sys::Spare,
     server: Server,
     hooks: Hooks,
     confinement: Confinement,
@@ -48,8 +57,18 @@ struct Monitor {
     console: Console,
     mount_point: PathBuf,
     init: Option<Init>,
-    /// Whether somebody asked for init's end: then it is no reboot.
+    /// Of an ephemeral container, held as long as this process lives.
+    mark: Option<OwnedFd>,
+    /// Whether a request to halt was sent that init does not listen to yet.
+    halting: bool,
+    /// Whether a start has begun and init is not executed yet.
+    is_starting: bool,
+    /// Whether the container is ending: init has died, or will not begin.
+    is_ending: bool,
+    /// Whether somebody asked for the container's end: then it is no reboot.
     stopping: bool,
+    /// Whether somebody asked for it while a hook ran.
+    hurried: bool,
 }
 
 /// The container's first process.
@@ -62,7 +81,7 @@ struct Init {
     clone_flags: u64,
     /// The root of the container's devpts.
     devpts: Option<OwnedFd>,
-    /// Kept for stop hooks, if there are any.
+    /// Kept for stop hooks and down scripts, if there are any.
     namespaces: Vec<(Namespace, OwnedFd)>,
 }
 
@@ -79,7 +98,7 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: b
     log::report_to(starter);
     let monitor = match offer.and_then(|offer| prepare(layout, offer, in_unit)) {
         Ok(monitor) => monitor,
-        Err(failure) => return report_failure(failure),
+        Err(failure) => return log::report_failure(failure),
     };
     if in_unit {
         return live(monitor);
@@ -97,7 +116,7 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: b
             let failure = Err::<(), _>(error).at("starting the monitor", || {
                 "cannot start a process".to_owned()
             });
-            failure.map_or_else(report_failure, |()| ExitCode::SUCCESS)
+            failure.map_or_else(log::report_failure, |()| ExitCode::SUCCESS)
         }
     }
 }
@@ -107,7 +126,8 @@ pub(crate) fn main(layout: ContainerLayout, starter: Option<OwnedFd>, in_unit: b
 fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor> {
     let server = Server::bind(&layout)?;
     let (config, settings, included) = config::load(&layout)?;
-    open_log(&layout, &settings)?;
+    log::report(&Report::Listening);
+    log::open(&layout, &settings)?;
     for key in config::not_acted_on(&settings) {
         log::notice(key);
     }
@@ -123,16 +143,24 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
         // The host's root is shared.
         None => PathBuf::from("/"),
     };
-    let hooks = Hooks::new(&layout, &settings, &mount_point)?;
+    let is_run_here = |stage| match stage {
+        HookStage::Clone => false,
+        HookStage::Destroy => settings.ephemeral,
+        _ => true,
+    };
+    let hooks = Hooks::new(&layout, &settings, &mount_point, is_run_here)?;
     let console = Console::new(&settings.console)?;
     let interfaces = Interfaces::none(layout.name().as_str(), in_unit);
+    let signals = Signals::receive()?;
     cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
     Ok(Monitor {
         layout,
         config,
         included,
-        settings,
+        settings: Rc::new(settings),
         state: State::Stopped,
+        signals,
+        spare: sys::Spare::find(),
         server,
         hooks,
         confinement,
@@ -141,7 +169,12 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
         console,
         mount_point,
         init: None,
+        mark: None,
+        halting: false,
+        is_starting: false,
+        is_ending: false,
         stopping: false,
+        hurried: false,
     })
 }
 
@@ -153,7 +186,7 @@ fn live(mut monitor: Monitor) -> ExitCode {
         .and_then(|()| monitor.start());
     if let Err(failure) = started {
         monitor.abort();
-        return report_failure(failure);
+        return log::report_failure(failure);
     }
     monitor.report_running();
     match monitor.serve() {
@@ -182,50 +215,4 @@ fn detach() -> Step<()> {
         .and_then(|()| rustix::stdio::dup2_stdout(&null))
         .and_then(|()| rustix::stdio::dup2_stderr(&null))
         .at(step, || "cannot set the standard streams".to_owned())
-}
-
-/// Undoing is done: tells the starter why.
-fn report_failure(mut failure: Failure) -> ExitCode {
-    log::record(&format!("{}: {}", failure.step, failure.message));
-    failure.log = log::tail();
-    log::report(&Report::Failed(failure));
-    ExitCode::FAILURE
-}
-
-/// Opens the logs: the file where LXC has it, and the system's. A log that cannot be written is no reason
-/// not to start, unless the config asks for that file.
-fn open_log(layout: &ContainerLayout, settings: &Settings) -> Step<()> {
-    log::tell_syslog(
-        settings.log.syslog.as_deref(),
-        layout.name().as_str(),
-        settings.log.level,
-    );
-    let path = settings
-        .log
-        .file
-        .clone()
-        .unwrap_or_else(|| layout.log_file());
-    let parent = path.parent().unwrap_or(Path::new("/"));
-    if let Err(error) = std::fs::create_dir_all(parent) {
-        log::debug(format!("cannot make {}: {error}", parent.display()));
-    }
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::CLOEXEC
-        | OFlags::NOFOLLOW
-        | OFlags::NOCTTY;
-    match open(&path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640)) {
-        Ok(file) => log::write_to(File::from(file), layout.name().as_str(), settings.log.level),
-        Err(errno) if settings.log.file.is_some() => {
-            return Err(errno).at("opening the log", || {
-                format!("cannot open lxc.log.file = {}", path.display())
-            });
-        }
-        Err(errno) => log::warn(format!(
-            "there is no log: cannot open {}: {errno}",
-            path.display()
-        )),
-    }
-    Ok(())
 }

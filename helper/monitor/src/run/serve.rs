@@ -1,19 +1,22 @@
 //! The monitor's loop: waits for init's end, clients, terminals and signals.
 
-use super::Monitor;
+use super::{Init, Monitor};
 use crate::failure::{At, Step};
 use crate::log;
-use crate::sys;
 use gantry_core::monitor::SHUTDOWN_PATIENCE;
 use gantry_core::signals;
-use nix::poll::{PollFd, PollFlags};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::alarm;
 use rustix::process::{WaitId, WaitIdOptions, waitid};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::{Duration, Instant};
 
 const STEP: &str = "watching the container";
+
+/// Between two requests to an init that does not listen yet.
+const INSISTENCE: Duration = Duration::from_millis(100);
 
 /// Signals that are received. SIGPWR shuts the container down, SIGALRM says that
 /// this took too long, the others are passed on to init.
@@ -28,48 +31,67 @@ const RECEIVED: [Signal; 8] = [
     Signal::SIGUSR2,
 ];
 
-impl Monitor {
-    /// Serves until the container has ended for good.
-    pub(super) fn serve(&mut self) -> Step<()> {
+/// Receives the signals of this process.
+pub(super) struct Signals(SignalFd);
+
+impl Signals {
+    /// From now on they do nothing by themselves.
+    pub(super) fn receive() -> Step<Self> {
         let mask: SigSet = RECEIVED.into_iter().collect();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&mask), None)
             .at(STEP, || "cannot block signals".to_owned())?;
-        let signals = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-            .at(STEP, || "cannot receive signals".to_owned())?;
-        let spare = sys::Spare::find();
+        SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+            .at(STEP, || "cannot receive signals".to_owned())
+            .map(Self)
+    }
+}
+
+impl Monitor {
+    /// Serves until the container has ended for good.
+    pub(super) fn serve(&mut self) -> Step<()> {
         loop {
-            let ready = self.wait(&signals, &spare)?;
-            for fd in ready {
-                self.dispatch(fd, &signals);
-            }
             if let Some(status) = self.init_status()? {
                 if !self.end(status)? {
                     return Ok(());
                 }
                 self.report_running();
             }
+            let again = self.halting.then(|| Instant::now() + INSISTENCE);
+            self.turn(&[], again)?;
+            if self.halting {
+                self.ask_to_halt();
+            }
         }
     }
 
+    /// Waits once for something to do and does it. What becomes readable of
+    /// `awaited` is left to the caller.
+    pub(super) fn turn(
+        &mut self,
+        awaited: &[BorrowedFd<'_>],
+        deadline: Option<Instant>,
+    ) -> Step<()> {
+        for fd in self.wait(awaited, deadline)? {
+            self.dispatch(fd);
+        }
+        Ok(())
+    }
+
     /// Waits for something to do; gives back the descriptors that are ready.
-    fn wait(&self, signals: &SignalFd, spare: &sys::Spare) -> Step<Vec<i32>> {
+    fn wait(&self, awaited: &[BorrowedFd<'_>], deadline: Option<Instant>) -> Step<Vec<i32>> {
         let flags = |read: bool, write: bool| {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::POLLIN, read);
             flags.set(PollFlags::POLLOUT, write);
             flags
         };
-        let mut waiting = vec![PollFd::new(signals.as_fd(), PollFlags::POLLIN)];
-        waiting.extend(
-            self.init
-                .iter()
-                .map(|init| PollFd::new(init.pidfd.as_fd(), PollFlags::POLLIN)),
-        );
-        waiting.extend(
-            self.server
-                .listener()
-                .map(|listener| PollFd::new(listener.as_fd(), PollFlags::POLLIN)),
-        );
+        let reading = |fd| PollFd::new(fd, PollFlags::POLLIN);
+        let mut waiting = vec![reading(self.signals.0.as_fd())];
+        waiting.extend(awaited.iter().copied().map(reading));
+        if !self.is_ending {
+            waiting.extend(self.init.iter().map(|init| reading(init.pidfd.as_fd())));
+        }
+        waiting.extend(self.server.listener().map(AsFd::as_fd).map(reading));
         let connections = self.server.connections.values();
         waiting
             .extend(connections.map(|c| PollFd::new(c.socket.as_fd(), flags(true, c.is_behind()))));
@@ -79,7 +101,15 @@ impl Monitor {
                 .into_iter()
                 .map(|(fd, read, write)| PollFd::new(fd, flags(read, write))),
         );
-        match spare.wait(&mut waiting) {
+        let waited = match deadline {
+            None => self.spare.wait(&mut waiting),
+            Some(deadline) => {
+                let left = deadline.saturating_duration_since(Instant::now());
+                let timeout = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
+                poll(&mut waiting, timeout).map(drop).map_err(Into::into)
+            }
+        };
+        match waited {
             Err(error) if error.kind() != std::io::ErrorKind::Interrupted => {
                 return Err(error).at(STEP, || "cannot wait".to_owned());
             }
@@ -93,9 +123,9 @@ impl Monitor {
     }
 
     /// Handles one descriptor. It may be gone by what was handled before.
-    fn dispatch(&mut self, fd: i32, signals: &SignalFd) {
-        if fd == signals.as_raw_fd() {
-            self.take_signals(signals);
+    fn dispatch(&mut self, fd: i32) {
+        if fd == self.signals.0.as_raw_fd() {
+            self.take_signals();
         } else if self
             .server
             .listener()
@@ -109,9 +139,12 @@ impl Monitor {
         }
     }
 
-    fn take_signals(&mut self, signals: &SignalFd) {
-        while let Ok(Some(received)) = signals.read_signal() {
+    fn take_signals(&mut self) {
+        while let Ok(Some(received)) = self.signals.0.read_signal() {
             match received.ssi_signo as i32 {
+                libc::SIGUSR1 | libc::SIGUSR2 if self.is_starting || self.is_ending => {}
+                // There is no init to take them.
+                _ if self.is_starting || self.is_ending => self.hurry(),
                 libc::SIGPWR => self.shut_down(),
                 libc::SIGALRM => {
                     log::warn("the container did not shut down in time and is killed");
@@ -128,18 +161,35 @@ impl Monitor {
 
     /// Asks init to halt, and sets the time after which it is killed.
     fn shut_down(&mut self) {
-        let Some(init) = &self.init else { return };
-        let configured = self.settings.signals.halt.filter(|signal| *signal != 0);
-        let signal = configured.unwrap_or_else(|| {
-            let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid));
-            signals::halt_of(&status.unwrap_or_default())
-        });
-        log::info(format!("shutting down, with signal {signal} to init"));
         self.stopping = true;
-        self.signal_init(signal);
+        self.ask_to_halt();
         self.cgroups.thaw();
         let patience = u32::try_from(SHUTDOWN_PATIENCE.as_secs()).unwrap_or(u32::MAX);
         alarm::set(patience);
+    }
+
+    /// Asks init to halt, until it listens: one that has only begun does not yet.
+    fn ask_to_halt(&mut self) {
+        let Some(init) = &self.init else { return };
+        let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid));
+        let status = status.unwrap_or_default();
+        let configured = self.settings.signals.halt.filter(|signal| *signal != 0);
+        let signal = configured.unwrap_or_else(|| signals::halt_of(&status));
+        let is_heard = signals::is_heard(&status, signal);
+        if is_heard || !self.halting {
+            log::info(format!("shutting down, with signal {signal} to init"));
+        }
+        self.halting = !is_heard;
+        self.signal_init(signal);
+    }
+
+    /// Whether init has ended. Its status stays to be asked for.
+    pub(super) fn init_has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        let ended = |init: &Init| {
+            waitid(WaitId::PidFd(init.pidfd.as_fd()), options).is_ok_and(|s| s.is_some())
+        };
+        self.init.as_ref().is_some_and(ended)
     }
 
     /// Init's wait status once it has ended.

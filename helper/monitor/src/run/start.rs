@@ -1,17 +1,19 @@
 //! Starting the container, from the monitor's side.
 
+use super::attend::heard_already;
 use super::namespaces::{clone_flags, open_namespace, shared};
-use super::{Init, Monitor};
+use super::{Init, Monitor, STARTING as STEP, ephemeral};
 use crate::apparmor::{self, Confinement};
 use crate::config::read_fstab;
 use crate::failure::{At, Step, failed, failure};
 use crate::log;
 use crate::message;
+use crate::network::Interfaces;
 use crate::process_limits;
 use crate::setup::{self, FromInit, Mount, Plan, ToInit};
 use crate::sys::{self, Fork};
 use gantry_core::idmap::IdKind;
-use gantry_core::monitor::{FailureKind, Report};
+use gantry_core::monitor::{Failure, FailureKind, Report};
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::HookStage;
 use gantry_core::states::State;
@@ -20,8 +22,6 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-
-const STEP: &str = "starting init";
 
 impl Monitor {
     /// `lxc.monitor.unshare`: mounts that hooks make stay with the monitor.
@@ -43,9 +43,19 @@ impl Monitor {
     /// Brings the container up to init's exec. After a failure everything
     /// that was made still stands, for [`Monitor::abort`].
     pub(super) fn start(&mut self) -> Step<()> {
+        self.is_starting = true;
+        self.is_ending = false;
         self.set_state(State::Starting);
-        self.stopping = false;
-        self.hooks.run(HookStage::PreStart, &[])?;
+        if self.settings.ephemeral && self.mark.is_none() {
+            self.mark = match ephemeral::mark(&self.layout) {
+                Ok(mark) => Some(mark),
+                Err(failure) => {
+                    log::warn(failure.message);
+                    None
+                }
+            };
+        }
+        self.run_hooks(HookStage::PreStart, &[])?;
         let name = self.layout.name().as_str().to_owned();
         self.cgroups
             .make_payload(&name, &self.settings.cgroup_dirs)?;
@@ -57,14 +67,21 @@ impl Monitor {
         let mounts = self.read_mounts(&confinement)?;
 
         let socket = self.start_init(mounts, confinement.label)?;
-        self.make_network()?;
-        self.await_ready(&socket)?;
-        self.cgroups.apply_device_rules(&self.settings.cgroup)?;
-        self.hooks.run(HookStage::StartHost, &[])?;
-        message::send(&socket, &ToInit::Go, &[]).at(STEP, || "cannot reach init".to_owned())?;
-        self.await_exec(&socket)?;
+        let finished = self.finish_start(&socket);
+        finished.map_err(|failure| cause(failure, &socket))?;
+        self.is_starting = false;
         self.set_state(State::Running);
         Ok(())
+    }
+
+    /// What is done on the host while init's side builds the container, and after.
+    fn finish_start(&mut self, socket: &OwnedFd) -> Step<()> {
+        self.make_network()?;
+        self.await_ready(socket)?;
+        self.cgroups.apply_device_rules(&self.settings.cgroup)?;
+        self.run_hooks(HookStage::StartHost, &[])?;
+        message::send(socket, &ToInit::Go, &[]).at(STEP, || "cannot reach init".to_owned())?;
+        self.await_exec(socket)
     }
 
     /// Tells the starter that init runs, and gives back what only the start
@@ -199,9 +216,8 @@ impl Monitor {
                     take_core(pid)?;
                 }
                 self.hand_over_mounts(&ours, &entries, namespace.as_ref())?;
-                if self.hooks.any(HookStage::Stop) {
-                    self.keep_namespaces(pid, flags)?;
-                }
+                // The cgroup namespace is yet to be made.
+                self.keep_namespaces(flags & !flags_cgroup)?;
                 Ok(ours)
             }
         }
@@ -276,14 +292,21 @@ impl Monitor {
             .at(STEP, || "cannot reach init".to_owned())
     }
 
-    fn keep_namespaces(&mut self, pid: i32, flags: u64) -> Step<()> {
-        let kinds = Namespace::from_clone_flags(flags & !Namespace::Cgroup.clone_flag());
-        let opened = kinds
-            .into_iter()
-            .map(|kind| Ok((kind, open_namespace(pid, kind)?)))
-            .collect::<Step<Vec<_>>>()?;
-        if let Some(init) = &mut self.init {
-            init.namespaces = opened;
+    /// Holds namespaces of init's for the hooks and scripts of the end.
+    fn keep_namespaces(&mut self, flags: u64) -> Step<()> {
+        let networks = &self.settings.networks;
+        let has_down = networks
+            .values()
+            .any(|network| network.script_down.is_some());
+        if !has_down && !self.hooks.any(HookStage::Stop) {
+            return Ok(());
+        }
+        let Some(init) = &mut self.init else {
+            return Ok(());
+        };
+        for kind in Namespace::from_clone_flags(flags) {
+            init.namespaces
+                .push((kind, open_namespace(init.pid, kind)?));
         }
         Ok(())
     }
@@ -296,15 +319,20 @@ impl Monitor {
             return Ok(());
         }
         let namespace = open_namespace(init.pid, Namespace::Net)?;
-        self.interfaces
-            .make(&self.settings, &namespace, &self.hooks)
+        // Apart meanwhile, as clients are served while scripts run.
+        let none = Interfaces::none(self.layout.name().as_str(), false);
+        let mut interfaces = std::mem::replace(&mut self.interfaces, none);
+        let settings = self.settings.clone();
+        let made = interfaces.make(&settings, &namespace, &mut |script| self.run_script(script));
+        self.interfaces = interfaces;
+        made
     }
 
     /// Waits until init's side has built the container, and takes over its
     /// terminals.
     fn await_ready(&mut self, socket: &OwnedFd) -> Step<()> {
         loop {
-            match receive(socket)? {
+            match self.hear(socket)? {
                 Some((FromInit::Ready { console }, fds)) => {
                     let mut fds = fds.into_iter();
                     let devpts = fds.next();
@@ -312,6 +340,8 @@ impl Monitor {
                     self.console.connect(master, fds.collect())?;
                     if let Some(init) = &mut self.init {
                         init.devpts = devpts;
+                        let made = init.made;
+                        self.keep_namespaces(made & Namespace::Cgroup.clone_flag())?;
                     }
                     return Ok(());
                 }
@@ -328,16 +358,25 @@ impl Monitor {
     }
 
     /// Waits until the socket closes at exec.
-    fn await_exec(&self, socket: &OwnedFd) -> Step<()> {
-        while let Some((message, _)) = receive(socket)? {
+    fn await_exec(&mut self, socket: &OwnedFd) -> Step<()> {
+        while let Some((message, _)) = self.hear(socket)? {
             handle(message)?;
         }
         Ok(())
     }
 }
 
-fn receive(socket: &OwnedFd) -> Step<Option<(FromInit, Vec<OwnedFd>)>> {
-    message::receive::<FromInit>(socket).at(STEP, || "cannot hear init".to_owned())
+/// Why a start failed: what init's side has told, if it was the first to fail.
+fn cause(failure: Failure, socket: &OwnedFd) -> Failure {
+    if failure.kind == FailureKind::Cancelled {
+        return failure;
+    }
+    while let Ok(Some(Some((message, _)))) = heard_already(socket) {
+        if let Err(told) = handle(message) {
+            return told;
+        }
+    }
+    failure
 }
 
 fn handle(message: FromInit) -> Step<()> {
