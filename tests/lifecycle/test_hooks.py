@@ -182,7 +182,7 @@ def test_a_failure_ends_the_start_and_runs_the_hooks_of_the_end(box, tmp_path, a
     ran = (tmp_path / "order").read_text().split()
     assert ran[-2:] == ["stop", "post-stop"]
     # An interface that was brought up is brought down, which stock leaves out.
-    assert ("down" in ran) == ("up" in ran)
+    assert "down" in ran or "up" not in ran
     begun = [stage for stage in ran if stage in STEPS]
     assert at in ("start", "exec") or at in begun
     # The host's and the container's side go on beside each other.

@@ -71,8 +71,8 @@ impl Registry {
     }
 
     /// Takes in what has changed on the disk and which monitors listen.
-    /// Returns those that run and are not watched yet.
-    pub(super) fn refresh(&mut self) -> Result<Vec<ContainerName>> {
+    /// Returns those that run and are not watched yet, and those that have ended.
+    pub(super) fn refresh(&mut self) -> Result<(Vec<ContainerName>, Vec<ContainerName>)> {
         let mut changed = self
             .drain()
             .map_err(|error| Error::io("watching the LXC path", &error))?;
@@ -255,8 +255,8 @@ impl Registry {
     }
 
     /// Compares with the text of /proc/net/unix. Returns those that run and
-    /// are not watched yet.
-    fn compare(&mut self, sockets: &str) -> Vec<ContainerName> {
+    /// are not watched yet, and those that have ended.
+    fn compare(&mut self, sockets: &str) -> (Vec<ContainerName>, Vec<ContainerName>) {
         let mut alive = BTreeSet::new();
         let mut hashed = HashSet::new();
         for socket in command_sockets(sockets) {
@@ -286,15 +286,15 @@ impl Registry {
             })
             .map(|(name, _)| name.clone())
             .collect();
-        for name in stopped {
-            self.set_state(&name, State::Stopped, 0);
+        for name in &stopped {
+            self.set_state(name, State::Stopped, 0);
         }
         alive.retain(|name| {
             self.containers
                 .get(name)
                 .is_none_or(|entry| entry.watcher.is_none())
         });
-        alive.into_iter().collect()
+        (alive.into_iter().collect(), stopped)
     }
 
     /// Takes in a state, and tells of it if it is another than before.

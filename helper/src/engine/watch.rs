@@ -61,7 +61,11 @@ impl Engine {
     /// Makes the registry fresh, and takes up what runs and was not known.
     pub(super) async fn refresh(&self) -> Result<()> {
         let mut last = self.0.refreshing.lock().await;
-        let unwatched = self.registry().refresh()?;
+        let (unwatched, ended) = self.registry().refresh()?;
+        for name in ended {
+            // Its watcher has not come to it.
+            self.clean_up_later(name);
+        }
         for name in unwatched {
             self.adopt(&name).await;
         }
