@@ -5,12 +5,14 @@ Keys that another test tries name it, and those that are not acted on say why. K
 
 import ctypes
 import glob
+import json
 import os
 import re
 import shutil
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -310,7 +312,7 @@ ROWS = {
                                        lambda c: c.inside("echo runs"), "runs", "selinux"),
     "lxc.keyring.session": Row(["lxc.keyring.session = 1", "lxc.init.cmd = /keyrings"], session_keyring, "_uid_ses.0", "keyring"),
     "lxc.seccomp.profile": At("security/test_seccomp.py", "test_18_stock_lxc_denies_the_same"),
-    "lxc.seccomp.allow_nesting": At("../helper/monitor/src/confine.rs", "is_filtered"),
+    "lxc.seccomp.allow_nesting": At(KEYS, "test_a_filter_upon_a_filter"),
     "lxc.seccomp.notify.proxy": At("lifecycle/test_start_failures.py", "test_settings_not_acted_on_are_a_warning_in_the_log"),
     "lxc.seccomp.notify.cookie": At("lifecycle/test_start_failures.py", "test_settings_not_acted_on_are_a_warning_in_the_log"),
     "lxc.idmap": At("interop/test_taking_turns.py", "test_a_container_of_lxc_create_that_is_id_mapped"),
@@ -350,8 +352,9 @@ ROWS |= {f"lxc.net.N.{key}": At(LINKS, "test_the_same_as_with_stock_lxc") for ke
     "veth.ipv6.route")}
 ROWS |= {f"lxc.net.N.{key}": At("lifecycle/test_network.py", "test_up_and_down_scripts_get_what_lxc_gives_them")
          for key in ("script.up", "script.down")}
-ROWS |= {f"lxc.net.N.{key}": At(LINKS, "test_what_cannot_be_is_refused_in_words") for key in (
-    "ipvlan.mode", "ipvlan.isolation", "vlan.id", "veth.vlan.id", "veth.vlan.tagged.id")}
+ROWS |= {f"lxc.net.N.{key}": At("vm/guest/test_wires.py", test) for key, test in {
+    "ipvlan.mode": "test_ipvlan", "ipvlan.isolation": "test_isolated_ipvlans_do_not_see_each_other", "vlan.id": "test_vlan",
+    "veth.vlan.id": "test_vlans_of_a_bridge", "veth.vlan.tagged.id": "test_vlans_of_a_bridge"}.items()}
 
 
 def told(started):
@@ -534,3 +537,50 @@ def test_cores_are_shared_with_nobody(bus):
         return
     with os.fdopen(box.call("ReadLog", "(sa{sv})", "container", {})) as log:
         assert "lxc.sched.core has no effect" in log.read()
+
+
+# One instruction: every system call is allowed.
+ALLOW = struct.pack("HBBI", 6, 0, 0, 0x7FFF0000)
+
+
+def load_filter():
+    """Puts a filter on this process, seccomp(2)."""
+    program = ctypes.create_string_buffer(ALLOW)
+    assert ctypes.CDLL(None).prctl(22, 2, struct.pack("HxxxxxxP", 1, ctypes.addressof(program))) == 0
+
+
+def start_filtered(box, by, profile):
+    """Starts the container by a process that a filter is on already."""
+    if by == "stock":
+        return run("lxc-start", "-n", "box", preexec_fn=load_filter)
+    program = os.path.dirname(os.readlink(f"/proc/{containers.helper_pid(box.bus)}/exe")) + "/gantry-monitor"
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made = os.memfd_create("filter")
+    os.write(made, ALLOW)
+
+    def prepare():
+        os.dup2(theirs.fileno(), 3)
+        load_filter()
+
+    with ours, theirs, subprocess.Popen([program, "run", "--lxcpath", LXC_PATH, "--name", "box"], preexec_fn=prepare,
+                                        close_fds=False) as monitor:
+        theirs.close()
+        socket.send_fds(ours, [json.dumps({"seccomp": profile}).encode()], [made])
+        os.close(made)
+        while (report := json.loads(ours.recv(65536)))["type"] != "running":
+            assert report["type"] != "failed", report
+        monitor.wait()
+
+
+@pytest.mark.parametrize("nesting, filters", [("0", "1"), ("1", "2")])
+def test_a_filter_upon_a_filter(bus, nesting, filters):
+    profile = f"{WORK}/profile"
+    Path(profile).write_text("2\ndenylist\nchroot errno 5\n")
+    configure([f"lxc.seccomp.profile = {profile}", f"lxc.seccomp.allow_nesting = {nesting}"])
+    for by in ("stock", "gantry"):
+        started = Started(bus.container("box"), by)
+        start_filtered(started.box, by, profile)
+        until(lambda: started.pid)
+        assert started.status("Seccomp_filters") == filters
+        started.kill()
+        clean()

@@ -43,11 +43,14 @@ pub enum Extension {
     /// [`SetItem`] -> [`ItemReply`]: changes the config of the running
     /// container.
     SetItem = 0x4709,
+    /// Nothing -> the console's last output, as it is; it is not taken away, as
+    /// LXC's command does.
+    GetConsole = 0x470a,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::OpenViewer,
         Self::ListViewers,
         Self::ResizeViewer,
@@ -58,6 +61,7 @@ impl Extension {
         Self::ListInterfaces,
         Self::GetFilter,
         Self::SetItem,
+        Self::GetConsole,
     ];
 
     /// The number on the wire.
@@ -459,6 +463,6 @@ mod tests {
                 None
             );
         }
-        assert_eq!(Extension::from_number(0x470a), None);
+        assert_eq!(Extension::from_number(0x470b), None);
     }
 }

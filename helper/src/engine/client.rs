@@ -251,9 +251,17 @@ impl Client {
         Ok(())
     }
 
-    /// The console's ring buffer, which stays as it is. None: it is empty;
-    /// [`Error::Unsupported`]: there is no such buffer.
+    /// The console's ring buffer. None: it is empty; [`Error::Unsupported`]:
+    /// there is no such buffer. A monitor of stock LXC gives it away, Gantry's
+    /// keeps it.
     pub(super) async fn console_log(&self) -> Result<Option<Vec<u8>>> {
+        let header = RequestHeader::with_data(Extension::GetConsole.number(), 0);
+        let kept = self.ask(header, &[]).await;
+        if let Some((reply, _)) = kept.map_err(|error| self.failed(&error))?
+            && reply.header.ret >= 0
+        {
+            return Ok(Some(reply.data));
+        }
         let request = ConsoleLog {
             read: true,
             ..ConsoleLog::default()

@@ -402,6 +402,7 @@ impl Monitor {
                     Err(_) => Answer::failure(libc::EMFILE),
                 }
             }
+            Extension::GetConsole => Answer::data(self.console.ring().content()),
             Extension::SetItem => Answer::json(&self.set_item(&parse(data)?)),
             Extension::GetConfig => Answer::json(&RunningConfig {
                 text: self.config.text().to_owned(),
