@@ -36,8 +36,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    // Before there are threads: the worker is this program started anew.
-    if let Some(status) = linux::worker::run_if_asked() {
+    // Before there are threads: workers are this program started anew.
+    if let Some(status) = linux::worker::run_if_asked().or_else(linux::copier::run_if_asked) {
         return status;
     }
     // What the helper makes is root's alone unless said otherwise.

@@ -76,6 +76,11 @@ impl Work {
         self.progress.send_modify(|progress| progress.bytes = bytes);
     }
 
+    /// How many bytes are through.
+    pub(crate) fn bytes_done(&self) -> u64 {
+        self.progress.borrow().bytes
+    }
+
     /// Tells how many bytes there are in all.
     pub(crate) fn total(&self, total: u64) {
         self.progress.send_modify(|progress| progress.total = total);

@@ -27,6 +27,22 @@ impl Dependents {
         Self { named, unnamed: 0 }
     }
 
+    /// The list without one of its containers.
+    pub fn without(mut self, lxc_path: &str, name: &str) -> Self {
+        self.named
+            .retain(|pair| (pair.0.as_str(), pair.1.as_str()) != (lxc_path, name));
+        self
+    }
+
+    /// The file's text; empty for the oldest format, which is read only.
+    pub fn text(&self) -> String {
+        let lines = self
+            .named
+            .iter()
+            .flat_map(|(path, name)| [path.as_str(), "\n", name, "\n"]);
+        lines.collect()
+    }
+
     /// Whether nothing depends.
     pub fn is_empty(&self) -> bool {
         self.named.is_empty() && self.unnamed == 0
@@ -49,6 +65,14 @@ mod tests {
             ]
         );
         assert_eq!(Dependents::parse("3\n").unnamed, 3);
+        assert_eq!(
+            found.text(),
+            "/var/lib/lxc\nc2\n/var/lib/lxc/c1/snaps\nsnap0\n"
+        );
+        let rest = found
+            .without("/var/lib/lxc", "c2")
+            .without("/elsewhere", "snap0");
+        assert_eq!(rest.named, [pair("/var/lib/lxc/c1/snaps", "snap0")]);
         assert!(Dependents::parse("").is_empty() && Dependents::parse("0").is_empty());
         assert!(Dependents::parse("/only/a/path\n").is_empty());
     }

@@ -16,7 +16,7 @@ use super::{
     containers::config_error,
     error::Result,
     options::{Dictionary, Options},
-    requests::{execute_request, new_name, read_states, size},
+    requests::{clone_request, execute_request, new_name, read_states, size},
 };
 use crate::engine::{ContainerId, ExecuteRequest, Facts, LogKind, Size};
 
@@ -150,6 +150,22 @@ impl ContainerObject {
         self.bus.settle(&admitted.id).await;
         self.bus.settle(&renamed).await;
         Ok(())
+    }
+
+    /// Makes a container of this name from this one, in full or, with snapshot b, copy-on-write.
+    /// A running one is held for the copy. Other options: backend s, keep_mac b, keep_name b
+    /// (the host name), ephemeral b, start b. The job's result has container o.
+    #[zbus(out_args("job"), name = "Clone")]
+    async fn clone_as(
+        &self,
+        new: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let request = clone_request(new, options);
+        self.bus
+            .clone_container(&header, self.target(), request)
+            .await
     }
 
     /// The text of the container's config and its revision.

@@ -14,7 +14,8 @@ use zbus::{
 };
 
 use super::{
-    Bus, Properties, container::ContainerObject, devices::DevicesObject, resources::ResourcesObject,
+    Bus, Properties, container::ContainerObject, devices::DevicesObject,
+    resources::ResourcesObject, snapshots::SnapshotsObject,
 };
 use crate::engine::{self, ContainerId, Event, Facts};
 
@@ -146,6 +147,8 @@ impl Bus {
         let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, DevicesObject { bus, id }).await;
         let (bus, id) = (self.clone(), facts.id.clone());
+        self.serve(&facts.id, SnapshotsObject { bus, id }).await;
+        let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, ContainerObject { bus, id, first })
             .await;
     }
@@ -161,6 +164,7 @@ impl Bus {
         self.remove::<ContainerObject>(id).await;
         self.remove::<ResourcesObject>(id).await;
         self.remove::<DevicesObject>(id).await;
+        self.remove::<SnapshotsObject>(id).await;
     }
 
     async fn remove<I: Interface>(&self, id: &ContainerId) {

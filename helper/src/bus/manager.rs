@@ -398,7 +398,13 @@ impl ManagerObject {
     /// What this helper can do beyond what every version can.
     #[zbus(property(emits_changed_signal = "const"))]
     fn features(&self) -> Vec<&str> {
-        vec!["template-busybox", "template-local", "backend-dir"]
+        vec![
+            "template-busybox",
+            "template-local",
+            "backend-dir",
+            "clone",
+            "snapshots",
+        ]
     }
 
     /// The folder of the system's containers.
@@ -410,7 +416,7 @@ impl ManagerObject {
 
 impl Bus {
     /// The outcome of a job that made a container, which is on the bus by now.
-    async fn made(self: &Arc<Self>, id: &ContainerId) -> Outcome {
+    pub(super) async fn made(self: &Arc<Self>, id: &ContainerId) -> Outcome {
         self.settle(id).await;
         Outcome::from([("container", path_of(id).into_inner().into())])
     }

@@ -22,6 +22,7 @@ mod requests;
 mod resources;
 mod session;
 mod sessions;
+mod snapshots;
 mod units;
 mod usage;
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use gantry_core::name::ContainerName;
 use zbus::{message::Header, zvariant::OwnedObjectPath};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     options::{Dictionary, Options},
     requests::stop_options,
 };
-use crate::engine::{ContainerId, DestroyOptions};
+use crate::engine::{CloneOptions, ContainerId, DestroyOptions};
 
 /// Which container a call is about, or why its name is none.
 pub(super) type Target = gantry_api::Result<ContainerId>;
@@ -129,6 +130,28 @@ impl Bus {
             // Whoever waits for the job finds the object gone.
             bus.settle(&id).await;
             Ok(Outcome::new())
+        })
+        .await
+    }
+
+    pub(super) async fn clone_container(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        target: Target,
+        request: gantry_api::Result<(ContainerName, CloneOptions)>,
+    ) -> Result<OwnedObjectPath> {
+        // Whoever has the clone has all that its origin has.
+        let risk = |_: &_| Risk::Enter { elevated: false };
+        let admitted = self.admit(header, target, request, risk).await?;
+        let (bus, id) = (self.clone(), admitted.id);
+        let (new, options) = admitted.request;
+        let objects = [path_of(&id)];
+        self.start_job(&admitted.caller, "Clone", &objects, |work| async move {
+            let made = bus
+                .engine
+                .clone_container(&id, &new, &options, &work)
+                .await?;
+            Ok(bus.made(&made).await)
         })
         .await
     }

@@ -10,7 +10,7 @@ use super::{
     admission::shortened,
     options::{Dictionary, Options},
 };
-use crate::engine::{CreateRequest, ExecuteRequest, Size, StopOptions};
+use crate::engine::{CloneOptions, CreateRequest, ExecuteRequest, Size, StopOptions};
 
 /// The most bytes of config text in one request: parsing it comes before the question
 /// whether the caller may.
@@ -169,6 +169,25 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         request.start = options.flag("start")?;
         request.ephemeral = options.flag("ephemeral")?;
         Ok(request)
+    })
+}
+
+/// The name and options of Clone.
+pub(super) fn clone_request(
+    name: &str,
+    options: Dictionary,
+) -> gantry_api::Result<(ContainerName, CloneOptions)> {
+    let name = new_name(name)?;
+    Options::read(options, |options| {
+        let options = CloneOptions {
+            snapshot: options.flag("snapshot")?,
+            backend: options.take("backend")?,
+            keep_mac: options.flag("keep_mac")?,
+            keep_name: options.flag("keep_name")?,
+            ephemeral: options.flag("ephemeral")?,
+            start: options.flag("start")?,
+        };
+        Ok((name, options))
     })
 }
 

@@ -1,6 +1,7 @@
 //! Removing and renaming containers.
 
 use super::client::Client;
+use super::dependents::forget_origins;
 use super::disk;
 use super::staging::Trash;
 use super::{ContainerId, Engine, Error, Facts, Result, Work};
@@ -13,7 +14,7 @@ use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::settings::{HookStage, Settings};
 use gantry_core::states::State;
-use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
+use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{CWD, RenameFlags};
 use rustix::process::geteuid;
 use std::fs::Metadata;
@@ -259,7 +260,7 @@ pub(super) fn relocated(
 }
 
 /// Replaces a path wherever it stands as whole components.
-fn replace_path(value: &str, from: &str, to: &str) -> String {
+pub(super) fn replace_path(value: &str, from: &str, to: &str) -> String {
     let mut result = String::with_capacity(value.len());
     let mut rest = value;
     while let Some(position) = rest.find(from) {
@@ -336,13 +337,9 @@ fn storage_elsewhere(
     let path = PathBuf::from(&rootfs.path);
     let is_inside =
         path.starts_with(layout.directory()) && !path.components().any(|c| c.as_os_str() == "..");
-    let kind = match rootfs.kind {
-        RootfsKind::Unprefixed => storage::detect(&rootfs.path).to_owned(),
-        kind => kind.prefix().to_owned(),
-    };
-    match kind.as_str() {
+    match storage::name_of(&rootfs).as_str() {
         // The upper directory of an overlay lies in the container's own.
-        "dir" | "overlay" | "loop" if is_inside => Ok(None),
+        "dir" | "overlay" | "btrfs" | "loop" if is_inside => Ok(None),
         "overlay" => Ok(None),
         // Only what create made: a directory called after the container.
         "dir"
@@ -364,43 +361,6 @@ fn storage_elsewhere(
             "container '{}' is stored on {kind}, which cannot be removed yet; use lxc-destroy",
             id.name
         ))),
-    }
-}
-
-/// Takes a container out of the lists of those that it depended on.
-fn forget_origins(layout: &ContainerLayout, directory: &Path) {
-    let name = |path: PathBuf| {
-        path.file_name()
-            .map(std::ffi::OsStr::to_os_string)
-            .unwrap_or_default()
-    };
-    let Ok(text) = std::fs::read_to_string(directory.join(name(layout.origins()))) else {
-        return;
-    };
-    let lines: Vec<&str> = text.lines().collect();
-    for origin in lines.chunks_exact(2) {
-        let [lxc_path, origin] = origin else { continue };
-        let Ok(origin) = ContainerName::new(origin) else {
-            continue;
-        };
-        let list = ContainerLayout::new(lxc_path, origin).dependents();
-        let Ok(dependents) = std::fs::read_to_string(&list) else {
-            continue;
-        };
-        let lines: Vec<&str> = dependents.lines().collect();
-        let kept: String = lines
-            .chunks_exact(2)
-            .filter(|pair| *pair != [layout.lxc_path(), layout.name().as_str()])
-            .flat_map(|pair| pair.iter().flat_map(|line| [*line, "\n"]))
-            .collect();
-        let result = if kept.is_empty() {
-            std::fs::remove_file(&list)
-        } else {
-            files::replace(&list, kept.as_bytes(), 0o640)
-        };
-        if let Err(error) = result {
-            tracing::warn!("changing {} failed: {error}", list.display());
-        }
     }
 }
 

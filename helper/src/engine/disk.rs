@@ -9,7 +9,7 @@ use gantry_core::config::{
 use gantry_core::layout::ContainerLayout;
 use gantry_core::settings::{Settings, groups};
 use gantry_core::states::State;
-use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
+use gantry_core::values::rootfs::RootfsPath;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
@@ -212,10 +212,7 @@ fn describe(facts: &mut Facts, config: &Config) {
 
 /// The name of the store of a root file system.
 pub(super) fn backend(rootfs: &str) -> String {
-    match RootfsPath::parse(rootfs).kind {
-        RootfsKind::Unprefixed => crate::storage::detect(rootfs).to_owned(),
-        kind => kind.prefix().to_owned(),
-    }
+    crate::storage::name_of(&RootfsPath::parse(rootfs))
 }
 
 /// The description in a config's text; empty if there is none.

@@ -2,8 +2,7 @@
 //! the command socket, so whose monitor it is does not matter.
 
 use super::client::Client;
-use super::disk;
-use super::{ContainerId, Engine, Error, Event, Owner, Result, Work};
+use super::{ContainerId, Engine, Error, Event, Facts, Owner, Result, Work, disk};
 use crate::linux::lock::FileLock;
 use crate::linux::process::Process;
 use gantry_core::command::StateInterest;
@@ -104,6 +103,7 @@ impl Engine {
         if let Some(fault) = &facts.config_error {
             return Err(Error::InvalidConfig(fault.clone()));
         }
+        self.refuse_base(&facts)?;
         let lock = self.lock(&id.name).await?;
         let began = Instant::now();
         let launching = Launching::begin(self, &id.name);
@@ -126,6 +126,23 @@ impl Engine {
                 Err(error)
             }
         }
+    }
+
+    /// What others see through must not change: such a container starts read-only.
+    fn refuse_base(&self, facts: &Facts) -> Result<()> {
+        if facts.dependents.is_empty() {
+            return Ok(());
+        }
+        let name = &facts.id.name;
+        let config = disk::read_config(&self.layout(name).config())?.config;
+        let options = config.get("lxc.rootfs.options").unwrap_or_default();
+        if options.split(',').any(|option| option.trim() == "ro") {
+            return Ok(());
+        }
+        Err(Error::HasDependents(format!(
+            "container '{name}' is the base of {}, whose files would change with it; clone it, or set lxc.rootfs.options = ro",
+            facts.dependents.join(", ")
+        )))
     }
 
     /// Runs a monitor and follows its reports until init runs. The lock is held

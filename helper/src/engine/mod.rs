@@ -8,12 +8,15 @@
 mod apparmor;
 mod attach;
 mod client;
+mod clone;
 mod config;
 mod confinement;
 mod create;
+mod dependents;
 mod destroy;
 mod devices;
 mod disk;
+mod duplicate;
 mod exchange;
 mod facts;
 mod freezer;
@@ -22,6 +25,7 @@ mod host;
 mod idmaps;
 mod import;
 mod launcher;
+mod leftovers;
 mod lifecycle;
 mod limits;
 mod logs;
@@ -29,6 +33,7 @@ mod new_config;
 mod privilege;
 mod registry;
 mod session;
+mod snapshots;
 mod staging;
 mod usage;
 mod watch;
@@ -36,6 +41,7 @@ mod watch;
 pub(crate) use crate::error::{ConfigFault, Error, Result};
 pub(crate) use crate::network::interfaces::HostInterface;
 pub(crate) use crate::work::{Observer, Work};
+pub(crate) use clone::CloneOptions;
 pub(crate) use create::CreateRequest;
 pub(crate) use destroy::DestroyOptions;
 pub(crate) use facts::{ContainerId, Event, Facts, Owner};
@@ -44,10 +50,12 @@ pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
+pub(crate) use snapshots::{RestoreOptions, Snapshot};
 pub(crate) use usage::Usage;
 
 use crate::confine::Filters;
 use crate::linux::files;
+use create::blocking;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
 use gantry_core::name::ContainerName;
 use launcher::Programs;
@@ -109,7 +117,10 @@ impl Engine {
             files::ensure_directory(Path::new(place), mode)
                 .map_err(|error| Error::path("making", Path::new(place), &error))?;
         }
-        staging::remove_leftovers(Path::new(&lxc_path));
+        leftovers::remove_leftovers(Path::new(&lxc_path));
+        for place in snapshots::old_workplaces(&lxc_path) {
+            leftovers::remove_leftovers(&place);
+        }
         let (events, _) = broadcast::channel(EVENTS);
         let registry = Registry::open(&lxc_path, events.clone())
             .map_err(|error| Error::path("watching", Path::new(&lxc_path), &error))?;

@@ -2,12 +2,11 @@
 //! hidden directories there, so that one rename is the moment at which a
 //! container comes or goes.
 
-use super::destroy::{RENAMING, finish_rename};
 use super::{Engine, Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
 use crate::storage::dir;
-use gantry_core::layout::{ContainerLayout, REMOVING, RUN_DIR};
+use gantry_core::layout::{ContainerLayout, REMOVING};
 use gantry_core::name::ContainerName;
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
 use rustix::process::geteuid;
@@ -16,19 +15,28 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 /// What the names of containers being made begin with. LXC's tools skip names
 /// with a leading dot.
-const CREATE: &str = ".gantry-create-";
+pub(super) const CREATE: &str = ".gantry-create-";
 /// The lock that says that a creation is under way.
-const MARKER: &str = "partial";
-/// How long a process that was killed may take to be gone.
-const DYING: Duration = Duration::from_secs(2);
-/// Between two looks whether it is.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(super) const MARKER: &str = "partial";
+/// In a container whose content was replaced: the name of the directory beside it
+/// that has the old one.
+const REPLACED: &str = ".gantry-replaced";
+/// What a container's content is; all else in its directory is about it.
+const CONTENT: [&str; 8] = [
+    "config",
+    "rootfs",
+    "rootdev",
+    "overlay",
+    "delta0",
+    "olwork",
+    "lxc_rdepends",
+    REPLACED,
+];
 /// In a directory being removed: the path of what else is to go.
-const ELSEWHERE: &str = ".gantry-elsewhere";
+pub(super) const ELSEWHERE: &str = ".gantry-elsewhere";
 
 /// A container being made. It is removed when dropped without
 /// [`Staging::publish`].
@@ -78,6 +86,22 @@ impl Staging {
         self.directory.as_fd()
     }
 
+    /// Makes it the content of a container that is there: root file system and config
+    /// in one step, then the rest of the old directory comes along (snapshots, logs).
+    pub(super) fn replace(mut self, group: Option<u32>, layout: &ContainerLayout) -> Result<()> {
+        let directory = layout.directory();
+        let failed = |error: std::io::Error| Error::path("replacing", &directory, &error);
+        let old = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        files::replace(&self.path.join(REPLACED), old, 0o600).map_err(failed)?;
+        seal(&self.path, group).map_err(failed)?;
+        rustix::fs::renameat_with(CWD, &self.path, CWD, &directory, RenameFlags::EXCHANGE)
+            .map_err(|error| failed(error.into()))?;
+        // From here on what is at our path is the old content.
+        self.published = true;
+        files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)?;
+        finish_replacement(&directory)
+    }
+
     /// Makes the directory `part` of it (none: all of it) the container. `group`
     /// is the host's id of the container's root group, which may pass through
     /// but not look around; none if only root may.
@@ -89,23 +113,7 @@ impl Staging {
     ) -> Result<()> {
         let source = part.map_or_else(|| self.path.clone(), |part| self.path.join(part));
         let failed = |error: std::io::Error| Error::path("making", &layout.directory(), &error);
-        let directory = files::open_directory(&source).map_err(failed)?;
-        let mode = if group.is_some() { 0o710 } else { 0o700 };
-        let owner = rustix::fs::Gid::from_raw(group.unwrap_or(0));
-        let finish = || -> rustix::io::Result<()> {
-            rustix::fs::fchown(&directory, Some(rustix::fs::Uid::ROOT), Some(owner))?;
-            rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
-            // MARKER is what LXC would take for an interrupted creation.
-            for name in [MARKER, ELSEWHERE] {
-                match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-                    Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            // What was unpacked must be on the disk before it is a container.
-            rustix::fs::syncfs(&directory)
-        };
-        finish().map_err(|error| failed(error.into()))?;
+        seal(&source, group).map_err(failed)?;
         match rustix::fs::renameat_with(
             CWD,
             &source,
@@ -120,6 +128,24 @@ impl Staging {
         self.published = part.is_none();
         files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)
     }
+}
+
+/// Gives a container's directory its owner and mode, and puts it on the disk.
+fn seal(source: &Path, group: Option<u32>) -> std::io::Result<()> {
+    let directory = files::open_directory(source)?;
+    let mode = if group.is_some() { 0o710 } else { 0o700 };
+    let owner = rustix::fs::Gid::from_raw(group.unwrap_or(0));
+    rustix::fs::fchown(&directory, Some(rustix::fs::Uid::ROOT), Some(owner))?;
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
+    // MARKER is what LXC would take for an interrupted creation.
+    for name in [MARKER, ELSEWHERE] {
+        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
+            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    // What was unpacked must be on the disk before it is a container.
+    Ok(rustix::fs::syncfs(&directory)?)
 }
 
 impl Drop for Staging {
@@ -176,6 +202,50 @@ pub(super) fn exists(layout: &ContainerLayout) -> Error {
     ))
 }
 
+/// Finishes the replacement of a container's content: brings along what is not
+/// content, then removes the old.
+pub(super) fn finish_replacement(directory: &Path) -> Result<()> {
+    let note = directory.join(REPLACED);
+    let failed = |error: std::io::Error| Error::path("replacing", directory, &error);
+    let (file, metadata) = match files::open_regular(&note) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error)),
+    };
+    let name = files::read_bounded(&file, 255).map_err(failed)?;
+    let name = String::from_utf8(name).unwrap_or_default();
+    // Containers of others may be able to write here: only our own note counts.
+    if metadata.uid() != geteuid().as_raw() || !name.starts_with(CREATE) || name.contains('/') {
+        return Ok(());
+    }
+    let old = directory.with_file_name(name);
+    match std::fs::read_dir(&old) {
+        Ok(entries) => {
+            for entry in entries {
+                let name = entry.map_err(failed)?.file_name();
+                if CONTENT.iter().any(|content| name == *content) {
+                    continue;
+                }
+                match rustix::fs::renameat_with(
+                    CWD,
+                    old.join(&name),
+                    CWD,
+                    directory.join(&name),
+                    RenameFlags::NOREPLACE,
+                ) {
+                    Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+                    Err(error) => return Err(failed(error.into())),
+                }
+            }
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    files::sync_directory(directory).map_err(failed)?;
+    std::fs::remove_file(&note).map_err(failed)?;
+    Trash(old).empty()
+}
+
 /// A container that is no more, but still takes space.
 #[derive(Debug)]
 pub(super) struct Trash(PathBuf);
@@ -202,6 +272,11 @@ impl Trash {
         Ok(trash)
     }
 
+    /// What an interrupted operation has left.
+    pub(super) fn left(path: &Path) -> Self {
+        Self(path.to_path_buf())
+    }
+
     /// Where it is until it is gone.
     pub(super) fn path(&self) -> &Path {
         &self.0
@@ -222,93 +297,9 @@ impl Trash {
     }
 }
 
-/// Finishes interrupted renames, and removes what interrupted creations and
-/// removals left in an LXC path: our names, root's directories, and nobody holds
-/// the lock.
-pub(super) fn remove_leftovers(lxc_path: &Path) {
-    let entries = match std::fs::read_dir(lxc_path) {
-        Ok(entries) => entries,
-        Err(error) => {
-            tracing::warn!("reading {} failed: {error}", lxc_path.display());
-            return;
-        }
-    };
-    for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
-        let Some(name) = path.file_name().and_then(|name| name.to_str()) else {
-            continue;
-        };
-        if let Ok(name) = ContainerName::new(name) {
-            if let Err(error) = finish_rename(&path) {
-                tracing::warn!("{error}");
-            }
-            remove_temporary(&ContainerLayout::new(&lxc_path.to_string_lossy(), name));
-        }
-        let is_creation = name.starts_with(CREATE);
-        let is_ours = path
-            .symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == geteuid().as_raw());
-        if !is_ours
-            || !(is_creation || name.starts_with(REMOVING))
-            || (is_creation && is_locked(&path))
-        {
-            continue;
-        }
-        tracing::info!(
-            "removing {}, which an interrupted operation left",
-            path.display()
-        );
-        if let Err(error) = Trash(path).empty() {
-            tracing::warn!("{error}");
-        }
-    }
-}
-
-/// Whether a creation is under way. A helper that was killed holds its locks for
-/// a moment longer than its name on the bus.
-/// Removes what was written beside a container's files to take their place, and
-/// did not come to it. Who changes them holds the container's lock.
-fn remove_temporary(layout: &ContainerLayout) {
-    let directory = layout.directory();
-    let left = files::temporary(
-        &directory,
-        &["config", "lxc_snapshots", RENAMING, ELSEWHERE],
-    );
-    if left.is_empty() {
-        return;
-    }
-    let Ok(Some(_lock)) = FileLock::try_take(&layout.lock_file(Path::new(RUN_DIR))) else {
-        return;
-    };
-    for path in left {
-        match std::fs::remove_file(&path) {
-            Ok(()) => tracing::info!("removed {}, which was left behind", path.display()),
-            Err(error) => tracing::warn!("removing {} failed: {error}", path.display()),
-        }
-    }
-}
-
-fn is_locked(path: &Path) -> bool {
-    let deadline = Instant::now() + DYING;
-    loop {
-        let Ok(marker) = std::fs::File::options()
-            .read(true)
-            .write(true)
-            .open(path.join(MARKER))
-        else {
-            return false;
-        };
-        if !matches!(FileLock::try_lock(marker), Ok(None)) {
-            return false;
-        }
-        if Instant::now() > deadline {
-            return true;
-        }
-        std::thread::sleep(PAUSE);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::leftovers::remove_leftovers;
     use super::*;
 
     fn names(path: &Path) -> Vec<String> {

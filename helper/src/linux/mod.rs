@@ -3,9 +3,12 @@
 
 #![allow(unsafe_code)]
 
+pub(crate) mod btrfs;
 pub(crate) mod channel;
+pub(crate) mod copier;
 pub(crate) mod files;
 pub(crate) mod journal;
+pub(crate) mod local_time;
 pub(crate) mod lock;
 pub(crate) mod memfd;
 pub(crate) mod mounts;

@@ -1,10 +1,35 @@
 //! A root file system in a directory.
 
+use super::{Backend, Made, Place, overlay};
+use crate::error::Result;
 use gantry_core::idmap::{IdKind, IdMaps};
+use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{Gid, Mode, OFlags, Uid};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+pub(super) struct Directory;
+
+impl Backend for Directory {
+    fn copy(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made> {
+        let root = place.here.join("rootfs");
+        Ok(Made {
+            path: format!("dir:{}", place.there.join("rootfs").display()),
+            copies: vec![(PathBuf::from(&source.path), root.clone())],
+            depends: false,
+            layers: vec![root],
+        })
+    }
+
+    /// As LXC: an overlay above the directory.
+    fn snapshot(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made> {
+        let lower = Path::new(&source.path);
+        let mut made = overlay::above(place, &source.path, lower)?;
+        made.layers.push(lower.to_path_buf());
+        Ok(made)
+    }
+}
 
 /// Makes the directory, owned by the container's root.
 pub(crate) fn create(parent: impl AsFd, name: &str, maps: &IdMaps) -> io::Result<OwnedFd> {

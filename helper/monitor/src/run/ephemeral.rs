@@ -1,5 +1,6 @@
 //! Ephemeral containers, which end with their monitor.
 
+use super::forget;
 use crate::failure::{At, Step};
 use gantry_core::layout::{ContainerLayout, REMOVING};
 use nix::fcntl::{FcntlArg, fcntl};
@@ -38,8 +39,10 @@ pub(super) fn remove(layout: &ContainerLayout) -> Step<()> {
     let what = || format!("cannot remove {}", layout.directory().display());
     let parent = open(layout.lxc_path(), flags, Mode::empty()).at(STEP, what)?;
     let hidden = format!("{REMOVING}{}", std::process::id());
+    let needed = forget::read(&layout.origins()).at(STEP, what)?;
     let hidden = std::ffi::CString::new(hidden).at(STEP, what)?;
     renameat(&parent, layout.name().as_str(), &parent, &hidden).at(STEP, what)?;
+    forget::forget(layout, &needed).at(STEP, || "cannot change lists of dependents".to_owned())?;
     remove_tree(&parent, &hidden).at(STEP, what)
 }
 

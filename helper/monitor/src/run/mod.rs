@@ -5,6 +5,7 @@ mod clients;
 mod commands;
 mod end;
 mod ephemeral;
+mod forget;
 mod live;
 mod namespaces;
 mod serve;

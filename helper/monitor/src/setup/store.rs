@@ -7,7 +7,8 @@ use crate::sys::attach_loop_device;
 use gantry_core::monitor::FailureKind;
 use gantry_core::values::mount::{MountFlags, MountOptions};
 use gantry_core::values::rootfs::{OverlayPaths, RootfsKind, RootfsPath};
-use rustix::fs::{CWD, FileType, Mode, OFlags, open, stat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, open, stat};
+use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::fs::File;
 use std::io;
@@ -138,9 +139,12 @@ fn expect(path: &Path, kinds: &[FileType], words: &str) -> Step<FileType> {
 
 /// Layers go by descriptor: their paths may be longer than the kernel takes, and
 /// have the characters in them that separate layers.
+///
+/// What the kernel makes in the work directory is given to the owner of the upper one:
+/// stock LXC mounts as the container's root and must be able to take it away again.
 fn overlay(layers: &OverlayPaths, options: &MountOptions) -> io::Result<OwnedFd> {
-    let work = layers.work();
-    match std::fs::DirBuilder::new().mode(0o700).create(&work) {
+    let path = layers.work();
+    match std::fs::DirBuilder::new().mode(0o755).create(&path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
@@ -148,23 +152,38 @@ fn overlay(layers: &OverlayPaths, options: &MountOptions) -> io::Result<OwnedFd>
     let opened: Vec<OwnedFd> = layers
         .lower
         .iter()
-        .chain([&layers.upper, &work])
+        .chain([&layers.upper, &path])
         .map(|layer| open(layer, flags, Mode::empty()))
         .collect::<Result<_, _>>()?;
     let named: Vec<String> = opened
         .iter()
         .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
         .collect();
-    let [lower @ .., upper, work] = named.as_slice() else {
+    let ([.., upper, work], [lower @ .., upper_name, work_name]) =
+        (opened.as_slice(), named.as_slice())
+    else {
         return Err(io::ErrorKind::InvalidInput.into());
     };
     let lower = lower.join(":");
-    let layers = [
+    let data = [
         ("lowerdir", Some(lower.as_str())),
-        ("upperdir", Some(upper)),
-        ("workdir", Some(work)),
+        ("upperdir", Some(upper_name)),
+        ("workdir", Some(work_name)),
     ];
-    filesystem_with("overlay", "overlay", &layers, options)
+    let mount = filesystem_with("overlay", "overlay", &data, options)?;
+    let owner = fstat(upper)?;
+    let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+    chownat(work, "", Some(uid), Some(gid), AtFlags::EMPTY_PATH)?;
+    match chownat(
+        work,
+        "work",
+        Some(uid),
+        Some(gid),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ) {
+        Ok(()) | Err(Errno::NOENT) => Ok(mount),
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn image(path: &Path, options: &MountOptions) -> io::Result<OwnedFd> {

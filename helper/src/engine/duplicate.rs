@@ -1,0 +1,136 @@
+//! Copying trees and files, by a worker (linux/copier.rs). Blocks are shared where the
+//! file system can.
+
+use super::launcher::Programs;
+use super::{Error, Result, Work};
+use crate::linux::copier::COPIER;
+use crate::linux::spawn::Child;
+use std::collections::HashSet;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::net::unix::pipe;
+
+/// How often the progress is looked at.
+const PACE: Duration = Duration::from_millis(200);
+/// The most of what cp says that is kept, in bytes.
+const MOST_SAID: u64 = 4096;
+
+/// Copies `from`, which nobody changes meanwhile, to `to`. What is there of `to`
+/// already must be as its own maker left it. Links are copied, not followed.
+pub(super) async fn copy(programs: &Programs, from: &Path, to: &Path, work: &Work) -> Result<()> {
+    let failed = |error: io::Error| Error::path("copying", from, &error);
+    let (mut child, said) = start(programs, from, to)?;
+    let mut said = pipe::Receiver::from_owned_fd(said).map_err(failed)?;
+    let said = tokio::spawn(async move {
+        let mut text = String::new();
+        (&mut said)
+            .take(MOST_SAID)
+            .read_to_string(&mut text)
+            .await
+            .ok();
+        // More than is kept must not hold it up.
+        tokio::io::copy(&mut said, &mut tokio::io::sink())
+            .await
+            .ok();
+        text
+    });
+    let mut pace = tokio::time::interval(PACE);
+    let before = work.bytes_done();
+    let status = loop {
+        tokio::select! {
+            status = child.ended() => break status,
+            () = work.cancelled() => {
+                child.kill();
+                child.ended().await;
+                return Err(Error::Cancelled("the copying was cancelled".to_owned()));
+            }
+            _ = pace.tick() => work.bytes(before + written(&child)),
+        }
+    };
+    let said = said.await.unwrap_or_default();
+    match (status, said.lines().next()) {
+        (0, _) => Ok(()),
+        (_, Some(line)) if said.contains("No space left") || said.contains("quota exceeded") => {
+            Err(Error::NoSpace(format!(
+                "the disk is full ({}); free some space and try again",
+                line.escape_debug()
+            )))
+        }
+        (_, line) => Err(Error::Failed(format!(
+            "copying {} failed: {}",
+            from.display(),
+            line.map_or_else(
+                || format!("cp ended with status {status}"),
+                |line| line.escape_debug().to_string()
+            )
+        ))),
+    }
+}
+
+fn start(programs: &Programs, from: &Path, to: &Path) -> Result<(Child, OwnedFd)> {
+    let text = |path: &Path| {
+        let text = path.to_str().map(str::to_owned);
+        text.ok_or_else(|| Error::InvalidArgument(format!("{} is not UTF-8", path.display())))
+    };
+    let (from, to) = (text(from)?, text(to)?);
+    let (said, stderr) = io::pipe().map_err(|error| Error::io("making a pipe", &error))?;
+    let helper = std::process::id().to_string();
+    let args = [COPIER, &helper, &from, &to];
+    let child = programs.worker(&args, &[None, None, Some(stderr.as_fd())])?;
+    Ok((child, said.into()))
+}
+
+/// The bytes that a process has written: `wchar` counts calls that have returned, and
+/// `write_bytes` what a long one has put on the way to the disk.
+fn written(child: &Child) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{}/io", child.pid())).unwrap_or_default();
+    let count = |name: &str| {
+        text.lines()
+            .find_map(|line| line.strip_prefix(name)?.parse().ok())
+    };
+    count("wchar: ")
+        .max(count("write_bytes: "))
+        .unwrap_or_default()
+}
+
+/// The bytes that a tree or file takes on its disk; a file of several names once.
+pub(super) fn occupied(path: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    let mut waiting = vec![path.to_path_buf()];
+    let mut bytes = 0;
+    while let Some(path) = waiting.pop() {
+        // What cannot be looked at is not counted.
+        let Ok(status) = path.symlink_metadata() else {
+            continue;
+        };
+        if status.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            waiting.extend(entries.map(|entry| entry.path()));
+        } else if status.nlink() > 1 && !seen.insert(status.ino()) {
+            continue;
+        }
+        bytes += status.blocks() * 512;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_two_names_takes_its_space_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, vec![1; 1 << 16]).unwrap();
+        let alone = occupied(folder.path());
+        assert!(alone >= 1 << 16);
+        std::fs::hard_link(&file, folder.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
+        assert!(occupied(folder.path()) < alone + (1 << 16));
+    }
+}

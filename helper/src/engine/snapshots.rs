@@ -1,0 +1,411 @@
+//! Snapshots, where and as LXC keeps them: each a container's directory below the
+//! container's own, with a time and a comment beside the config.
+
+use super::clone::{CloneOptions, Source};
+use super::create::discard;
+use super::dependents::{forget_origins, list_with_origins};
+use super::duplicate::occupied;
+use super::staging::{Staging, Trash};
+use super::{ContainerId, Engine, Error, Result, Work, blocking, disk};
+use crate::linux::{files, local_time};
+use gantry_core::layout::ContainerLayout;
+use gantry_core::name::ContainerName;
+use gantry_core::states::State;
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// In a snapshot's directory: what LXC has no place for.
+const FACTS: &str = "gantry.json";
+/// In the container's directory: the snapshot that its present state came from.
+const CURRENT: &str = ".gantry-current";
+/// The longest comment, in bytes.
+const LONGEST: u64 = 4096;
+
+/// A snapshot as it is listed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Snapshot {
+    /// Its name, `snap0` and so on unless another was chosen.
+    pub(crate) name: String,
+    /// A word about it.
+    pub(crate) comment: String,
+    /// When it was taken, in seconds since 1970.
+    pub(crate) created: i64,
+    /// The snapshot before it; empty: none.
+    pub(crate) parent: String,
+    /// Bytes that were copied for it; 0 where nothing had to be, or LXC made it.
+    pub(crate) size: u64,
+    /// How its root file system is stored.
+    pub(crate) backend: String,
+    /// The container's present state came from it.
+    pub(crate) current: bool,
+}
+
+/// What is in [`FACTS`].
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Kept {
+    parent: String,
+    size: u64,
+}
+
+/// How to go back.
+#[derive(Debug, Clone)]
+pub(crate) struct RestoreOptions {
+    /// Make a container of this name instead of replacing the snapshot's own.
+    pub(crate) new_name: Option<ContainerName>,
+    /// Take a snapshot of the present state first.
+    pub(crate) safety: bool,
+}
+
+impl Engine {
+    /// Takes a snapshot; `name` none is the next free `snapN`. Gives its name. A
+    /// container that runs is held for the moment of the copy: the snapshot is what
+    /// a power cut would have left.
+    pub(crate) async fn take_snapshot(
+        &self,
+        id: &ContainerId,
+        name: Option<ContainerName>,
+        comment: &str,
+        work: &Work,
+    ) -> Result<String> {
+        self.get(id).await?;
+        let _lock = self.lock(&id.name).await?;
+        self.take_locked(id, name, comment, work).await
+    }
+
+    async fn take_locked(
+        &self,
+        id: &ContainerId,
+        name: Option<ContainerName>,
+        comment: &str,
+        work: &Work,
+    ) -> Result<String> {
+        let layout = self.layout(&id.name);
+        let base = folder(&layout);
+        files::create_dirs(&base, 0o700).map_err(|error| Error::path("making", &base, &error))?;
+        let name = match name {
+            Some(name) => name,
+            None => next_name(&base)?,
+        };
+        let target = snapshot_layout(&layout, name.clone())?;
+        if target.directory().symlink_metadata().is_ok() {
+            return Err(Error::Exists(format!(
+                "container '{}' has a snapshot '{name}' already; choose another name",
+                id.name
+            )));
+        }
+        let source = Source::read(layout.clone())?;
+        if source.copies_in_full() {
+            work.log("the root file system is copied in full: its backend has no snapshots");
+        }
+        let staging = Staging::create(&workplace(&layout))?;
+        let options = CloneOptions {
+            snapshot: !source.copies_in_full(),
+            keep_mac: true,
+            keep_name: true,
+            ..CloneOptions::default()
+        };
+        let write = |file: &str, text: &str| {
+            let path = staging.path().join(file);
+            files::replace(&path, text.as_bytes(), 0o640)
+                .map_err(|error| Error::path("writing", &path, &error))
+        };
+        write("ts", &local_time::now("%Y:%m:%d %H:%M:%S"))?;
+        if !comment.is_empty() {
+            write("comment", comment)?;
+        }
+        let filled = self
+            .fill_copy(Some(id), &source, &target, &staging, &options, work)
+            .await;
+        let filled = match filled {
+            Ok(copied) => {
+                let size = blocking(move || Ok(copied.iter().map(|tree| occupied(tree)).sum()));
+                let parent = current(&layout);
+                let size = size.await?;
+                keep(staging.path(), &Kept { parent, size })
+            }
+            Err(error) => Err(error),
+        };
+        self.publish_copy(staging, filled, &source, &target).await?;
+        set_current(&layout, name.as_str())?;
+        Ok(name.to_string())
+    }
+
+    /// A container's snapshots, in the order in which they were taken.
+    pub(crate) async fn snapshots(&self, id: &ContainerId) -> Result<Vec<Snapshot>> {
+        self.get(id).await?;
+        let layout = self.layout(&id.name);
+        blocking(move || list(&layout)).await
+    }
+
+    /// Deletes a snapshot; those after it have the one before it as parent.
+    pub(crate) async fn delete_snapshot(
+        &self,
+        id: &ContainerId,
+        name: &ContainerName,
+        work: &Work,
+    ) -> Result<()> {
+        let (layout, snapshot) = self.find_snapshot(id, name).await?;
+        let _lock = self.lock(&id.name).await?;
+        if snapshot.dependents().exists() {
+            return Err(Error::HasDependents(format!(
+                "other containers need the snapshot '{name}'; destroy those first"
+            )));
+        }
+        work.stage("removing");
+        let gone = kept(&snapshot);
+        for other in list(&layout)?
+            .iter()
+            .filter(|other| other.parent == name.as_str())
+        {
+            let child = snapshot_layout(&layout, ContainerName::new(&other.name)?)?;
+            let size = kept(&child).size;
+            keep(
+                &child.directory(),
+                &Kept {
+                    parent: gone.parent.clone(),
+                    size,
+                },
+            )?;
+        }
+        if current(&layout) == name.as_str() {
+            set_current(&layout, &gone.parent)?;
+        }
+        let trash = Trash::take(&workplace(&layout), &snapshot.directory(), None)?;
+        forget_origins(&snapshot, trash.path());
+        blocking(move || trash.empty()).await
+    }
+
+    /// Changes a snapshot's comment; an empty one takes it away.
+    pub(crate) async fn comment_snapshot(
+        &self,
+        id: &ContainerId,
+        name: &ContainerName,
+        comment: &str,
+    ) -> Result<()> {
+        let (_, snapshot) = self.find_snapshot(id, name).await?;
+        let path = snapshot.directory().join("comment");
+        let failed = |error: io::Error| Error::path("writing", &path, &error);
+        if !comment.is_empty() {
+            return files::replace(&path, comment.as_bytes(), 0o640).map_err(failed);
+        }
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Goes back to a snapshot, in place or as a new container. In place the old state
+    /// stays until the new one stands. Gives the container.
+    pub(crate) async fn restore_snapshot(
+        &self,
+        id: &ContainerId,
+        name: &ContainerName,
+        options: RestoreOptions,
+        work: &Work,
+    ) -> Result<ContainerId> {
+        let (layout, snapshot) = self.find_snapshot(id, name).await?;
+        if let Some(new) = options.new_name {
+            let _lock = self.lock(&id.name).await?;
+            let source = Source::read(snapshot)?;
+            let how = CloneOptions {
+                snapshot: !source.copies_in_full(),
+                ..CloneOptions::default()
+            };
+            return self.make_from(None, source, &new, &how, work).await;
+        }
+        let facts = self.get(id).await?;
+        if facts.state != State::Stopped {
+            return Err(Error::WrongState(format!(
+                "container '{}' is {}; stop it first, or restore under a new name",
+                id.name, facts.state
+            )));
+        }
+        if !facts.dependents.is_empty() {
+            return Err(Error::HasDependents(format!(
+                "container '{}' is needed by {}; restore under a new name",
+                id.name,
+                facts.dependents.join(", ")
+            )));
+        }
+        let _lock = self.lock(&id.name).await?;
+        if options.safety {
+            let words = format!("before going back to {name}");
+            let taken = self
+                .take_locked(id, None, &words, &work.part("safety"))
+                .await?;
+            work.log(format_args!("the present state is in the snapshot {taken}"));
+        }
+        let source = Source::read(snapshot)?;
+        let how = CloneOptions {
+            snapshot: !source.copies_in_full(),
+            keep_mac: true,
+            keep_name: true,
+            ..CloneOptions::default()
+        };
+        let staging = Staging::create(Path::new(self.lxc_path()))?;
+        let filled = self
+            .fill_copy(None, &source, &layout, &staging, &how, work)
+            .await;
+        if let Err(error) = filled {
+            return Err(discard(staging, error).await);
+        }
+        let path = staging.path().join(CURRENT);
+        files::replace(&path, name.as_str().as_bytes(), 0o600)
+            .map_err(|error| Error::path("writing", &path, &error))?;
+        work.stage("replacing");
+        let group = source.root_group();
+        blocking(move || {
+            staging.replace(group, &layout)?;
+            list_with_origins(&layout)
+        })
+        .await?;
+        self.refresh().await?;
+        Ok(id.clone())
+    }
+
+    async fn find_snapshot(
+        &self,
+        id: &ContainerId,
+        name: &ContainerName,
+    ) -> Result<(ContainerLayout, ContainerLayout)> {
+        self.get(id).await?;
+        let layout = self.layout(&id.name);
+        let snapshot = snapshot_layout(&layout, name.clone())?;
+        if snapshot.config().symlink_metadata().is_err() {
+            return Err(Error::NotFound(format!(
+                "container '{}' has no snapshot '{name}'",
+                id.name
+            )));
+        }
+        Ok((layout, snapshot))
+    }
+}
+
+/// Where a container's snapshots lie. LXC uses the old place, for all containers of
+/// an LXC path, where that is there.
+fn folder(layout: &ContainerLayout) -> PathBuf {
+    let old = PathBuf::from(format!("{}snaps", layout.lxc_path()));
+    if old.is_dir() {
+        old.join(layout.name().as_str())
+    } else {
+        layout.snapshots()
+    }
+}
+
+/// Where snapshots are made and taken apart: on the file system they lie on.
+fn workplace(layout: &ContainerLayout) -> PathBuf {
+    let folder = folder(layout);
+    if folder == layout.snapshots() {
+        PathBuf::from(layout.lxc_path())
+    } else {
+        folder
+    }
+}
+
+/// The places in which leftovers of snapshots may lie, besides the LXC path.
+pub(super) fn old_workplaces(lxc_path: &str) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(format!("{lxc_path}snaps"))
+        .into_iter()
+        .flatten();
+    entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect()
+}
+
+fn snapshot_layout(layout: &ContainerLayout, name: ContainerName) -> Result<ContainerLayout> {
+    let folder = folder(layout);
+    let folder = folder
+        .to_str()
+        .ok_or_else(|| Error::InvalidArgument("the LXC path is not UTF-8".to_owned()))?;
+    Ok(ContainerLayout::new(folder, name))
+}
+
+fn next_name(folder: &Path) -> Result<ContainerName> {
+    let free = (0_u32..).map(|number| format!("snap{number}"));
+    let free = free
+        .into_iter()
+        .find(|name| folder.join(name).symlink_metadata().is_err());
+    Ok(ContainerName::new(&free.unwrap_or_default())?)
+}
+
+fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
+    let folder = folder(layout);
+    let entries = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::path("reading", &folder, &error)),
+    };
+    let current = current(layout);
+    let mut found = Vec::new();
+    for entry in entries.flatten() {
+        let Some(Ok(name)) = entry.file_name().to_str().map(ContainerName::new) else {
+            continue;
+        };
+        let snapshot = snapshot_layout(layout, name)?;
+        let Ok(file) = disk::read_config(&snapshot.config()) else {
+            continue;
+        };
+        let kept = kept(&snapshot);
+        let name = snapshot.name().to_string();
+        let (created, after) = snapshot
+            .directory()
+            .join("ts")
+            .symlink_metadata()
+            .or_else(|_| snapshot.config().symlink_metadata())
+            .map_or((0, 0), |status| (status.mtime(), status.mtime_nsec()));
+        found.push((
+            after,
+            Snapshot {
+                comment: text_of(&snapshot.directory().join("comment"))
+                    .trim_end()
+                    .to_owned(),
+                created,
+                parent: kept.parent,
+                size: kept.size,
+                backend: file
+                    .config
+                    .get("lxc.rootfs.path")
+                    .map(disk::backend)
+                    .unwrap_or_default(),
+                current: name == current,
+                name,
+            },
+        ));
+    }
+    found.sort_by_key(|(after, snapshot)| (snapshot.created, *after));
+    Ok(found.into_iter().map(|(_, snapshot)| snapshot).collect())
+}
+
+fn kept(snapshot: &ContainerLayout) -> Kept {
+    serde_json::from_str(&text_of(&snapshot.directory().join(FACTS))).unwrap_or_default()
+}
+
+fn keep(directory: &Path, kept: &Kept) -> Result<()> {
+    let path = directory.join(FACTS);
+    let text = serde_json::to_string(kept).map_err(|error| Error::Failed(error.to_string()))?;
+    files::replace(&path, text.as_bytes(), 0o640)
+        .map_err(|error| Error::path("writing", &path, &error))
+}
+
+fn current(layout: &ContainerLayout) -> String {
+    text_of(&layout.directory().join(CURRENT))
+}
+
+fn set_current(layout: &ContainerLayout, name: &str) -> Result<()> {
+    let path = layout.directory().join(CURRENT);
+    files::replace(&path, name.as_bytes(), 0o600)
+        .map_err(|error| Error::path("writing", &path, &error))
+}
+
+/// A short text; empty where there is none.
+fn text_of(path: &Path) -> String {
+    files::open_regular(path)
+        .and_then(|(file, _)| files::read_bounded(&file, LONGEST))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
