@@ -57,13 +57,6 @@ impl Engine {
                 let none = || Error::Failed("the monitor sent no terminal".to_owned());
                 (terminal.ok_or_else(none)?, Control::Viewer(client))
             }
-            None if tty == 0 => {
-                return Err(Error::Unsupported(format!(
-                    "container '{}' was started by LXC, which keeps its console to itself; use tty 1, a shell, or start \
-                     it with Gantry",
-                    id.name
-                )));
-            }
             None => {
                 let (terminal, hold) = client.tty(tty).await?;
                 set_size(&terminal, size)?;
