@@ -16,6 +16,9 @@ from test_boot import WORDS
 
 WORDS += """
 container() { echo "/io/gantry/Gantry1/container/system/$1 io.gantry.Gantry1.Container"; }
+snapshots() { echo "/io/gantry/Gantry1/container/system/$1 io.gantry.Gantry1.Snapshots"; }
+# The job of a call on an object, to its end.
+long() { gantry "$(gantry "$@" | cut -d '"' -f 2)" io.gantry.Gantry1.Job Wait x 600000 | grep -q done; }
 """
 # Everything at once, each over and over; what is done is noted outside of the machine.
 WORK = WORDS + """
@@ -48,7 +51,21 @@ configure() {
             echo $number >>/mnt/done.configure
     done
 }
-for work in make destroy rename import configure; do $work & done
+clone() {
+    for number in $(seq 1000); do
+        long $(container origin) Clone 'sa{sv}' clone$number 0 && echo clone$number >>/mnt/done.clone
+    done
+}
+walk() {
+    for number in $(seq 1000); do
+        long $(snapshots walked) Take 'sa{sv}' then$number 0 && echo then$number >>/mnt/done.take
+        long $(snapshots walked) Restore 'sa{sv}' then$number 1 safety b false
+        [ $((number % 2)) = 0 ] || continue
+        echo then$number >>/mnt/begun.delete
+        long $(snapshots walked) Delete 'sa{sv}' then$number 0 && echo then$number >>/mnt/done.delete
+    done
+}
+for work in make destroy rename import configure clone walk; do $work & done
 touch /mnt/working
 wait
 """
@@ -60,7 +77,7 @@ MOMENT = (5, 25)
 def machine():
     with Machine(keep=True) as machine:
         machine.install()
-        machine.run(WORDS + "for name in kept name1; do job CreateContainer 'sa{sv}' $name 1 template s busybox; done; sync", 600)
+        machine.run(WORDS + "for name in kept name1 origin walked; do job CreateContainer 'sa{sv}' $name 1 template s busybox; done; sync", 600)
         yield machine
 
 
@@ -83,15 +100,16 @@ def test_a_power_cut_leaves_all_or_nothing(machine, cut):
     time.sleep(random.Random(seed + str(cut)).uniform(*MOMENT))
     machine.cut()
     told = {what: done(machine.share, what) for what in
-            ("done.make", "begun.destroy", "done.destroy", "done.rename", "done.import", "done.configure")}
+            ("done.make", "begun.destroy", "done.destroy", "done.rename", "done.import", "done.configure", "done.clone",
+             "done.take", "begun.delete", "done.delete")}
     machine.boot()
     check(machine, told)
     machine.run(WORDS + """
         for path in /var/lib/lxc/*/; do
             name=$(basename "$path")
-            [ "$name" = kept ] || job DestroyContainer 'sa{sv}' "$name" 0
+            [ "$name" = kept ] || job DestroyContainer 'sa{sv}' "$name" 1 snapshots b true
         done
-        job CreateContainer 'sa{sv}' name1 1 template s busybox
+        for name in name1 origin walked; do job CreateContainer 'sa{sv}' $name 1 template s busybox; done
         gantry $(container kept) SetConfigItem 'sasa{sv}' lxc.environment 0 0
         sync
     """, 600)
@@ -103,7 +121,8 @@ def check(machine, told):
     # Whole: the tree of each is that of one that was never touched.
     trees = machine.run("""
         cd /var/lib/lxc
-        for name in *; do
+        for name in * walked/snaps/*; do
+            [ -d "$name" ] || continue
             (cd "$name/rootfs" && find . -path ./etc/hostname -o -path ./etc/hosts -o -type f -exec cksum {} + | sort -k 3 | cksum | tr '\\n' ' ')
             (cd "$name/rootfs" && find . | sort | cksum | tr '\\n' ' ')
             echo "$name"
@@ -111,13 +130,16 @@ def check(machine, told):
     lines = [line.split() for line in trees.splitlines()]
     assert all(len(line) == 5 for line in lines), trees
     by_name = {line[4]: line[:4] for line in lines}
-    assert set(by_name) == names, "on the disk and in the list"
+    snapshots = {name.rpartition("/")[2] for name in by_name if "/" in name}
+    assert {name for name in by_name if "/" not in name} == names, "on the disk and in the list"
     assert {name: tree for name, tree in by_name.items() if tree != by_name["kept"]} == {}
     errors = machine.run(WORDS + "".join(
         f"busctl get-property io.gantry.Gantry1 /io/gantry/Gantry1/container/system/{name} io.gantry.Gantry1.Container "
         f"ConfigError\n" for name in sorted(names)))
     assert set(errors.splitlines()) == {'s ""'}, errors
-    assert set(told["done.make"]) | set(told["done.import"]) <= names
+    assert set(told["done.make"]) | set(told["done.import"]) | set(told["done.clone"]) <= names
+    assert set(told["done.take"]) - set(told["begun.delete"]) <= snapshots
+    assert not set(told["done.delete"]) & snapshots
     assert not set(told["done.destroy"]) & names
     assert set(told["begun.destroy"][:-1]) & names == set()
     # The one that went from name to name has exactly one: the last that was told, or the next.
