@@ -188,8 +188,9 @@ def main(verb, *script):
     if verb == "shell":
         machine = Machine()
         try:
-            # systemd gives agetty its credential, and root is logged in on the console.
-            machine.start("-nographic", "-smbios", "type=11,value=io.systemd.credential:agetty.autologin=root", stdin=None)
+            # systemd gives agetty and login their credentials: root is logged in on the console.
+            credentials = "value=io.systemd.credential:agetty.autologin=root,value=io.systemd.credential:login.noauth=yes"
+            machine.start("-nographic", "-smbios", f"type=11,{credentials}", stdin=None)
             machine.wait_off(None)
         finally:
             machine.close()
