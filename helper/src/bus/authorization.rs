@@ -377,6 +377,10 @@ mod tests {
             include_str!("../../../data/dbus/io.gantry.Gantry1.Devices.xml"),
         ),
         (
+            "Snapshots",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Snapshots.xml"),
+        ),
+        (
             "Job",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Job.xml"),
         ),
