@@ -2,7 +2,7 @@
 
 use super::create::{blocking, discard};
 use super::dependents::{list_with_origins, only, origins_of};
-use super::destroy::replace_path;
+use super::destroy::{replace_path, rewritten};
 use super::idmaps::maps_of;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
@@ -79,6 +79,17 @@ impl Source {
     /// Whether its backend has no snapshots by which LXC would take one.
     pub(super) fn copies_in_full(&self) -> bool {
         matches!(self.backend.as_str(), "dir" | "loop")
+    }
+
+    /// How to make what is the same container at another time: by a snapshot where its
+    /// backend has them.
+    pub(super) fn same_again(&self) -> CloneOptions {
+        CloneOptions {
+            snapshot: !self.copies_in_full(),
+            keep_mac: true,
+            keep_name: true,
+            ..CloneOptions::default()
+        }
     }
 
     /// What the source itself needs; a copy of an overlay needs the same.
@@ -166,6 +177,7 @@ impl Engine {
         if layout.directory().symlink_metadata().is_ok() || self.facts(&made).is_some() {
             return Err(exists(&layout));
         }
+        let name = self.reserve(new)?;
         let lock = self.lock(new).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let filled = self
@@ -174,7 +186,7 @@ impl Engine {
         work.stage("finishing");
         self.publish_copy(staging, filled.map(drop), &source, &layout)
             .await?;
-        drop(lock);
+        drop((lock, name));
         self.refresh().await?;
         if options.start {
             work.stage("starting");
@@ -280,37 +292,16 @@ fn copied_config(
     rootfs: &str,
     options: &CloneOptions,
 ) -> Result<String> {
-    let mut copy = source.config.clone();
-    let includes = &mut disk::DiskIncludes;
     let (from, to) = (
         source.layout.directory().display().to_string(),
         target.directory().display().to_string(),
     );
-    let mut keys: Vec<&str> = source
-        .config
-        .items()
-        .iter()
-        .map(|item| item.key.as_str())
-        .collect();
-    keys.sort_unstable();
-    keys.dedup();
-    for key in keys {
-        let old = source.config.values(key);
-        let new: Vec<String> = old
-            .iter()
-            .map(|value| match key {
-                "lxc.rootfs.path" => Ok(rootfs.to_owned()),
-                _ if key.ends_with(".hwaddr") && !options.keep_mac && !value.is_empty() => {
-                    new_address()
-                }
-                _ => Ok(replace_path(value, &from, &to)),
-            })
-            .collect::<Result<_>>()?;
-        if new.iter().map(String::as_str).ne(old.iter().copied()) {
-            let new: Vec<&str> = new.iter().map(String::as_str).collect();
-            copy.set(key, &new, includes)?;
-        }
-    }
+    let mut copy = rewritten(&source.config, |key, value| match key {
+        "lxc.rootfs.path" => Ok(rootfs.to_owned()),
+        _ if key.ends_with(".hwaddr") && !options.keep_mac && !value.is_empty() => new_address(),
+        _ => Ok(replace_path(value, &from, &to)),
+    })?;
+    let includes = &mut disk::DiskIncludes;
     if !options.keep_name {
         copy.set("lxc.uts.name", &[target.name().as_str()], includes)?;
     }
@@ -388,7 +379,7 @@ fn set_host_name(layers: &[PathBuf], name: &str) -> io::Result<()> {
             let root = files::open_directory(top)?;
             rustix::fs::mkdirat(&root, "etc", Mode::from_raw_mode(0o700))?;
             let etc = rustix::fs::openat2(root, "etc", flags, Mode::empty(), resolve)?;
-            give(&etc, &status)?;
+            files::give(&etc, &status, status.st_mode)?;
             etc
         }
     };
@@ -399,23 +390,6 @@ fn set_host_name(layers: &[PathBuf], name: &str) -> io::Result<()> {
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&etc, "hostname", flags, Mode::from_raw_mode(0o644))?;
-    rustix::fs::fchown(
-        &file,
-        Some(rustix::fs::Uid::from_raw(owner.st_uid)),
-        Some(rustix::fs::Gid::from_raw(owner.st_gid)),
-    )?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o644))?;
+    files::give(&file, &owner, 0o644)?;
     std::fs::File::from(file).write_all(format!("{name}\n").as_bytes())
-}
-
-fn give(directory: &std::os::fd::OwnedFd, like: &rustix::fs::Stat) -> io::Result<()> {
-    rustix::fs::fchown(
-        directory,
-        Some(rustix::fs::Uid::from_raw(like.st_uid)),
-        Some(rustix::fs::Gid::from_raw(like.st_gid)),
-    )?;
-    Ok(rustix::fs::fchmod(
-        directory,
-        Mode::from_raw_mode(like.st_mode & 0o7777),
-    )?)
 }

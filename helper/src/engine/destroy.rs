@@ -229,34 +229,45 @@ pub(super) fn relocated(
     old: &ContainerLayout,
     new: &ContainerLayout,
 ) -> Result<String> {
-    let mut moved = config.clone();
-    let includes = &mut disk::DiskIncludes;
     let (from, to) = (
         old.directory().display().to_string(),
         new.directory().display().to_string(),
     );
-    let mut keys: Vec<String> = config.items().iter().map(|item| item.key.clone()).collect();
-    keys.sort();
+    let moved = rewritten(config, |key, value| {
+        Ok(match key {
+            "lxc.uts.name" if value == old.name().as_str() => new.name().to_string(),
+            _ => replace_path(value, &from, &to),
+        })
+    })?;
+    Ok(moved.text().to_owned())
+}
+
+/// A config with every value as `change` has it, given the key and the value. Lines
+/// of keys whose values stay are not touched.
+pub(super) fn rewritten(
+    config: &Config,
+    change: impl Fn(&str, &str) -> Result<String>,
+) -> Result<Config> {
+    let mut copy = config.clone();
+    let mut keys: Vec<&str> = config
+        .items()
+        .iter()
+        .map(|item| item.key.as_str())
+        .collect();
+    keys.sort_unstable();
     keys.dedup();
     for key in keys {
-        let values = config.values(&key);
-        let changed: Vec<String> = values
+        let old = config.values(key);
+        let new: Vec<String> = old
             .iter()
-            .map(|value| match key.as_str() {
-                "lxc.uts.name" if *value == old.name().as_str() => new.name().to_string(),
-                _ => replace_path(value, &from, &to),
-            })
-            .collect();
-        if changed
-            .iter()
-            .map(String::as_str)
-            .ne(values.iter().copied())
-        {
-            let changed: Vec<&str> = changed.iter().map(String::as_str).collect();
-            moved.set(&key, &changed, includes)?;
+            .map(|value| change(key, value))
+            .collect::<Result<_>>()?;
+        let new: Vec<&str> = new.iter().map(String::as_str).collect();
+        if new != old {
+            copy.set(key, &new, &mut disk::DiskIncludes)?;
         }
     }
-    Ok(moved.text().to_owned())
+    Ok(copy)
 }
 
 /// Replaces a path wherever it stands as whole components.

@@ -101,12 +101,7 @@ impl Engine {
             work.log("the root file system is copied in full: its backend has no snapshots");
         }
         let staging = Staging::create(&workplace(&layout))?;
-        let options = CloneOptions {
-            snapshot: !source.copies_in_full(),
-            keep_mac: true,
-            keep_name: true,
-            ..CloneOptions::default()
-        };
+        let options = source.same_again();
         let write = |file: &str, text: &str| {
             let path = staging.path().join(file);
             files::replace(&path, text.as_bytes(), 0o640)
@@ -239,12 +234,7 @@ impl Engine {
             work.log(format_args!("the present state is in the snapshot {taken}"));
         }
         let source = Source::read(snapshot)?;
-        let how = CloneOptions {
-            snapshot: !source.copies_in_full(),
-            keep_mac: true,
-            keep_name: true,
-            ..CloneOptions::default()
-        };
+        let how = source.same_again();
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let filled = self
             .fill_copy(None, &source, &layout, &staging, &how, work)

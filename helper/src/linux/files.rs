@@ -138,11 +138,7 @@ fn write_new(
     )?);
     file.write_all(bytes)?;
     match old {
-        Some(old) => {
-            let (uid, gid) = (Uid::from_raw(old.st_uid), Gid::from_raw(old.st_gid));
-            rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-            rustix::fs::fchmod(&file, Mode::from_raw_mode(old.st_mode & 0o7777))?;
-        }
+        Some(old) => give(&file, old, old.st_mode)?,
         None => rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?,
     }
     file.sync_all()
@@ -179,6 +175,16 @@ pub(crate) fn ensure_directory(path: &Path, mode: u32) -> io::Result<()> {
 pub(crate) fn open_directory(path: &Path) -> io::Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Gives a file the owner that another has, and a mode.
+pub(crate) fn give(file: impl AsFd, like: &rustix::fs::Stat, mode: u32) -> io::Result<()> {
+    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
+    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
+    Ok(rustix::fs::fchmod(
+        &file,
+        Mode::from_raw_mode(mode & 0o7777),
+    )?)
 }
 
 /// Letters and digits, for names that nobody else has.

@@ -5,7 +5,8 @@ use super::{Backend, Made, Place};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use gantry_core::values::rootfs::RootfsPath;
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
+use rustix::fs::{CWD, Mode};
+use std::io;
 use std::path::{Path, PathBuf};
 
 pub(super) struct Overlay;
@@ -39,7 +40,7 @@ impl Backend for Overlay {
 /// below; its top looks like the directory `like`.
 pub(super) fn above(place: &Place<'_>, lower: &str, like: &Path) -> Result<Made> {
     let here = place.here.join("overlay");
-    let failed = |error: std::io::Error| Error::path("making", &here, &error);
+    let failed = |error: io::Error| Error::path("making", &here, &error);
     for directory in [&here, &here.join("work"), &place.here.join("rootfs")] {
         files::ensure_directory(directory, 0o755).map_err(failed)?;
     }
@@ -55,17 +56,12 @@ pub(super) fn above(place: &Place<'_>, lower: &str, like: &Path) -> Result<Made>
     let like = files::open_directory(like)
         .and_then(|like| Ok(rustix::fs::fstat(&like)?))
         .map_err(|error| Error::path("reading", like, &error))?;
-    let make = || -> rustix::io::Result<()> {
+    let make = || -> io::Result<()> {
         let upper = made.upper(place);
-        let mode = Mode::from_raw_mode(like.st_mode & 0o7777);
-        rustix::fs::mkdirat(CWD, &upper, mode)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let upper = rustix::fs::open(&upper, flags, Mode::empty())?;
-        let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-        rustix::fs::fchown(&upper, Some(uid), Some(gid))?;
-        rustix::fs::fchmod(&upper, mode)
+        rustix::fs::mkdirat(CWD, &upper, Mode::from_raw_mode(0o700))?;
+        files::give(files::open_directory(&upper)?, &like, like.st_mode)
     };
-    make().map_err(|error| failed(error.into()))?;
+    make().map_err(failed)?;
     Ok(made)
 }
 
