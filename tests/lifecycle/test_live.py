@@ -48,7 +48,7 @@ def say(box, command):
     with terminal:
         terminal.send(command + "\n")
         terminal.expect(command)
-    box.bus.call(session, "Session", "Close")
+        box.bus.call(session, "Session", "Close")
 
 
 @pytest.mark.parametrize("key, values, shown", [
