@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -67,21 +68,29 @@ def test_an_init_that_dies_at_once_has_been_started(bus, late):
 
 
 def test_kills_and_starts_at_once_leave_it_stopped_or_running(bus, late):
-    """From two sides, again and again."""
+    """From three sides, again and again."""
     before = containers.traces()
-    other = gantry.Bus()
-    for _ in range(5):
-        calls = [(late, "Start"), (other.container("late"), "Kill")]
-        for box, method in calls:
-            box.bus.connection.call(
-                gantry.NAME, box.path, f"{gantry.NAME}.Container", method, gantry.GLib.Variant("(a{sv})", ({},)), None,
-                gantry.Gio.DBusCallFlags.NONE, -1, None, None)
-            box.bus.connection.flush_sync(None)
-        until(lambda: late.state in ("STOPPED", "RUNNING"), 20)
-        if late.state == "RUNNING":
-            late.kill()
-        until(lambda: late.state == "STOPPED", 20)
-    other.close()
+    others = [gantry.Bus() for _ in range(3)]
+    boxes = [other.container("late") for other in others]
+
+    def refused_or_done(call):
+        try:
+            call()
+        except gantry.Refused as error:
+            return error.name
+        return "done"
+
+    with ThreadPoolExecutor(len(boxes)) as pool:
+        for _ in range(10):
+            calls = [boxes[0].start, boxes[1].start, boxes[2].kill]
+            answers = list(pool.map(refused_or_done, calls))
+            assert set(answers) <= {"done", "WrongState", "Cancelled"}, answers
+            assert answers[:2] != ["done", "done"] or answers[2] == "done", "started twice"
+            if until(lambda: late.state in ("STOPPED", "RUNNING") and late.state) == "RUNNING":
+                late.kill()
+            assert late.state == "STOPPED"
+    for other in others:
+        other.close()
     containers.assert_no_traces(before)
 
 

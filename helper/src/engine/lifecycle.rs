@@ -105,13 +105,20 @@ impl Engine {
         }
         self.refuse_base(&facts)?;
         let lock = self.lock(&id.name).await?;
+        // Somebody else may have had the lock, and started it.
+        if Client::new(&self.layout(&id.name)).is_alive().await {
+            return Err(Error::WrongState(format!(
+                "container '{}' was just started by somebody else",
+                id.name
+            )));
+        }
         let began = Instant::now();
         let launching = Launching::begin(self, &id.name);
         let result = self.launch(&id.name, lock).await;
         drop(launching);
         match result {
             Ok(pid) => {
-                self.registry().set_state(&id.name, State::Running, pid);
+                self.registry().started(&id.name, pid);
                 self.watch(&id.name);
                 tracing::info!(container = %id.name, "started in {:?}", began.elapsed());
                 Ok(())

@@ -289,11 +289,7 @@ impl Registry {
         for name in &stopped {
             self.set_state(name, State::Stopped, 0);
         }
-        alive.retain(|name| {
-            self.containers
-                .get(name)
-                .is_none_or(|entry| entry.watcher.is_none())
-        });
+        alive.retain(|name| !self.is_watched(name));
         (alive.into_iter().collect(), stopped)
     }
 
@@ -386,6 +382,30 @@ impl Registry {
     /// One container.
     pub(super) fn entry(&mut self, name: &ContainerName) -> Option<&mut Entry> {
         self.containers.get_mut(name)
+    }
+
+    /// Whether some task watches a container run.
+    pub(super) fn is_watched(&self, name: &ContainerName) -> bool {
+        let entry = self.containers.get(name);
+        entry.is_some_and(|entry| entry.watcher.is_some())
+    }
+
+    /// Takes in that the task which watched a container has seen its end. Another
+    /// may have begun to watch the next life already.
+    pub(super) fn has_ended(&mut self, name: &ContainerName, watcher: tokio::task::Id) {
+        let entry = self.containers.get(name);
+        let known = entry.and_then(|entry| entry.watcher.as_ref());
+        if known.is_some_and(|known| known.id() == watcher) {
+            self.set_state(name, State::Stopped, 0);
+        }
+    }
+
+    /// Takes in that a start succeeded, unless somebody has seen more of it.
+    pub(super) fn started(&mut self, name: &ContainerName, init_pid: u32) {
+        let entry = self.containers.get(name);
+        if entry.is_some_and(|entry| entry.facts.state == State::Starting) {
+            self.set_state(name, State::Running, init_pid);
+        }
     }
 
     /// The containers that are stopped.

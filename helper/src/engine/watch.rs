@@ -92,7 +92,14 @@ impl Engine {
             Ok(Ok(State::Stopped)) => {}
             Ok(Ok(state)) => {
                 let pid = client.init_pid().await;
-                self.registry().set_state(name, state, pid);
+                {
+                    let mut registry = self.registry();
+                    // Whoever watches it by now knows better than an answer from before.
+                    if registry.is_watched(name) {
+                        return;
+                    }
+                    registry.set_state(name, state, pid);
+                }
                 self.watch(name);
             }
             Ok(Err(error)) => {
@@ -274,7 +281,7 @@ impl Watcher {
         // Last: it ends this task.
         self.engine
             .registry()
-            .set_state(&self.name, State::Stopped, 0);
+            .has_ended(&self.name, tokio::task::id());
     }
 
     fn known(&self) -> Option<(State, u32)> {
