@@ -8,7 +8,6 @@ use tokio::{
     sync::Notify,
     time::{MissedTickBehavior, interval},
 };
-use tracing::warn;
 use zbus::zvariant::{OwnedObjectPath, Value};
 
 use super::{
@@ -79,15 +78,9 @@ impl Bus {
         &self,
         only: Option<&[ContainerId]>,
     ) -> Vec<HashMap<&'static str, Value<'static>>> {
-        let list = match self.engine.list().await {
-            Ok(list) => list,
-            Err(error) => {
-                warn!(%error, "could not list the containers");
-                Vec::new()
-            }
-        };
         let mut samples = Vec::new();
-        for facts in list {
+        // Kept fresh by the engine while somebody follows it, as the bus does.
+        for facts in self.engine.known() {
             if facts.init_pid == 0 || only.is_some_and(|only| !only.contains(&facts.id)) {
                 continue;
             }

@@ -7,6 +7,8 @@ use std::cell::RefCell;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// One look at a group's numbers; none where the host does not count.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -50,9 +52,17 @@ pub(crate) struct Groups {
     pressure_cpu: Counter,
     pressure_memory: Counter,
     pressure_io: Counter,
+    last_pressures: Mutex<Option<(Instant, Pressures)>>,
     version_of_io: Option<CgroupVersion>,
     version_of_cpu: Option<CgroupVersion>,
 }
+
+/// Of processor, memory, and input and output.
+type Pressures = [Option<f64>; 3];
+
+/// The kernel works out pressures anew no more often (PSI_FREQ), and they cost
+/// more to read than all the rest.
+const PRESSURES_LAST: Duration = Duration::from_secs(2);
 
 /// A file that may be missing.
 type Counter = Option<File>;
@@ -109,10 +119,11 @@ impl Groups {
         add(&mut self.pressure_io, "io.pressure");
     }
 
-    /// Reads every file once.
+    /// Reads every file once, but for what cannot have changed since the last time.
     pub(crate) fn sample(&self) -> Sample {
         let memory = number(&self.memory);
         let (io_read, io_write) = self.io().unzip();
+        let [pressure_cpu, pressure_memory, pressure_io] = self.pressures();
         Sample {
             cpu_ns: self.cpu(),
             memory,
@@ -124,10 +135,19 @@ impl Groups {
             pids: number(&self.pids),
             io_read,
             io_write,
-            pressure_cpu: pressure(&self.pressure_cpu),
-            pressure_memory: pressure(&self.pressure_memory),
-            pressure_io: pressure(&self.pressure_io),
+            pressure_cpu,
+            pressure_memory,
+            pressure_io,
         }
+    }
+
+    fn pressures(&self) -> Pressures {
+        let files = [&self.pressure_cpu, &self.pressure_memory, &self.pressure_io];
+        let last = self.last_pressures.lock();
+        let mut last = last.unwrap_or_else(PoisonError::into_inner);
+        let fresh = last.filter(|(read, _)| read.elapsed() < PRESSURES_LAST);
+        last.insert(fresh.unwrap_or_else(|| (Instant::now(), files.map(pressure))))
+            .1
     }
 
     fn cpu(&self) -> Option<u64> {

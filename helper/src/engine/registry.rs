@@ -452,12 +452,14 @@ impl Engine {
     /// Every container, by name, as the disk and the kernel have it now.
     pub(crate) async fn list(&self) -> Result<Vec<Arc<Facts>>> {
         self.refresh().await?;
-        Ok(self
-            .registry()
-            .containers
-            .values()
-            .map(|entry| entry.facts.clone())
-            .collect())
+        Ok(self.known())
+    }
+
+    /// Every container, by name, as was last known: at once and from memory.
+    pub(crate) fn known(&self) -> Vec<Arc<Facts>> {
+        let registry = self.registry();
+        let entries = registry.containers.values();
+        entries.map(|entry| entry.facts.clone()).collect()
     }
 
     /// One container, as the disk and the kernel have it now.
