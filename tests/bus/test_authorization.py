@@ -180,6 +180,19 @@ def test_40_a_destruction_that_runs_hooks_has_an_action_of_its_own(bus):
         gantry.until(lambda: bus.list() == {"web": "STOPPED"})
 
 
+def test_40_a_clone_that_runs_hooks_has_an_action_of_its_own(bus):
+    clone = "Container", "Clone", "(sa{sv})", ["twin", {}]
+    for name, hook in (("web", "/bin/true"), ("db", "/usr/share/lxc/hooks/clonehostname")):
+        # Whose root is not root on the host.
+        place(name, f"lxc.hook.clone = {hook}\nlxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536")
+    with rule(UNSAFE), Person("bob") as bob:
+        assert bob.ask((gantry.Container(bus, "web").path, *clone))[0][0] == "NotAuthorized"
+        # LXC's own is not run.
+        assert bob.ask((gantry.Container(bus, "db").path, *clone))[0][0] == ""
+        gantry.until(lambda: "twin" in bus.list())
+    assert set(bus.list()) == {"web", "db", "twin"}
+
+
 def test_40_raw_cgroup_keys_have_an_action_of_their_own(bus):
     config = pathlib.Path(place("web"), "config")
     path = gantry.Container(bus, "web").path

@@ -281,8 +281,8 @@ ROWS = {
     "lxc.rootfs.mount": Row([f"lxc.rootfs.mount = {WORK}/assembled"],
                             lambda c: [line for line in told(c) if "pre-mount: LXC_ROOTFS_MOUNT" in line],
                             [f"pre-mount: LXC_ROOTFS_MOUNT={WORK}/assembled"], "hooks"),
-    "lxc.hook.clone": At("../helper/core/src/settings/tests.rs", "every_other_setting"),
-    "lxc.hook.destroy": At("../helper/core/src/settings/tests.rs", "every_other_setting"),
+    "lxc.hook.clone": At("storage/test_clone_hooks.py", "test_a_clone_hook_is_told_what_stock_tells_it"),
+    "lxc.hook.destroy": At("lifecycle/test_hooks.py", "test_destroy_runs_its_hooks_first"),
 
     "lxc.start.auto": GROUPS, "lxc.start.delay": GROUPS, "lxc.start.order": GROUPS, "lxc.group": GROUPS,
     "lxc.signal.halt": Row(["lxc.signal.halt = SIGUSR1", "lxc.init.cmd = /traps"],

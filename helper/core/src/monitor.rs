@@ -234,6 +234,19 @@ pub struct StartRequest {
     pub seccomp: Option<PathBuf>,
 }
 
+/// What finishes a copy of a container is told.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FinishCopy {
+    /// The copy's directory in the LXC path, which is not called after it yet.
+    pub directory: String,
+    /// The name of the container that it is a copy of.
+    pub source: String,
+    /// Give it its own host name inside, too.
+    pub host_name: bool,
+    /// Run `lxc.hook.clone`, with these arguments after LXC's.
+    pub hooks: Option<Vec<String>>,
+}
+
 /// What a monitor, or whoever runs hooks, tells whoever started it, until it
 /// runs, is done or has failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

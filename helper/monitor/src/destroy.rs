@@ -32,5 +32,5 @@ fn run(layout: &ContainerLayout, starter: &OwnedFd) -> Step<()> {
     let rootfs = settings.rootfs.as_ref().map(mount_point).transpose()?;
     let rootfs = rootfs.unwrap_or_else(|| PathBuf::from("/"));
     let is_wanted = |stage| stage == HookStage::Destroy;
-    Hooks::new(layout, &settings, &rootfs, is_wanted)?.run(HookStage::Destroy, Some(starter))
+    Hooks::new(layout, &settings, &rootfs, is_wanted)?.run(HookStage::Destroy, &[], Some(starter))
 }

@@ -1,10 +1,11 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Six modes: `run` is a container's monitor, `attach` supervises one session in
-//! a container, `destroy` runs the hooks before a container's end, `netlink` opens
-//! a socket in a container's network namespace, `node` works on its device nodes.
+//! Seven modes: `run` is a container's monitor, `attach` supervises one session in
+//! a container, `destroy` runs the hooks before a container's end, `finish` does the
+//! last in a copy that is to be a container, `netlink` opens a socket in a container's
+//! network namespace, `node` works on its device nodes.
 //! Each of these is started with a socket on descriptor 3, over which it reports.
-//! The first three may, after the word `unit`, be the main process of a unit of
+//! The first four may, after the word `unit`, be the main process of a unit of
 //! systemd's, where their standard error is the journal. The first two outlive
 //! whoever starts them: without a unit, in which `run` has a delegated cgroup,
 //! they fork and detach themselves. `undo` is what a monitor starts, with a socket
@@ -19,6 +20,7 @@ mod confine;
 mod console;
 mod destroy;
 mod failure;
+mod finish;
 mod hooks;
 mod label;
 mod log;
@@ -43,7 +45,8 @@ const STARTER: i32 = 3;
 /// And that of the pidfd of the init that `node` is about.
 const INIT: i32 = 4;
 
-const USAGE: &str = "usage: gantry-monitor [unit] run|attach|destroy --lxcpath PATH --name NAME
+const USAGE: &str =
+    "usage: gantry-monitor [unit] run|attach|destroy|finish --lxcpath PATH --name NAME
        gantry-monitor netlink --pid PID
        gantry-monitor node
 It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
@@ -67,6 +70,9 @@ fn main() -> ExitCode {
         }
         ["destroy", rest @ ..] => {
             layout(rest).and_then(|layout| Some(destroy::main(&layout, starter?)))
+        }
+        ["finish", rest @ ..] => {
+            layout(rest).and_then(|layout| Some(finish::main(&layout, starter?)))
         }
         ["netlink", "--pid", pid] => pid
             .parse()

@@ -37,6 +37,8 @@ pub(super) enum Risk {
     Certain(String),
     /// The hooks that run before the container's end.
     Destroy,
+    /// A container like it that the caller has, and the hooks that run for it.
+    Clone,
 }
 
 impl Risk {
@@ -62,6 +64,14 @@ impl Risk {
                 Ok(Vec::from_iter(
                     has_hooks.then(|| "lxc.hook.destroy".to_owned()),
                 ))
+            }
+            Self::Clone => {
+                let flags = [
+                    ("privileged", engine.shares_users(facts)),
+                    ("lxc.hook.clone", engine.has_clone_hooks(&facts.id)),
+                ];
+                let set = flags.into_iter().filter(|(_, set)| *set);
+                Ok(set.map(|(word, _)| word.to_owned()).collect())
             }
             Self::Item(key, values) => engine.unsafe_config_item(&facts.id, key, values).await,
         }

@@ -152,9 +152,9 @@ impl ContainerObject {
         Ok(())
     }
 
-    /// Makes a container of this name from this one, in full or, with snapshot b, copy-on-write.
-    /// A running one is held for the copy. Other options: backend s, keep_mac b, keep_name b
-    /// (the host name), ephemeral b, start b. The job's result has container o.
+    /// Makes a container from this one, in full or, with snapshot b, copy-on-write. A running
+    /// one is held for it. Other options: backend s, keep_mac b, keep_name b, ephemeral b, start
+    /// b, hook_arguments as. Hooks need io.gantry.manage-unsafe. The job's result: container o.
     #[zbus(out_args("job"), name = "Clone")]
     async fn clone_as(
         &self,

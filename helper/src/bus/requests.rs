@@ -186,6 +186,7 @@ pub(super) fn clone_request(
             keep_name: options.flag("keep_name")?,
             ephemeral: options.flag("ephemeral")?,
             start: options.flag("start")?,
+            hooks: Some(options.take("hook_arguments")?.unwrap_or_default()),
         };
         Ok((name, options))
     })

@@ -108,8 +108,8 @@ impl Launcher for Units {
     }
 }
 
-/// `gantry-container-NAME.service`, `gantry-session-NUMBER.service` or
-/// `gantry-destroy-NAME.service`.
+/// `gantry-container-NAME.service`, `gantry-session-NUMBER.service`,
+/// `gantry-destroy-NAME.service` or `gantry-finish-NAME.service`.
 fn unit_name(holder: &Holder) -> String {
     match holder {
         Holder::Monitor(layout) => {
@@ -121,6 +121,9 @@ fn unit_name(holder: &Holder) -> String {
         Holder::Session(_, number) => format!("gantry-session-{number}.service"),
         Holder::Destroyer(layout) => {
             format!("gantry-destroy-{}.service", escape(layout.name().as_str()))
+        }
+        Holder::Finisher(layout) => {
+            format!("gantry-finish-{}.service", escape(layout.name().as_str()))
         }
     }
 }
@@ -206,6 +209,10 @@ fn properties<'a>(
         Holder::Destroyer(_) => properties.push((
             "Description",
             format!("Hooks before the end of container {name}").into(),
+        )),
+        Holder::Finisher(_) => properties.push((
+            "Description",
+            format!("Hooks of the new container {name}").into(),
         )),
     }
     properties

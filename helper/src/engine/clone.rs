@@ -2,7 +2,7 @@
 
 use super::create::{blocking, discard};
 use super::dependents::{list_with_origins, only, origins_of};
-use super::destroy::{replace_path, rewritten};
+use super::destroy::{has_hooks, replace_path, rewritten};
 use super::idmaps::maps_of;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
@@ -12,11 +12,10 @@ use gantry_core::config::Config;
 use gantry_core::dependents::Dependents;
 use gantry_core::idmap::IdKind;
 use gantry_core::layout::ContainerLayout;
+use gantry_core::monitor::FinishCopy;
 use gantry_core::name::ContainerName;
-use gantry_core::states::State;
+use gantry_core::settings::HookStage;
 use gantry_core::values::rootfs::RootfsPath;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 /// How to clone.
@@ -34,6 +33,8 @@ pub(crate) struct CloneOptions {
     pub(crate) ephemeral: bool,
     /// Start it when it is made.
     pub(crate) start: bool,
+    /// Run `lxc.hook.clone`, with these arguments after LXC's.
+    pub(crate) hooks: Option<Vec<String>>,
 }
 
 /// A container or snapshot to be copied.
@@ -184,7 +185,14 @@ impl Engine {
             .fill_copy(id, &source, &layout, &staging, options, work)
             .await;
         work.stage("finishing");
-        self.publish_copy(staging, filled.map(drop), &source, &layout)
+        let finished = match filled {
+            Ok(_) => {
+                self.finish_copy(&source, &layout, &staging, options, work)
+                    .await
+            }
+            Err(error) => Err(error),
+        };
+        self.publish_copy(staging, finished, &source, &layout)
             .await?;
         drop((lock, name));
         self.refresh().await?;
@@ -231,14 +239,10 @@ impl Engine {
             here: staging.path(),
             there: &there,
         };
-        let held = match id.and_then(|id| Some((id, self.facts(id)?))) {
-            Some((id, facts)) if facts.state == State::Running => Some(id),
-            _ => None,
+        let held = match id {
+            Some(id) => Some((id, self.hold(id, work).await?)),
+            None => None,
         };
-        if let Some(id) = held {
-            work.stage("holding the container");
-            self.freeze(id).await?;
-        }
         let copied = async {
             work.stage("copying");
             let made = source.begin(options, &place)?;
@@ -248,8 +252,8 @@ impl Engine {
             Ok::<_, Error>(made)
         }
         .await;
-        if let Some(id) = held {
-            self.unfreeze(id).await?;
+        if let Some((id, held)) = held {
+            self.let_go(id, held).await?;
         }
         let made = copied?;
         let text = copied_config(source, target, &made.path, options)?;
@@ -267,13 +271,6 @@ impl Engine {
         let path = place.here.join("config");
         files::replace(&path, text.as_bytes(), 0o640)
             .map_err(|error| Error::path("writing", &path, &error))?;
-        if !options.keep_name {
-            if made.layers.is_empty() {
-                work.log("its /etc/hostname stays as it was; lxc.uts.name is new");
-            } else if let Err(error) = set_host_name(&made.layers, target.name().as_str()) {
-                work.log(format_args!("its /etc/hostname stays as it was: {error}"));
-            }
-        }
         if made.depends {
             let path = place.here.join("lxc_rdepends");
             files::replace(&path, source.origins().text().as_bytes(), 0o640)
@@ -281,6 +278,42 @@ impl Engine {
         }
         work.check()?;
         Ok(made.copies.into_iter().map(|(_, to)| to).collect())
+    }
+
+    /// Gives a copy its name inside, and runs its hooks.
+    async fn finish_copy(
+        &self,
+        source: &Source,
+        target: &ContainerLayout,
+        staging: &Staging,
+        options: &CloneOptions,
+        work: &Work,
+    ) -> Result<()> {
+        let hooks = options
+            .hooks
+            .clone()
+            .filter(|_| source.config.get(HookStage::Clone.key()).is_some());
+        if hooks.is_none() && options.keep_name {
+            return Ok(());
+        }
+        let directory = staging.path().file_name().unwrap_or_default();
+        let request = FinishCopy {
+            directory: directory.to_string_lossy().into_owned(),
+            source: source.layout.name().to_string(),
+            host_name: !options.keep_name,
+            hooks,
+        };
+        let programs = &self.0.programs;
+        programs.finish_copy(target.clone(), &request, work).await
+    }
+
+    /// Whether cloning a container runs programs with root's rights.
+    pub(crate) fn has_clone_hooks(&self, id: &ContainerId) -> bool {
+        let config = disk::read_config(&self.layout(&id.name).config());
+        has_hooks(
+            config.ok().map(|file| file.config).as_ref(),
+            HookStage::Clone,
+        )
     }
 }
 
@@ -349,47 +382,4 @@ fn own_files(source: &Source) -> Vec<PathBuf> {
     found.sort();
     found.dedup();
     found
-}
-
-/// Writes /etc/hostname into the topmost layer, with the owner and mode that /etc has
-/// below. Nothing in the tree is followed out of it.
-fn set_host_name(layers: &[PathBuf], name: &str) -> io::Result<()> {
-    let [top, below @ ..] = layers else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
-    let open_etc = |layer: &PathBuf| -> io::Result<_> {
-        let root = files::open_directory(layer)?;
-        Ok(rustix::fs::openat2(
-            root,
-            "etc",
-            flags,
-            Mode::empty(),
-            resolve,
-        )?)
-    };
-    let etc = match open_etc(top) {
-        Ok(etc) => etc,
-        Err(error) => {
-            let Some(lower) = below.iter().find_map(|layer| open_etc(layer).ok()) else {
-                return Err(error);
-            };
-            let status = rustix::fs::fstat(&lower)?;
-            let root = files::open_directory(top)?;
-            rustix::fs::mkdirat(&root, "etc", Mode::from_raw_mode(0o700))?;
-            let etc = rustix::fs::openat2(root, "etc", flags, Mode::empty(), resolve)?;
-            files::give(&etc, &status, status.st_mode)?;
-            etc
-        }
-    };
-    let owner = rustix::fs::fstat(&etc)?;
-    match rustix::fs::unlinkat(&etc, "hostname", rustix::fs::AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-        Err(error) => return Err(error.into()),
-    }
-    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let file = rustix::fs::openat(&etc, "hostname", flags, Mode::from_raw_mode(0o644))?;
-    files::give(&file, &owner, 0o644)?;
-    std::fs::File::from(file).write_all(format!("{name}\n").as_bytes())
 }

@@ -68,7 +68,7 @@ impl Engine {
         }
         let _lock = self.lock(&id.name).await?;
         self.refuse_alive(id).await?;
-        if has_hooks(config.as_ref()) {
+        if has_hooks(config.as_ref(), HookStage::Destroy) {
             work.stage("running hooks");
             self.0.programs.destroy_hooks(layout.clone(), work).await?;
         }
@@ -108,7 +108,10 @@ impl Engine {
     /// Whether destroying a container runs programs with root's rights.
     pub(crate) fn has_destroy_hooks(&self, id: &ContainerId) -> bool {
         let config = disk::read_config(&self.layout(&id.name).config());
-        has_hooks(config.ok().map(|file| file.config).as_ref())
+        has_hooks(
+            config.ok().map(|file| file.config).as_ref(),
+            HookStage::Destroy,
+        )
     }
 
     /// Under the container's lock: nobody has started it meanwhile.
@@ -323,10 +326,10 @@ fn refuse_dependents(facts: &Facts, layout: &ContainerLayout, snapshots_too: boo
     Ok(())
 }
 
-/// Whether a config has hooks for the container's end.
-fn has_hooks(config: Option<&Config>) -> bool {
+/// Whether a config has hooks of a stage.
+pub(super) fn has_hooks(config: Option<&Config>, stage: HookStage) -> bool {
     let settings = config.and_then(|config| Settings::from_config(config).ok());
-    settings.is_some_and(|settings| !settings.hooks.of(HookStage::Destroy).is_empty())
+    settings.is_some_and(|settings| settings.hooks.run_at(stage).next().is_some())
 }
 
 /// The root file system, when it is managed and not in the container's

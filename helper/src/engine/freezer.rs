@@ -1,18 +1,24 @@
 //! Freezing and letting go, as lxc-freeze does it: the monitor only keeps the
-//! state, the group is written to by whoever freezes.
+//! state, the group is written to by whoever freezes. Containers are held for copies,
+//! too.
 
 use super::client::Client;
-use super::{ContainerId, Engine, Error, Result};
+use super::{ContainerId, Engine, Error, Result, Work};
 use crate::cgroup;
+use crate::linux::files;
+use gantry_core::name::ContainerName;
 use gantry_core::settings::CgroupVersion;
 use gantry_core::states::State;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 /// How long the kernel may take to hold every process.
 const PATIENCE: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(1);
+/// The containers that are held for copies: a file each.
+const HELD: &str = "/run/gantry/held";
 
 impl Engine {
     /// Holds every process of a container; returns when they are held.
@@ -38,6 +44,66 @@ impl Engine {
         self.settle(id, &[State::Running]).await
     }
 
+    /// Holds a container that runs for the copy that is to be made of it, and says
+    /// whether it did. One that is stopped or held needs it not.
+    pub(super) async fn hold(&self, id: &ContainerId, work: &Work) -> Result<Held> {
+        let steady = [State::Running, State::Frozen, State::Stopped];
+        let state = self.wait(id, &steady, Some(PATIENCE)).await?;
+        if state != State::Running {
+            return Ok(Held(state));
+        }
+        work.stage("holding the container");
+        let mark = mark_of(&id.name);
+        files::create_dirs(Path::new(HELD), 0o700)
+            .and_then(|()| files::replace(&mark, &[], 0o600))
+            .map_err(|error| Error::path("writing", &mark, &error))?;
+        if let Err(error) = self.freeze(id).await {
+            forget(&mark);
+            return Err(error);
+        }
+        Ok(Held(state))
+    }
+
+    /// Lets it go on. Fails for one that was stopped and has been started meanwhile.
+    pub(super) async fn let_go(&self, id: &ContainerId, held: Held) -> Result<()> {
+        match held {
+            Held(State::Running) => {
+                self.unfreeze(id).await?;
+                forget(&mark_of(&id.name));
+            }
+            Held(State::Stopped) if Client::new(&self.layout(&id.name)).is_alive().await => {
+                return Err(Error::WrongState(format!(
+                    "container '{}' was started while it was copied; try again",
+                    id.name
+                )));
+            }
+            Held(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Lets those go on that a helper held which was killed before it could.
+    pub(super) async fn let_go_of_left(&self) {
+        for entry in std::fs::read_dir(HELD).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let Some(Ok(name)) = name.to_str().map(ContainerName::new) else {
+                continue;
+            };
+            let client = Client::new(&self.layout(&name));
+            if client.is_alive().await {
+                let thawed = async {
+                    set_frozen(&client, false).await?;
+                    client.serve_state(State::Thawed).await
+                };
+                match thawed.await {
+                    Ok(()) => tracing::info!(container = %name, "let go; it was held for a copy"),
+                    Err(error) => tracing::error!(container = %name, "still held: {error}"),
+                }
+            }
+            forget(&entry.path());
+        }
+    }
+
     fn expect(&self, id: &ContainerId, state: State) -> Result<()> {
         match self.facts(id).map(|facts| facts.state) {
             Some(found) if found != state => Err(Error::WrongState(format!(
@@ -51,6 +117,21 @@ impl Engine {
     /// Returns when the registry has it, too.
     async fn settle(&self, id: &ContainerId, states: &[State]) -> Result<()> {
         self.wait(id, states, Some(PATIENCE)).await.map(|_| ())
+    }
+}
+
+/// A container of which a copy is made, in the state that it was found in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Held(State);
+
+/// Says that a container is held by a helper, not by somebody's wish.
+fn mark_of(name: &ContainerName) -> PathBuf {
+    Path::new(HELD).join(name.as_str())
+}
+
+fn forget(mark: &Path) {
+    if let Err(error) = std::fs::remove_file(mark) {
+        tracing::warn!("removing {} failed: {error}", mark.display());
     }
 }
 

@@ -9,7 +9,7 @@ use crate::linux::process::Process;
 use crate::linux::spawn::{self, Child};
 use futures_util::future::{BoxFuture, ready};
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::{FailureKind, Node, NodeReply, NodeRequest, Report};
+use gantry_core::monitor::{FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -28,13 +28,18 @@ pub(crate) enum Holder {
     Session(ContainerLayout, u64),
     /// What runs the hooks before a container's end; it does not outlive us.
     Destroyer(ContainerLayout),
+    /// What does the last that a container's copy needs; nor does this.
+    Finisher(ContainerLayout),
 }
 
 impl Holder {
     /// The container's places.
     pub(crate) fn layout(&self) -> &ContainerLayout {
         match self {
-            Self::Monitor(layout) | Self::Session(layout, _) | Self::Destroyer(layout) => layout,
+            Self::Monitor(layout)
+            | Self::Session(layout, _)
+            | Self::Destroyer(layout)
+            | Self::Finisher(layout) => layout,
         }
     }
 
@@ -44,6 +49,7 @@ impl Holder {
             Self::Monitor(_) => "run",
             Self::Session(..) => "attach",
             Self::Destroyer(_) => "destroy",
+            Self::Finisher(_) => "finish",
         };
         let layout = self.layout();
         let (path, name) = (layout.lxc_path(), layout.name().as_str());
@@ -110,28 +116,22 @@ impl Programs {
     /// Runs a container's `lxc.hook.destroy` to their end, unless the work is
     /// cancelled.
     pub(super) async fn destroy_hooks(&self, layout: ContainerLayout, work: &Work) -> Result<()> {
-        let name = layout.name().clone();
-        let channel = self.launch(Holder::Destroyer(layout)).await?;
-        let reports = async {
-            loop {
-                match channel.receive::<Report>().await {
-                    Ok(Some((Report::Done, _))) => return Ok(()),
-                    Ok(Some((Report::Failed(failure), _))) => return Err(failure.into()),
-                    Ok(Some(_)) => {}
-                    Ok(None) => {
-                        return Err(Error::HookFailed(format!(
-                            "what runs lxc.hook.destroy of container '{name}' ended without a word; look into its log"
-                        )));
-                    }
-                    Err(error) => return Err(Error::io("hearing of hooks", &error)),
-                }
-            }
-        };
-        tokio::select! {
-            result = reports => result,
-            // It ends them when the channel closes.
-            () = work.cancelled() => work.check(),
-        }
+        let channel = self.launch(Holder::Destroyer(layout.clone())).await?;
+        attend(&channel, &layout, work).await
+    }
+
+    /// Does what is left to do in a copy that is to be this container, unless the work
+    /// is cancelled.
+    pub(super) async fn finish_copy(
+        &self,
+        layout: ContainerLayout,
+        request: &FinishCopy,
+        work: &Work,
+    ) -> Result<()> {
+        let channel = self.launch(Holder::Finisher(layout.clone())).await?;
+        let sent = channel.send(request).await;
+        sent.map_err(|error| Error::io("finishing the copy", &error))?;
+        attend(&channel, &layout, work).await
     }
 
     async fn launch(&self, holder: Holder) -> Result<Channel> {
@@ -198,6 +198,32 @@ impl Programs {
         fds: &[Option<std::os::fd::BorrowedFd<'_>>],
     ) -> Result<Child> {
         spawn::spawn(self.helper.as_fd(), "gantry-helper", args, fds).map_err(spawn_failed)
+    }
+}
+
+/// Waits for the end of what runs hooks of a container, which ends them when the
+/// channel closes.
+async fn attend(channel: &Channel, layout: &ContainerLayout, work: &Work) -> Result<()> {
+    let reports = async {
+        loop {
+            match channel.receive::<Report>().await {
+                Ok(Some((Report::Done, _))) => return Ok(()),
+                Ok(Some((Report::Failed(failure), _))) => return Err(failure.into()),
+                Ok(Some((Report::Log { message, .. }, _))) => work.log(message),
+                Ok(Some(_)) => {}
+                Ok(None) => {
+                    return Err(Error::HookFailed(format!(
+                        "what runs the hooks of container '{}' ended without a word; look into its log",
+                        layout.name()
+                    )));
+                }
+                Err(error) => return Err(Error::io("hearing of hooks", &error)),
+            }
+        }
+    };
+    tokio::select! {
+        result = reports => result,
+        () = work.cancelled() => work.check(),
     }
 }
 

@@ -136,6 +136,7 @@ impl Engine {
             reserved: Mutex::default(),
             ranges: tokio::sync::Mutex::default(),
         }));
+        engine.let_go_of_left().await;
         engine.refresh().await?;
         engine
             .keep_fresh()

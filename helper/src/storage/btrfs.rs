@@ -42,6 +42,5 @@ fn made(place: &Place<'_>, copies: Vec<(PathBuf, PathBuf)>) -> Made {
         path: format!("btrfs:{}", place.there.join("rootfs").display()),
         copies,
         depends: false,
-        layers: vec![place.here.join("rootfs")],
     }
 }

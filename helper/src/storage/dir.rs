@@ -16,18 +16,14 @@ impl Backend for Directory {
         let root = place.here.join("rootfs");
         Ok(Made {
             path: format!("dir:{}", place.there.join("rootfs").display()),
-            copies: vec![(PathBuf::from(&source.path), root.clone())],
+            copies: vec![(PathBuf::from(&source.path), root)],
             depends: false,
-            layers: vec![root],
         })
     }
 
     /// As LXC: an overlay above the directory.
     fn snapshot(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made> {
-        let lower = Path::new(&source.path);
-        let mut made = overlay::above(place, &source.path, lower)?;
-        made.layers.push(lower.to_path_buf());
-        Ok(made)
+        overlay::above(place, &source.path, Path::new(&source.path))
     }
 }
 

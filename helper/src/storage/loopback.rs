@@ -13,7 +13,6 @@ impl Backend for Loopback {
             path: format!("loop:{}", place.there.join("rootdev").display()),
             copies: vec![(PathBuf::from(&source.path), place.here.join("rootdev"))],
             depends: false,
-            layers: Vec::new(),
         })
     }
 

@@ -40,9 +40,6 @@ pub(crate) struct Made {
     pub(crate) copies: Vec<(PathBuf, PathBuf)>,
     /// Whether it needs its source from now on.
     pub(crate) depends: bool,
-    /// The directories that show its files, the topmost and own one first; none
-    /// where they cannot be seen without a mount.
-    pub(crate) layers: Vec<PathBuf>,
 }
 
 /// The backend called `name`.

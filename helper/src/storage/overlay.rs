@@ -31,7 +31,6 @@ impl Backend for Overlay {
             .collect();
         let mut made = above(place, &lower.join(":"), &layers.upper)?;
         made.copies.push((layers.upper, made.upper(place)));
-        made.layers.extend(layers.lower);
         Ok(made)
     }
 }
@@ -51,7 +50,6 @@ pub(super) fn above(place: &Place<'_>, lower: &str, like: &Path) -> Result<Made>
         ),
         copies: Vec::new(),
         depends: true,
-        layers: vec![here.join("delta")],
     };
     let like = files::open_directory(like)
         .and_then(|like| Ok(rustix::fs::fstat(&like)?))

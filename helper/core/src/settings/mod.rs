@@ -9,8 +9,8 @@ mod tests;
 pub use network::{Network, NetworkKind, Veth};
 pub use parts::{
     AppArmor, Autostart, Capabilities, CgroupDirs, CgroupSetting, CgroupVersion, Console,
-    ConsolePath, HookStage, Hooks, Init, Log, Monitor, NamespaceChoice, Rootfs, Seccomp, Selinux,
-    Signals, TimeOffsets,
+    ConsolePath, HookStage, Hooks, Init, Log, Monitor, NamespaceChoice, RENAMING_HOOK, Rootfs,
+    Seccomp, Selinux, Signals, TimeOffsets,
 };
 pub use stock::{stock_groups, stock_value};
 

@@ -231,10 +231,20 @@ pub struct Hooks {
     pub commands: BTreeMap<HookStage, Vec<String>>,
 }
 
+/// LXC's own hook for clones, which puts the clone's name in the place of its origin's.
+/// Gantry does its work without it.
+pub const RENAMING_HOOK: &str = "/usr/share/lxc/hooks/clonehostname";
+
 impl Hooks {
     /// The command lines of a stage.
     pub fn of(&self, stage: HookStage) -> &[String] {
         self.commands.get(&stage).map_or(&[], Vec::as_slice)
+    }
+
+    /// Those that are run: all but [`RENAMING_HOOK`].
+    pub fn run_at(&self, stage: HookStage) -> impl Iterator<Item = &str> {
+        let lines = self.of(stage).iter().map(String::as_str);
+        lines.filter(move |line| stage != HookStage::Clone || *line != RENAMING_HOOK)
     }
 }
 

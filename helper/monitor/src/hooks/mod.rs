@@ -52,11 +52,11 @@ impl Hooks {
     ) -> Step<Self> {
         let mut commands = BTreeMap::new();
         for stage in HookStage::ALL.into_iter().filter(|stage| wanted(*stage)) {
-            let open = |line: &String| match stage {
+            let open = |line: &str| match stage {
                 HookStage::Start => Ok(Command::in_container(line)),
                 _ => Command::on_host(stage.key(), line),
             };
-            let lines = settings.hooks.of(stage).iter();
+            let lines = settings.hooks.run_at(stage);
             let opened = lines.map(open).collect::<Step<Vec<_>>>()?;
             if !opened.is_empty() {
                 commands.insert(stage, opened);
@@ -86,7 +86,7 @@ impl Hooks {
     }
 
     /// Starts a stage's hook of this number, from 0; none when there are no
-    /// more. `extra` are arguments that only version 0 passes.
+    /// more. `extra` are arguments after those that LXC gives to all.
     pub(crate) fn start(
         &self,
         stage: HookStage,
@@ -97,9 +97,7 @@ impl Hooks {
             return Ok(None);
         };
         let (mut arguments, environment) = self.told("lxc", stage.word());
-        if self.version == 0 {
-            arguments.extend(extra);
-        }
+        arguments.extend(extra);
         command
             .start(stage.key(), &arguments, &environment)
             .map(Some)
@@ -107,9 +105,14 @@ impl Hooks {
 
     /// Runs a stage's hooks in order, to the first that fails, while nothing
     /// else is done. With the other side of `leash` they end, too.
-    pub(crate) fn run(&self, stage: HookStage, leash: Option<&OwnedFd>) -> Step<()> {
+    pub(crate) fn run(
+        &self,
+        stage: HookStage,
+        extra: &[&str],
+        leash: Option<&OwnedFd>,
+    ) -> Step<()> {
         let mut number = 0;
-        while let Some(running) = self.start(stage, number, &[])? {
+        while let Some(running) = self.start(stage, number, extra)? {
             running.wait(leash)?;
             number += 1;
         }

@@ -17,7 +17,7 @@ pub(super) type Heard = Option<(FromInit, Vec<OwnedFd>)>;
 
 impl Monitor {
     /// Runs the hooks of a stage in order, to the first that fails. `extra` are
-    /// arguments that only version 0 passes.
+    /// arguments after those that LXC gives to all.
     pub(super) fn run_hooks(&mut self, stage: HookStage, extra: &[&str]) -> Step<()> {
         let mut number = 0;
         while let Some(running) = self.hooks.start(stage, number, extra)? {

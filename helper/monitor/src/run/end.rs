@@ -114,10 +114,11 @@ impl Monitor {
                 log::error(failure.message);
             }
         }
-        let arguments: Vec<String> = namespaces
+        // Version 1 is told by variables alone.
+        let told = namespaces
             .iter()
-            .map(|(kind, path)| format!("{kind}:{path}"))
-            .collect();
+            .filter(|_| self.settings.hooks.version == 0);
+        let arguments: Vec<String> = told.map(|(kind, path)| format!("{kind}:{path}")).collect();
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         if let Err(failure) = self.run_hooks(HookStage::Stop, &arguments) {
             log::error(failure.message);

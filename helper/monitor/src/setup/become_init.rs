@@ -66,7 +66,7 @@ pub(super) fn run(plan: &Plan<'_>, terminals: Terminals, label: Option<Label>) -
     }
     // Its hooks are the container's own programs, and held like them.
     plan.confinement.filter_system_calls()?;
-    plan.hooks.run(HookStage::Start, None)?;
+    plan.hooks.run(HookStage::Start, &[], None)?;
 
     let environment = environment(settings, &terminals);
     let input = match &terminals.console {

@@ -209,7 +209,7 @@ fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<Root> {
     let slave = sys::MountAttributes::propagate(MountPropagationFlags::DOWNSTREAM);
     sys::mount_setattr(&host, true, &slave)
         .at(step, || "cannot cut mounts off the host's".to_owned())?;
-    plan.hooks.run(HookStage::PreMount, None)?;
+    plan.hooks.run(HookStage::PreMount, &[], None)?;
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let open_it = || {
         rustix::fs::openat(CWD, &plan.mount_point, flags, Mode::empty()).at(step, || {
@@ -240,9 +240,9 @@ fn furnish(root: &Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
             "lxc.mount.auto: no cgroups are mounted, as the container has no cgroup namespace of its own and would see the host's",
         );
     }
-    plan.hooks.run(HookStage::Mount, None)?;
+    plan.hooks.run(HookStage::Mount, &[], None)?;
     if settings.autodev {
-        plan.hooks.run(HookStage::Autodev, None)?;
+        plan.hooks.run(HookStage::Autodev, &[], None)?;
         dev::populate(root, settings)?;
     }
     let terminals = dev::make_terminals(root, settings)?;
