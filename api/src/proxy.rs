@@ -106,6 +106,8 @@ pub trait Container {
     #[zbus(allow_interactive_auth)]
     fn rename(&self, name: &str, options: Options<'_>) -> Result<()>;
     #[zbus(allow_interactive_auth)]
+    fn export(&self, target: Fd<'_>, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn get_config(&self) -> Result<(String, u64)>;
     #[zbus(allow_interactive_auth)]
     fn set_config(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;

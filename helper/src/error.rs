@@ -54,6 +54,9 @@ pub(crate) enum Error {
     /// The host lacks something; the sentence says what to install.
     #[error("{0}")]
     Unsupported(String),
+    /// What came is not what it should be.
+    #[error("{0}")]
+    VerificationFailed(String),
     /// A hook or script returned an error.
     #[error("{0}")]
     HookFailed(String),

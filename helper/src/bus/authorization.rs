@@ -59,6 +59,7 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Container", "Destroy", action::MANAGE),
     ("Container", "Rename", action::MANAGE),
     ("Container", "Clone", action::MANAGE),
+    ("Container", "Export", action::MANAGE),
     ("Container", "GetConfig", action::INSPECT),
     ("Container", "SetConfig", action::MANAGE),
     ("Container", "GetConfigItem", action::INSPECT),

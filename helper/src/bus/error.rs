@@ -67,6 +67,7 @@ pub(super) fn from_engine(error: engine::Error) -> Error {
         Engine::TimedOut(_) => Error::TimedOut(sentence),
         Engine::NoSpace(_) => Error::NoSpace(sentence),
         Engine::Unsupported(_) => Error::Unsupported(sentence),
+        Engine::VerificationFailed(_) => Error::VerificationFailed(sentence),
         Engine::HookFailed(_) => Error::HookFailed(sentence),
         Engine::StartFailed { .. } => Error::StartFailed(sentence),
         Engine::Failed(_) => Error::Failed(sentence),

@@ -404,6 +404,7 @@ impl ManagerObject {
             "backend-dir",
             "clone",
             "snapshots",
+            "export",
         ]
     }
 

@@ -1,6 +1,6 @@
 //! What both a container's own methods and the manager's by name do.
 
-use std::sync::Arc;
+use std::{os::fd::OwnedFd, sync::Arc};
 
 use gantry_core::name::ContainerName;
 use zbus::{message::Header, zvariant::OwnedObjectPath};
@@ -14,7 +14,7 @@ use super::{
     options::{Dictionary, Options},
     requests::stop_options,
 };
-use crate::engine::{CloneOptions, ContainerId, DestroyOptions};
+use crate::engine::{CloneOptions, ContainerId, DestroyOptions, ExportOptions};
 
 /// Which container a call is about, or why its name is none.
 pub(super) type Target = gantry_api::Result<ContainerId>;
@@ -130,6 +130,23 @@ impl Bus {
             // Whoever waits for the job finds the object gone.
             bus.settle(&id).await;
             Ok(Outcome::new())
+        })
+        .await
+    }
+
+    pub(super) async fn export(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        target: Target,
+        request: gantry_api::Result<(OwnedFd, ExportOptions)>,
+    ) -> Result<OwnedObjectPath> {
+        let admitted = self.admit(header, target, request, |_| Risk::None).await?;
+        let (engine, id) = (self.engine.clone(), admitted.id);
+        let (file, options) = admitted.request;
+        let objects = [path_of(&id)];
+        self.start_job(&admitted.caller, "Export", &objects, |work| async move {
+            let bytes = engine.export(&id, file, options, &work).await?;
+            Ok(Outcome::from([("bytes", bytes.into())]))
         })
         .await
     }

@@ -10,7 +10,10 @@ use super::{
     admission::shortened,
     options::{Dictionary, Options},
 };
-use crate::engine::{CloneOptions, CreateRequest, ExecuteRequest, Size, StopOptions};
+use crate::engine::{
+    CloneOptions, Compression, CreateRequest, ExecuteRequest, ExportOptions, Format, Size,
+    StopOptions,
+};
 
 /// The most bytes of config text in one request: parsing it comes before the question
 /// whether the caller may.
@@ -189,6 +192,33 @@ pub(super) fn clone_request(
             hooks: Some(options.take("hook_arguments")?.unwrap_or_default()),
         };
         Ok((name, options))
+    })
+}
+
+/// The target and options of Export.
+pub(super) fn export_request(
+    target: OwnedFd,
+    options: Dictionary,
+) -> gantry_api::Result<(OwnedFd, ExportOptions)> {
+    let unknown = |what: &str, given: &str, known: &str| {
+        let given = shortened(given);
+        Error::InvalidArgument(format!("there is no {what} {given}; there are {known}"))
+    };
+    Options::read(options, |options| {
+        let compression = options.take::<String>("compression")?;
+        let compression = compression.as_deref().unwrap_or("zstd");
+        let format = options.take::<String>("format")?;
+        let options = ExportOptions {
+            compression: Compression::by_name(compression)
+                .ok_or_else(|| unknown("compression", compression, "zstd, gzip, xz and none"))?,
+            snapshots: options.flag("snapshots")?,
+            format: match format.as_deref() {
+                None | Some("gantry") => Format::Gantry,
+                Some("tar") => Format::Tar,
+                Some(other) => return Err(unknown("format", other, "gantry and tar")),
+            },
+        };
+        Ok((target, options))
     })
 }
 

@@ -41,8 +41,8 @@ pub(crate) struct CloneOptions {
 pub(super) struct Source {
     pub(super) layout: ContainerLayout,
     pub(super) config: Config,
-    rootfs: RootfsPath,
-    backend: String,
+    pub(super) rootfs: RootfsPath,
+    pub(super) backend: String,
 }
 
 impl Source {
@@ -356,7 +356,7 @@ fn new_address() -> Result<String> {
 
 /// Hook scripts and the fstab in the container's own directory, relative to it, but
 /// none that lies where the container itself can write.
-fn own_files(source: &Source) -> Vec<PathBuf> {
+pub(super) fn own_files(source: &Source) -> Vec<PathBuf> {
     let base = source.layout.directory();
     let values = source.config.items().iter();
     let mut found: Vec<PathBuf> = values

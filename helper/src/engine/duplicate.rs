@@ -5,10 +5,8 @@ use super::launcher::Programs;
 use super::{Error, Result, Work};
 use crate::linux::copier::COPIER;
 use crate::linux::spawn::Child;
-use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -95,42 +93,4 @@ fn written(child: &Child) -> u64 {
     count("wchar: ")
         .max(count("write_bytes: "))
         .unwrap_or_default()
-}
-
-/// The bytes that a tree or file takes on its disk; a file of several names once.
-pub(super) fn occupied(path: &Path) -> u64 {
-    let mut seen = HashSet::new();
-    let mut waiting = vec![path.to_path_buf()];
-    let mut bytes = 0;
-    while let Some(path) = waiting.pop() {
-        // What cannot be looked at is not counted.
-        let Ok(status) = path.symlink_metadata() else {
-            continue;
-        };
-        if status.is_dir() {
-            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
-            waiting.extend(entries.map(|entry| entry.path()));
-        } else if status.nlink() > 1 && !seen.insert(status.ino()) {
-            continue;
-        }
-        bytes += status.blocks() * 512;
-    }
-    bytes
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_file_of_two_names_takes_its_space_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        std::fs::write(&file, vec![1; 1 << 16]).unwrap();
-        let alone = occupied(folder.path());
-        assert!(alone >= 1 << 16);
-        std::fs::hard_link(&file, folder.path().join("other")).unwrap();
-        std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
-        assert!(occupied(folder.path()) < alone + (1 << 16));
-    }
 }

@@ -4,9 +4,9 @@
 use super::clone::{CloneOptions, Source};
 use super::create::discard;
 use super::dependents::{forget_origins, list_with_origins};
-use super::duplicate::occupied;
 use super::staging::{Staging, Trash};
 use super::{ContainerId, Engine, Error, Result, Work, blocking, disk};
+use crate::linux::space::occupied;
 use crate::linux::{files, local_time};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
@@ -18,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// In a snapshot's directory: what LXC has no place for.
 const FACTS: &str = "gantry.json";
+/// The files of a snapshot that are not of the container it is of.
+pub(super) const NOTES: [&str; 3] = ["ts", "comment", FACTS];
 /// In the container's directory: the snapshot that its present state came from.
 const CURRENT: &str = ".gantry-current";
 /// The longest comment, in bytes.
@@ -307,7 +309,10 @@ pub(super) fn old_workplaces(lxc_path: &str) -> Vec<PathBuf> {
         .collect()
 }
 
-fn snapshot_layout(layout: &ContainerLayout, name: ContainerName) -> Result<ContainerLayout> {
+pub(super) fn snapshot_layout(
+    layout: &ContainerLayout,
+    name: ContainerName,
+) -> Result<ContainerLayout> {
     let folder = folder(layout);
     let folder = folder
         .to_str()
@@ -323,7 +328,7 @@ fn next_name(folder: &Path) -> Result<ContainerName> {
     Ok(ContainerName::new(&free.unwrap_or_default())?)
 }
 
-fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
+pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
     let folder = folder(layout);
     let entries = match std::fs::read_dir(&folder) {
         Ok(entries) => entries,

@@ -49,7 +49,18 @@ impl Compression {
         }
     }
 
-    /// The program that unpacks it, which is also tar's option.
+    /// By the name that callers give; none if it is none of those that are packed with.
+    pub(crate) fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "zstd" => Some(Self::Zstd),
+            "gzip" => Some(Self::Gzip),
+            "xz" => Some(Self::Xz),
+            "none" => Some(Self::Plain),
+            _ => None,
+        }
+    }
+
+    /// The program that packs and unpacks it.
     pub(crate) fn program(self) -> Option<&'static str> {
         match self {
             Self::Plain => None,

@@ -1,49 +1,27 @@
 //! Unpacking archives by a confined tar(1).
 
-use super::stream::{Compression, Stream};
+use super::confined::{self, Confined, Workers, blocking, flatten};
+use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::linux::space;
-use crate::linux::spawn::Child;
-use crate::linux::worker::{MAPS_FD, NOT_CONFINED, WORKER};
+use crate::linux::worker::{DAMAGED, Report, UNPACKER};
 use crate::work::Work;
-use gantry_core::idmap::{IdKind, IdMaps, IdRange};
+use futures_util::future::BoxFuture;
+use gantry_core::idmap::{IdMaps, IdRange};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::UnixStream;
-use tokio::net::unix::pipe;
+use tokio::task::JoinHandle;
 
-/// Places of GNU tar.
-const TARS: [&str; 2] = ["/usr/bin/tar", "/bin/tar"];
 /// How often the free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
-/// The most lines of tar's that are passed on.
-const MAX_LINES: usize = 200;
-/// Never hang on a worker that does not come up.
-const START_PATIENCE: Duration = Duration::from_secs(10);
-
-/// What to unpack with.
-pub(crate) trait Workers {
-    /// Starts this program as a worker.
-    fn start(&self, args: &[&str], fds: &[Option<BorrowedFd<'_>>]) -> Result<Child>;
-}
 
 /// The maps for whoever has no map: every id that a container can have.
 fn identity() -> IdMaps {
     let all = IdRange {
         first: 0,
         count: 65_536,
-    };
-    IdMaps::for_range(all, all)
-}
-
-/// Every id there is, for archives of containers with ids of the host.
-pub(crate) fn all_ids() -> IdMaps {
-    let all = IdRange {
-        first: 0,
-        count: u32::MAX,
     };
     IdMaps::for_range(all, all)
 }
@@ -63,90 +41,94 @@ pub(crate) async fn unpack(
     devices: &[&str],
     work: &Work,
 ) -> Result<()> {
+    let maps = if maps.is_empty() {
+        identity()
+    } else {
+        maps.clone()
+    };
+    let choose = |_| -> BoxFuture<'_, Result<IdMaps>> { Box::pin(async { Ok(maps) }) };
+    unpack_by(workers, archive, target, choose, devices, work).await
+}
+
+/// As [`unpack`], with maps that are chosen when it is known which manifest the archive
+/// begins with, if any. One with a manifest must end in the right checksum.
+///
+/// # Errors
+/// [`Error::VerificationFailed`] if it does not.
+pub(crate) async fn unpack_by<'a>(
+    workers: &impl Workers,
+    archive: OwnedFd,
+    target: &Path,
+    choose: impl FnOnce(Option<String>) -> BoxFuture<'a, Result<IdMaps>> + Send,
+    devices: &[&str],
+    work: &Work,
+) -> Result<()> {
     work.stage("unpacking");
     refuse_full(target)?;
     let for_open = work.clone();
     let stream = blocking(move || Stream::open(archive, &for_open)).await?;
-    let (mut child, sink, stderr) =
-        start(workers, stream.compression, target, maps, devices).await?;
+    let (mut worker, sink) = start(workers, &stream, target, devices, work)?;
     let for_pump = work.clone();
     let mut pump = tokio::spawn(blocking(move || stream.pump(sink, &for_pump)));
-    let mut lines = tokio::spawn(collect_lines(stderr, work.clone()));
-    let mut space = tokio::time::interval(SPACE_INTERVAL);
-    let mut pumped = false;
-    let interrupted = loop {
-        tokio::select! {
-            status = child.ended() => break Ok(status),
-            () = work.cancelled() => break Err(Error::Cancelled("unpacking was cancelled".to_owned())),
-            _ = space.tick() => if let Err(error) = refuse_full(target) { break Err(error) },
-            // Its failure ends the archive early; then tar is not to finish.
-            result = &mut pump, if !pumped => match flatten(result) {
-                Ok(()) => pumped = true,
-                Err(error) => break Err(error),
-            },
-        }
-    };
-    let status = match interrupted {
-        Ok(status) => status,
+    let unpacked = drive(&mut worker, &mut pump, target, choose, work).await;
+    let pumped = match unpacked {
+        Ok(pumped) => pumped,
         Err(error) => {
-            child.kill();
-            child.ended().await;
+            worker.end().await;
             return Err(error);
         }
     };
-    let said = (&mut lines).await.unwrap_or_default();
-    if status != 0 {
-        return Err(failure(status, &said));
+    match worker.ended().await {
+        (0, _) if pumped => Ok(()),
+        (0, _) => flatten(pump.await),
+        (status, said) => Err(failure(status, &said)),
     }
-    if pumped { Ok(()) } else { flatten(pump.await) }
 }
 
-fn flatten(result: std::result::Result<Result<()>, tokio::task::JoinError>) -> Result<()> {
-    result.unwrap_or_else(|error| {
-        Err(Error::Failed(format!(
-            "reading the archive failed: {error}"
-        )))
-    })
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let lost = |error: tokio::task::JoinError| {
-        Error::Failed(format!("reading the archive failed: {error}"))
-    };
-    tokio::task::spawn_blocking(work).await.map_err(lost)?
-}
-
-/// Starts a worker and maps its ids. Gives where the archive goes and where
-/// messages come from.
-async fn start(
-    workers: &impl Workers,
-    compression: Compression,
+/// Sees a worker through to its last report. Gives whether all of the archive has gone
+/// to it without a fault.
+async fn drive<'a>(
+    worker: &mut Confined,
+    pump: &mut JoinHandle<Result<()>>,
     target: &Path,
-    maps: &IdMaps,
-    devices: &[&str],
-) -> Result<(Child, OwnedFd, pipe::Receiver)> {
-    let failed = |error: io::Error| Error::io("starting to unpack", &error);
-    let tar = TARS.into_iter().find(|path| Path::new(path).exists());
-    let tar =
-        tar.ok_or_else(|| Error::Unsupported("tar is missing; install GNU tar".to_owned()))?;
-    if let Some(program) = compression.program()
-        && !["/usr/bin", "/bin"]
-            .iter()
-            .any(|place| Path::new(place).join(program).exists())
-    {
-        return Err(Error::Unsupported(format!(
-            "the archive is packed with {program}; install {program}"
-        )));
+    choose: impl FnOnce(Option<String>) -> BoxFuture<'a, Result<IdMaps>> + Send,
+    work: &Work,
+) -> Result<bool> {
+    let mut space = tokio::time::interval(SPACE_INTERVAL);
+    let (mut choose, mut pumped) = (Some(choose), false);
+    loop {
+        tokio::select! {
+            report = worker.report() => match report? {
+                None => return Ok(pumped),
+                Some(Report::Ready(manifest)) => if let Some(choose) = choose.take() {
+                    worker.map(&choose(manifest).await?)?;
+                },
+                Some(_) => {}
+            },
+            () = work.cancelled() => {
+                return Err(Error::Cancelled("unpacking was cancelled".to_owned()));
+            }
+            _ = space.tick() => refuse_full(target)?,
+            // Its failure ends the archive early; then tar is not to finish.
+            result = &mut *pump, if !pumped => flatten(result).map(|()| pumped = true)?,
+        }
     }
-    let (archive, sink) = io::pipe().map_err(failed)?;
-    let (said, stderr) = io::pipe().map_err(failed)?;
-    let (ours, theirs) = std::os::unix::net::UnixStream::pair().map_err(failed)?;
+}
+
+/// Starts a worker. Gives where the archive goes, too.
+fn start(
+    workers: &impl Workers,
+    stream: &Stream,
+    target: &Path,
+    devices: &[&str],
+    work: &Work,
+) -> Result<(Confined, OwnedFd)> {
+    let (archive, sink) = io::pipe().map_err(|error| Error::io("starting to unpack", &error))?;
+    let packer = confined::packer(stream.compression)?.unwrap_or_default();
     let target = target
         .to_str()
         .ok_or_else(|| Error::InvalidArgument("the path is not UTF-8".to_owned()))?;
-    let mut args = vec![WORKER, target, tar];
+    let mut args = vec![UNPACKER, target, confined::tar()?, &packer];
     args.extend([
         "--extract",
         "--file=-",
@@ -160,83 +142,13 @@ async fn start(
         "--warning=no-timestamp",
         "--anchored",
     ]);
-    let packer = compression
-        .program()
-        .map(|program| format!("--use-compress-program={program}"));
-    let options: Vec<String> = devices
+    let excluded: Vec<String> = devices
         .iter()
         .map(|pattern| format!("--exclude={pattern}"))
-        .chain(packer)
         .collect();
-    args.extend(options.iter().map(String::as_str));
-    debug_assert_eq!(MAPS_FD, 3);
-    let fds = [
-        Some(archive.as_fd()),
-        None,
-        Some(stderr.as_fd()),
-        Some(theirs.as_fd()),
-    ];
-    let child = workers.start(&args, &fds)?;
-    drop((archive, stderr, theirs));
-    ours.set_nonblocking(true).map_err(failed)?;
-    let mut ours = UnixStream::from_std(ours).map_err(failed)?;
-    let mut said = pipe::Receiver::from_owned_fd(said.into()).map_err(failed)?;
-    let maps = if maps.is_empty() {
-        identity()
-    } else {
-        maps.clone()
-    };
-    let map = async {
-        let mut ready = [0];
-        ours.read_exact(&mut ready).await?;
-        write_maps(child.pid(), &maps)?;
-        ours.write_all(&ready).await
-    };
-    match tokio::time::timeout(START_PATIENCE, map).await {
-        Ok(Ok(())) => Ok((child, sink.into(), said)),
-        result => {
-            child.kill();
-            let mut reason = String::new();
-            (&mut said)
-                .take(4096)
-                .read_to_string(&mut reason)
-                .await
-                .unwrap_or_default();
-            if let Ok(Err(error)) = result {
-                reason = if reason.is_empty() {
-                    error.to_string()
-                } else {
-                    reason
-                };
-            }
-            Err(Error::Failed(format!(
-                "unpacking could not be confined: {}",
-                reason.trim()
-            )))
-        }
-    }
-}
-
-/// The worker has not been waited for, so that its pid is still its own.
-fn write_maps(pid: u32, maps: &IdMaps) -> io::Result<()> {
-    std::fs::write(format!("/proc/{pid}/uid_map"), maps.proc_text(IdKind::User))?;
-    std::fs::write(
-        format!("/proc/{pid}/gid_map"),
-        maps.proc_text(IdKind::Group),
-    )
-}
-
-async fn collect_lines(stderr: pipe::Receiver, work: Work) -> Vec<String> {
-    let mut lines = BufReader::new(stderr.take(1 << 20)).lines();
-    let mut kept = Vec::new();
-    while let Ok(Some(line)) = lines.next_line().await {
-        let line: String = line.chars().filter(|c| !c.is_control()).take(400).collect();
-        if kept.len() < MAX_LINES {
-            work.log(line.clone());
-            kept.push(line);
-        }
-    }
-    kept
+    args.extend(excluded.iter().map(String::as_str));
+    let worker = Confined::start(workers, &args, archive.into(), None, work)?;
+    Ok((worker, sink.into()))
 }
 
 fn refuse_full(target: &Path) -> Result<()> {
@@ -252,42 +164,27 @@ fn refuse_full(target: &Path) -> Result<()> {
     )))
 }
 
-/// What tar says besides the cause of a failure.
-const NOISE: [&str; 3] = ["Removing leading", "Exiting with", "Child returned"];
-
-/// What tar's failure means.
+/// What a worker's failure means.
 fn failure(status: i32, said: &[String]) -> Error {
-    let has = |text: &str| said.iter().any(|line| line.contains(text));
-    let cause = said
-        .iter()
-        .find(|line| !line.is_empty() && !NOISE.iter().any(|noise| line.contains(noise)));
-    let cause = cause.map_or_else(|| format!("tar ended with status {status}"), Clone::clone);
-    // A short write is how tar first meets a full disk.
-    if has("No space left on device") || has("Wrote only") || has("Disk quota exceeded") {
-        return Error::NoSpace(format!(
-            "the disk is full ({cause}); free some space and try again"
-        ));
+    if status == DAMAGED {
+        return Error::VerificationFailed(
+            "the archive does not have the checksum that it should end in: it is cut short, damaged or was changed; fetch or export it anew".to_owned(),
+        );
     }
-    if status == NOT_CONFINED {
-        return Error::Failed(cause);
-    }
-    if status > 128 {
-        return Error::Failed(format!(
-            "tar was ended by signal {}; the host may lack memory",
-            status - 128
-        ));
-    }
-    if has("Cannot mknod") {
-        return Error::InvalidArgument(format!(
-            "the archive has device nodes outside of /dev, which are refused: {cause}"
-        ));
-    }
-    Error::InvalidArgument(format!("the archive cannot be unpacked: {cause}"))
+    confined::failure(status, said).unwrap_or_else(|cause| {
+        if said.iter().any(|line| line.contains("Cannot mknod")) {
+            return Error::InvalidArgument(format!(
+                "the archive has device nodes outside of /dev, which are refused: {cause}"
+            ));
+        }
+        Error::InvalidArgument(format!("the archive cannot be unpacked: {cause}"))
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::linux::worker::NOT_CONFINED;
 
     #[test]
     fn failures_have_their_names() {

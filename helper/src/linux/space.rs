@@ -1,6 +1,8 @@
 //! Free space of file systems (statvfs(3)).
 
 use rustix::fs::StatVfsMountFlags;
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 /// Bytes and inodes that are free for others than root, and bytes in all; of
@@ -38,5 +40,43 @@ impl FreeSpace {
     /// Whether filling must stop here.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.bytes < self.reserve() || self.inodes == Some(0)
+    }
+}
+
+/// The bytes that a tree or file takes on its disk; a file of several names once.
+pub(crate) fn occupied(path: &Path) -> u64 {
+    let mut seen = HashSet::new();
+    let mut waiting = vec![path.to_path_buf()];
+    let mut bytes = 0;
+    while let Some(path) = waiting.pop() {
+        // What cannot be looked at is not counted.
+        let Ok(status) = path.symlink_metadata() else {
+            continue;
+        };
+        if status.is_dir() {
+            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+            waiting.extend(entries.map(|entry| entry.path()));
+        } else if status.nlink() > 1 && !seen.insert(status.ino()) {
+            continue;
+        }
+        bytes += status.blocks() * 512;
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_two_names_takes_its_space_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        std::fs::write(&file, vec![1; 1 << 16]).unwrap();
+        let alone = occupied(folder.path());
+        assert!(alone >= 1 << 16);
+        std::fs::hard_link(&file, folder.path().join("other")).unwrap();
+        std::os::unix::fs::symlink("/", folder.path().join("link")).unwrap();
+        assert!(occupied(folder.path()) < alone + (1 << 16));
     }
 }

@@ -1,55 +1,72 @@
-//! The worker that unpacks archives: this program started anew, which shuts
-//! itself in before it executes tar(1). It runs before there are threads.
+//! Workers: this program started anew, which shuts itself in before it touches what
+//! others have written. They run before there are threads.
 //!
-//! What it can reach is a tree of its own with the host's /usr, read-only, and
-//! the target; it has no network, sees no other process, and holds no
-//! capability but in a user namespace with the container's ids. Where the kernel has
-//! AppArmor a profile holds tar besides.
+//! What one can reach is a tree of its own with the host's /usr, read-only, and what it
+//! works on; it has no network, sees no other process, and holds no capability but in a
+//! user namespace with the container's ids. Where the kernel has AppArmor a profile
+//! holds it besides.
 
+use super::{packing, unpacking};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::sys::signal::Signal;
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{
-    ForkResult, Gid, Uid, chdir, execve, fork, pivot_root, setgroups, setresgid, setresuid,
-};
-use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
-use std::ffi::CString;
+use nix::unistd::{ForkResult, Gid, Uid, chdir, fork, pivot_root, setgroups, setresgid, setresuid};
+use serde::{Deserialize, Serialize};
 use std::fs::{File, create_dir, read_link, read_to_string, symlink_metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::ExitCode;
 
-/// The first argument that makes this program a worker.
-pub(crate) const WORKER: &str = "unpack-worker";
-/// The descriptor on which the worker asks for its id maps and waits for them.
-pub(crate) const MAPS_FD: usize = 3;
+/// The first argument that makes this program unpack an archive.
+pub(crate) const UNPACKER: &str = "unpack-worker";
+/// The first argument that makes this program pack one.
+pub(crate) const PACKER: &str = "pack-worker";
+/// The descriptor on which a worker reports, a line of JSON each time.
+const REPORT_FD: i32 = 3;
+/// The descriptor on which a byte comes when its id maps are written.
+const GO_FD: i32 = 4;
 /// The exit status when the worker could not shut itself in.
 pub(crate) const NOT_CONFINED: i32 = 125;
+/// The exit status when an archive does not have the checksum that it brings.
+pub(crate) const DAMAGED: i32 = 124;
+/// What programs that a worker runs find in their environment.
+pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LC_ALL", "C")];
+/// The most bytes that a worker moves at once.
+pub(super) const CHUNK: usize = 256 * 1024;
 
-/// Runs the worker if the arguments say so: `unpack-worker TARGET TAR ARG…`,
-/// with the archive on standard input.
+/// What a worker tells.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Report {
+    /// It is shut in and waits for its id maps. When unpacking: the manifest that the
+    /// archive begins with.
+    Ready(Option<String>),
+    /// Bytes of the archive, as they are before packing, that are through.
+    Bytes(u64),
+    /// About how many there are.
+    Total(u64),
+}
+
+/// Runs the worker if the arguments say so.
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
-    if args.next()? != WORKER {
-        return None;
-    }
-    let (target, tar) = (args.next()?, args.next()?);
-    let work = || {
-        let profile = Profile::prepare()?;
-        confine(Path::new(&target))?;
-        profile.map_or(Ok(()), Profile::take_on)?;
-        execute(&tar, args)
+    let work = match args.next()?.as_str() {
+        UNPACKER => unpacking::run,
+        PACKER => packing::run,
+        _ => return None,
     };
-    let status = match work() {
+    let args: Vec<String> = args.collect();
+    let status = match work(&args) {
         Ok(status) => status,
         Err(error) => {
             // Standard error is read by the helper.
-            writeln!(io::stderr(), "the worker could not be confined: {error}").unwrap_or_default();
+            writeln!(io::stderr(), "the worker could not do its work: {error}").unwrap_or_default();
             NOT_CONFINED
         }
     };
@@ -57,7 +74,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
 }
 
 /// The AppArmor profile of workers.
-struct Profile(File);
+pub(super) struct Profile(File);
 
 impl Profile {
     /// data/apparmor/gantry-worker
@@ -65,7 +82,7 @@ impl Profile {
 
     /// Opens the file for the label (proc_pid_attr(5)) while /proc is there; none where
     /// the kernel has no AppArmor.
-    fn prepare() -> io::Result<Option<Self>> {
+    pub(super) fn prepare() -> io::Result<Option<Self>> {
         match read_to_string("/sys/module/apparmor/parameters/enabled") {
             Ok(enabled) if enabled.trim() == "Y" => {}
             _ => return Ok(None),
@@ -89,31 +106,64 @@ impl Profile {
     }
 }
 
-/// Leaves everything behind but the target, which becomes the working
-/// directory.
-fn confine(target: &Path) -> io::Result<()> {
+/// Leaves the mounts of others.
+pub(super) fn begin() -> io::Result<()> {
     umask(Mode::from_bits_truncate(0o022));
     setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
     rustix::thread::set_no_new_privs(true)?;
     unshare(CloneFlags::CLONE_NEWNS)?;
     let none = None::<&str>;
-    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
-    let tree = open_tree(
-        rustix::fs::CWD,
-        target,
-        OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC,
-    )?;
-    // The target's place, of which the worker has a copy, is where its own
-    // tree begins.
-    let root = target;
+    Ok(mount(
+        none,
+        "/",
+        none,
+        MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+        none,
+    )?)
+}
+
+/// Mounts over `root` what will be the worker's tree; `size` bounds it.
+pub(super) fn make_root(root: &Path, size: &str) -> io::Result<()> {
     mount(
         Some("tmpfs"),
         root,
         Some("tmpfs"),
         MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        Some("mode=755,size=64k"),
+        Some(format!("mode=755,size={size}").as_str()),
     )?;
-    for directory in ["target", "usr", "dev"] {
+    lend_system(root)
+}
+
+/// Leaves everything behind but the tree, which cannot be written to any more, and all
+/// rights over the host; `place` in it becomes the working directory.
+pub(super) fn shut_in(root: &Path, place: &str, profile: Option<Profile>) -> io::Result<()> {
+    let none = None::<&str>;
+    mount(
+        none,
+        root,
+        none,
+        MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        none,
+    )?;
+    chdir(root)?;
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)?;
+    chdir(place)?;
+    unshare(
+        CloneFlags::CLONE_NEWUSER
+            | CloneFlags::CLONE_NEWPID
+            | CloneFlags::CLONE_NEWNET
+            | CloneFlags::CLONE_NEWIPC
+            | CloneFlags::CLONE_NEWUTS,
+    )?;
+    profile.map_or(Ok(()), Profile::take_on)
+}
+
+/// Gives a tree that is to be a worker's root the host's programs and libraries,
+/// read-only, and /dev/null.
+pub(super) fn lend_system(root: &Path) -> io::Result<()> {
+    let none = None::<&str>;
+    for directory in ["usr", "dev"] {
         create_dir(root.join(directory))?;
     }
     let read_only = MsFlags::MS_BIND
@@ -155,85 +205,70 @@ fn confine(target: &Path) -> io::Result<()> {
         MsFlags::MS_BIND,
         none,
     )?;
-    let place = root.join("target");
-    move_mount(
-        &tree,
-        "",
-        rustix::fs::CWD,
-        &place,
-        MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-    )?;
-    drop(tree);
-    mount(
-        none,
-        &place,
-        none,
-        MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        none,
-    )?;
-    mount(
-        none,
-        root,
-        none,
-        MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
-        none,
-    )?;
-    chdir(root)?;
-    pivot_root(".", ".")?;
-    umount2(".", MntFlags::MNT_DETACH)?;
-    chdir("/target")?;
-    become_container_root()
+    Ok(())
 }
 
-/// Enters a user namespace in which the helper maps the container's ids.
-fn become_container_root() -> io::Result<()> {
-    unshare(
-        CloneFlags::CLONE_NEWUSER
-            | CloneFlags::CLONE_NEWPID
-            | CloneFlags::CLONE_NEWNET
-            | CloneFlags::CLONE_NEWIPC
-            | CloneFlags::CLONE_NEWUTS,
-    )?;
-    let mut helper = UnixStream::from(maps_socket()?);
-    helper.write_all(b"m")?;
-    let mut answer = [0];
-    helper.read_exact(&mut answer)?;
-    setgroups(&[])?;
-    setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
-    Ok(setresuid(
-        Uid::from_raw(0),
-        Uid::from_raw(0),
-        Uid::from_raw(0),
-    )?)
-}
-
-fn maps_socket() -> io::Result<std::os::fd::OwnedFd> {
-    // SAFETY: the helper starts a worker with this descriptor open, and
-    // nothing else in this process knows of it.
-    let socket = unsafe { BorrowedFd::borrow_raw(MAPS_FD as i32) };
-    socket.as_fd().try_clone_to_owned()
-}
-
-/// Executes tar as process 1 of its namespace, and gives its exit status.
-fn execute(tar: &str, args: impl Iterator<Item = String>) -> io::Result<i32> {
-    let argv = std::iter::once(tar.to_owned())
-        .chain(args)
-        .map(CString::new)
-        .collect::<Result<Vec<_>, _>>()?;
-    let environment = [c"PATH=/usr/bin:/bin", c"LC_ALL=C"];
+/// Works as process 1 of the worker's namespace, and gives the exit status.
+pub(super) fn inside(work: impl FnOnce(Helper) -> io::Result<i32>) -> io::Result<i32> {
     // SAFETY: this process has one thread.
     match unsafe { fork() }? {
         ForkResult::Parent { child } => match waitpid(child, None)? {
             WaitStatus::Exited(_, status) => Ok(status),
             WaitStatus::Signaled(_, signal, _) => Ok(128 + signal as i32),
-            _ => Err(io::Error::other("tar was stopped")),
+            _ => Err(io::Error::other("the worker was stopped")),
         },
+        // Ends with the worker, and everything in its namespace with it.
         ForkResult::Child => {
-            // Ends with the worker, and everything in its namespace with it.
-            nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
-            rustix::io::ioctl_fioclex(maps_socket()?)?;
-            let path = CString::new(tar)?;
-            match execve(&path, &argv, &environment)? {}
+            set_pdeathsig(Signal::SIGKILL)?;
+            work(Helper::adopt()?)
         }
+    }
+}
+
+/// The helper, as a worker sees it.
+pub(super) struct Helper {
+    reports: File,
+    go: File,
+}
+
+impl Helper {
+    fn adopt() -> io::Result<Self> {
+        let adopt = |number| -> io::Result<File> {
+            // SAFETY: the helper starts a worker with these descriptors open, and nothing
+            // else in this process knows of them.
+            let fd = unsafe { OwnedFd::from_raw_fd(number) };
+            // What the worker runs has no business with them.
+            rustix::io::ioctl_fioclex(&fd)?;
+            Ok(fd.into())
+        };
+        Ok(Self {
+            reports: adopt(REPORT_FD)?,
+            go: adopt(GO_FD)?,
+        })
+    }
+
+    /// Another one, for another thread.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self {
+            reports: self.reports.try_clone()?,
+            go: self.go.try_clone()?,
+        })
+    }
+
+    /// Tells something; in one write, so that threads do not mix theirs.
+    pub(super) fn tell(&mut self, report: &Report) -> io::Result<()> {
+        let line = serde_json::to_string(report)? + "\n";
+        self.reports.write_all(line.as_bytes())
+    }
+
+    /// Reports, and returns when this process is root of the mapped container.
+    pub(super) fn become_root(&mut self, manifest: Option<String>) -> io::Result<()> {
+        self.tell(&Report::Ready(manifest))?;
+        self.go.read_exact(&mut [0])?;
+        setgroups(&[])?;
+        setresgid(Gid::from_raw(0), Gid::from_raw(0), Gid::from_raw(0))?;
+        setresuid(Uid::from_raw(0), Uid::from_raw(0), Uid::from_raw(0))?;
+        // Another user's process has forgotten it.
+        Ok(set_pdeathsig(Signal::SIGKILL)?)
     }
 }
