@@ -2,10 +2,10 @@
 
 import os
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import containers
-from gantry import Job, LXC_PATH, options, run
+from gantry import GLib, Job, LXC_PATH, options, run
 
 
 @contextmanager
@@ -28,31 +28,37 @@ def btrfs_in_place_of_the_lxc_path(bus):
     return in_place_of_the_lxc_path(bus, ["mkfs.btrfs", "-q"])
 
 
+def size(mebibytes):
+    """The value of the option fssize."""
+    return GLib.Variant("t", mebibytes << 20)
+
+
+# What creation takes to be quick about it.
+SMALL = {"loop": {"fssize": size(64)}}
+
+
+@contextmanager
+def place_for(bus, backend):
+    """Where containers of this backend can be; those that are left are destroyed."""
+    with btrfs_in_place_of_the_lxc_path(bus) if backend == "btrfs" else nullcontext():
+        try:
+            yield
+        finally:
+            # What needs others goes before them.
+            for left in sorted(os.listdir(LXC_PATH), key=lambda left: left == "base"):
+                containers.destroy(left)
+
+
 @contextmanager
 def container_on(bus, backend, name="web"):
     """A stopped busybox container of this backend; for btrfs the whole LXC path is one."""
-    if backend == "btrfs":
-        with btrfs_in_place_of_the_lxc_path(bus):
-            run("lxc-create", "-n", name, "-t", "busybox", "-B", "btrfs")
-            try:
-                yield bus.container(name)
-            finally:
-                for left in os.listdir(LXC_PATH):
-                    containers.destroy(left)
-        return
-    if backend == "loop":
-        run("lxc-create", "-n", name, "-t", "busybox", "-B", "loop", "--fssize", "64M")
-    elif backend == "overlay":
-        bus.create("base", template="busybox")
-        clone(bus.container("base"), name, snapshot=True)
-    else:
-        bus.create(name, template="busybox")
-    try:
+    with place_for(bus, backend):
+        if backend == "overlay":
+            bus.create("base", template="busybox")
+            clone(bus.container("base"), name, snapshot=True)
+        else:
+            bus.create(name, template="busybox", backend=backend, **SMALL.get(backend, {}))
         yield bus.container(name)
-    finally:
-        # What needs others goes before them.
-        for left in sorted(os.listdir(LXC_PATH), key=lambda left: left == "base"):
-            containers.destroy(left)
 
 
 def clone(container, new, **named):

@@ -267,7 +267,7 @@ pub enum Report {
         /// Its pid, as the host counts.
         pid: u32,
     },
-    /// The hooks have run.
+    /// The hooks have run; or the mount that comes with it is made.
     Done,
     /// The container did not start, and nothing of it is left; or a hook failed.
     Failed(Failure),

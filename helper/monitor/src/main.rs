@@ -1,9 +1,10 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Seven modes: `run` is a container's monitor, `attach` supervises one session in
+//! Eight modes: `run` is a container's monitor, `attach` supervises one session in
 //! a container, `destroy` runs the hooks before a container's end, `finish` does the
 //! last in a copy that is to be a container, `netlink` opens a socket in a container's
-//! network namespace, `node` works on its device nodes.
+//! network namespace, `node` works on its device nodes, `mount` mounts a root file
+//! system where only the helper sees it.
 //! Each of these is started with a socket on descriptor 3, over which it reports.
 //! The first four may, after the word `unit`, be the main process of a unit of
 //! systemd's, where their standard error is the journal. The first two outlive
@@ -25,6 +26,7 @@ mod hooks;
 mod label;
 mod log;
 mod message;
+mod mount;
 mod netlink;
 mod netns;
 mod network;
@@ -48,6 +50,7 @@ const INIT: i32 = 4;
 const USAGE: &str =
     "usage: gantry-monitor [unit] run|attach|destroy|finish --lxcpath PATH --name NAME
        gantry-monitor netlink --pid PID
+       gantry-monitor mount to-read|to-write ROOTFS
        gantry-monitor node
 It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
 
@@ -79,6 +82,9 @@ fn main() -> ExitCode {
             .ok()
             .and_then(|pid| Some(netns::main(pid, &starter?))),
         ["undo", "--name", _] => sys::inherited(0).map(|monitor| network::undo::main(&monitor)),
+        ["mount", how @ ("to-read" | "to-write"), rootfs] => {
+            starter.map(|starter| mount::main(rootfs, *how == "to-read", &starter))
+        }
         ["node"] => starter.and_then(|starter| Some(node::main(&starter, &sys::inherited(INIT)?))),
         _ => None,
     }

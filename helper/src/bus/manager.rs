@@ -72,8 +72,10 @@ impl ManagerObject {
 
     /// Makes a container; the job's result has container o. Options: template s (busybox or
     /// local; busybox, or local when rootfs is given), rootfs h (for local: a tar stream,
-    /// plain or compressed), backend s (dir or best), dir s (where to put the root file
-    /// system), owner s (system), privileged b, config as (lines 'key = value'),
+    /// plain or compressed), backend s (dir, overlay, btrfs, loop, or best: btrfs where
+    /// the LXC path is on it, else dir), dir s (for dir: where to put the root file
+    /// system), fstype s and fssize t (for loop: the image's file system, ext4, and its
+    /// bytes, 1 GiB), owner s (system), privileged b, config as (lines 'key = value'),
     /// architecture s, start b, ephemeral b. What equals root on the host needs
     /// io.gantry.manage-unsafe.
     #[zbus(out_args("job"))]
@@ -402,6 +404,9 @@ impl ManagerObject {
             "template-busybox",
             "template-local",
             "backend-dir",
+            "backend-overlay",
+            "backend-btrfs",
+            "backend-loop",
             "clone",
             "snapshots",
             "export",

@@ -164,7 +164,9 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         if let Some(backend) = options.take("backend")? {
             request.backend = backend;
         }
-        request.directory = options.take::<String>("dir")?.map(PathBuf::from);
+        request.wish.directory = options.take::<String>("dir")?.map(PathBuf::from);
+        request.wish.fstype = options.take("fstype")?;
+        request.wish.fssize = options.take("fssize")?;
         request.privileged = options.flag("privileged")?;
         request.config = options.take("config")?.unwrap_or_default();
         fitting(&request.config)?;

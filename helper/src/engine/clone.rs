@@ -7,7 +7,7 @@ use super::idmaps::maps_of;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
 use crate::linux::files;
-use crate::storage::{self, Made, Place};
+use crate::storage::{self, Files, Made, Place};
 use gantry_core::config::Config;
 use gantry_core::dependents::Dependents;
 use gantry_core::idmap::IdKind;
@@ -93,16 +93,25 @@ impl Source {
         }
     }
 
-    /// What the source itself needs; a copy of an overlay needs the same.
+    /// What the source itself needs; a copy of an overlay needs the same. Layers below
+    /// may be the source's own.
     fn origins(&self) -> Dependents {
+        let mut origins = only(&self.layout);
         if self.backend == "overlay" {
-            origins_of(&self.layout)
-        } else {
-            only(&self.layout)
+            let own = self.layout.directory();
+            let layers = self.rootfs.overlay().map(|layers| layers.lower);
+            let needs_source =
+                layers.is_some_and(|lower| lower.iter().any(|layer| layer.starts_with(&own)));
+            let others = origins_of(&self.layout);
+            if !needs_source {
+                return others;
+            }
+            origins.named.extend(others.named);
         }
+        origins
     }
 
-    fn begin(&self, options: &CloneOptions, place: &Place<'_>) -> Result<Made> {
+    fn begin(&self, options: &CloneOptions, place: &Place) -> Result<Made> {
         let wanted = options
             .backend
             .as_deref()
@@ -234,10 +243,9 @@ impl Engine {
         options: &CloneOptions,
         work: &Work,
     ) -> Result<Vec<PathBuf>> {
-        let there = target.directory();
         let place = Place {
-            here: staging.path(),
-            there: &there,
+            here: staging.path().to_path_buf(),
+            there: target.directory(),
         };
         let held = match id {
             Some(id) => Some((id, self.hold(id, work).await?)),
@@ -266,6 +274,7 @@ impl Engine {
                 files::ensure_directory(parent, 0o755)
                     .map_err(|error| Error::path("making", parent, &error))?;
             }
+            let (from, to) = (Files::At(from), Files::At(to));
             duplicate::copy(&self.0.programs, &from, &to, work).await?;
         }
         let path = place.here.join("config");
@@ -277,7 +286,14 @@ impl Engine {
                 .map_err(|error| Error::path("writing", &path, &error))?;
         }
         work.check()?;
-        Ok(made.copies.into_iter().map(|(_, to)| to).collect())
+        Ok(made
+            .copies
+            .into_iter()
+            .filter_map(|(_, to)| match to {
+                Files::At(path) => Some(path),
+                Files::In(_) => None,
+            })
+            .collect())
     }
 
     /// Gives a copy its name inside, and runs its hooks.

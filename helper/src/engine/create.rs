@@ -2,24 +2,23 @@
 
 use super::config::{parse, read_defaults};
 use super::idmaps::maps_of;
-use super::launcher::Programs;
+use super::launcher::{Access, Programs};
 use super::new_config::{config_text, lines};
 use super::staging::{Staging, exists};
-use super::{ContainerId, Engine, Error, Result, Work};
+use super::{ContainerId, Engine, Error, Result, Work, duplicate};
 use crate::image::busybox::Busybox;
 use crate::image::confined::Workers;
 use crate::image::stream::Stream;
-use crate::image::unpack;
+use crate::image::unpack::{self, Target};
 use crate::linux::files;
 use crate::linux::spawn::Child;
-use crate::storage::dir;
+use crate::storage::{self, Files, Made, Place, Wish, dir};
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
-use gantry_core::values::rootfs::RootfsKind;
-use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 /// Mode of a new config: only root may read it, as LXC has it under Debian.
 const CONFIG_MODE: u32 = 0o640;
@@ -39,12 +38,10 @@ pub(crate) struct CreateRequest {
     /// For `local`: a tar stream (file, pipe or socket), plain or compressed
     /// with gzip, bzip2, xz or zstd.
     pub(crate) rootfs: Option<OwnedFd>,
-    /// Where to store the root file system: `dir` or `best`.
+    /// Where to store the root file system: a [`crate::storage::backend`] or `best`.
     pub(crate) backend: String,
-    /// For `dir`: the directory to hold the root file system instead of
-    /// `rootfs` beside the config. It is called after the container and must
-    /// not exist; its parent must.
-    pub(crate) directory: Option<PathBuf>,
+    /// What it is to be like there.
+    pub(crate) wish: Wish,
     /// Without an id map: root in the container is root on the host.
     pub(crate) privileged: bool,
     /// More lines for its config, `key = value`.
@@ -62,11 +59,11 @@ impl CreateRequest {
     /// new containers have it.
     pub(crate) fn new(name: ContainerName, template: &str) -> Self {
         Self {
+            wish: Wish::new(name.clone()),
             name,
             template: template.to_owned(),
             rootfs: None,
             backend: "dir".to_owned(),
-            directory: None,
             privileged: false,
             config: Vec::new(),
             architecture: None,
@@ -116,16 +113,16 @@ impl Engine {
                 )));
             }
         }
-        check_backend(&request.backend)?;
-        if let Some(directory) = &request.directory {
-            check_directory(directory, &request.name)?;
-        }
+        let (backend, wish) = (request.backend.clone(), request.wish.clone());
+        let lxc_path = PathBuf::from(self.lxc_path());
+        blocking(move || storage::backend_for(&backend, &wish, &lxc_path).map(drop)).await?;
         if layout.directory().symlink_metadata().is_ok() || self.is_listed(&request.name) {
             return Err(exists(&layout));
         }
         self.reserve(&request.name)?;
         let maps = (!request.privileged).then(|| IdMaps::for_range(SAMPLE_RANGE, SAMPLE_RANGE));
-        let text = config_text(request, &layout, &maps.unwrap_or_default())?;
+        let maps = maps.unwrap_or_default();
+        let text = config_text(request, &layout, &maps, "dir:/")?;
         parse(&layout.config(), &text).map(|_| ())
     }
 
@@ -140,7 +137,7 @@ impl Engine {
         if request.privileged {
             found.push("privileged".to_owned());
         }
-        if request.directory.is_some() {
+        if request.wish.directory.is_some() {
             found.push("dir".to_owned());
         }
         let path = self.layout(&request.name).config();
@@ -187,13 +184,21 @@ impl Engine {
         staging: &Staging,
         work: &Work,
     ) -> Result<Option<u32>> {
-        let maps = self.write_config(request, layout, staging).await?;
-        let root = make_root(request, staging, &maps)?;
-        let inside = staging.path().join("rootfs");
+        let (maps, made) = self.begin(request, layout, staging).await?;
+        let root = duplicate::open(&self.0.programs, &made.files, Access::Write).await?;
+        give_to(&root, dir::root_of(&maps))
+            .map_err(|error| Error::io("making the root directory", &error))?;
         match request.rootfs.take() {
             Some(archive) => {
-                let path = request.directory.as_ref().unwrap_or(&inside);
-                unpack::unpack(&self.0.programs, archive, path, &maps, &DEVICES, work).await?;
+                let place = staging.path().join("rootfs");
+                let target = match &made.files {
+                    Files::At(path) => Target::directory(path),
+                    Files::In(_) => Target {
+                        place: &place,
+                        mount: Some(root.as_fd()),
+                    },
+                };
+                unpack::unpack(&self.0.programs, archive, target, &maps, &DEVICES, work).await?;
             }
             None => {
                 work.stage("writing busybox");
@@ -213,13 +218,14 @@ impl Engine {
         Ok(maps.host_of(IdKind::Group, 0))
     }
 
-    /// Writes the config, with ids that are the container's own from then on.
-    async fn write_config(
+    /// Makes an empty root file system and writes the config, with ids that are the
+    /// container's own from then on.
+    async fn begin(
         &self,
         request: &CreateRequest,
         layout: &ContainerLayout,
         staging: &Staging,
-    ) -> Result<IdMaps> {
+    ) -> Result<(IdMaps, Made)> {
         let _one_at_a_time = self.0.ranges.lock().await;
         let given = maps_of(&parse(&layout.config(), &lines(&request.config)?)?);
         let defaults = maps_of(&read_defaults()?.config);
@@ -231,12 +237,27 @@ impl Engine {
                 blocking(move || engine.choose_ids()).await?
             }
         };
-        let text = config_text(request, layout, &maps)?;
+        let sample = parse(
+            &layout.config(),
+            &config_text(request, layout, &maps, "dir:/")?,
+        )?;
+        let mut wish = request.wish.clone();
+        wish.owner = dir::root_of(&maps_of(&sample));
+        let place = Place {
+            here: staging.path().to_path_buf(),
+            there: layout.directory(),
+        };
+        let (backend, lxc_path) = (request.backend.clone(), PathBuf::from(self.lxc_path()));
+        let made = blocking(move || {
+            storage::backend_for(&backend, &wish, &lxc_path)?.create(&wish, &place)
+        });
+        let made = made.await?;
+        let text = config_text(request, layout, &maps, &made.path)?;
         let config = parse(&layout.config(), &text)?;
         let path = staging.path().join("config");
         files::replace(&path, text.as_bytes(), CONFIG_MODE)
             .map_err(|error| Error::path("writing", &path, &error))?;
-        Ok(maps_of(&config))
+        Ok((maps_of(&config), made))
     }
 }
 
@@ -268,66 +289,13 @@ pub(super) async fn discard(staging: Staging, error: Error) -> Error {
     }
 }
 
-fn check_backend(backend: &str) -> Result<()> {
-    if matches!(backend, "dir" | "best") {
-        return Ok(());
-    }
-    match RootfsKind::from_prefix(backend) {
-        RootfsKind::Other(_) => Err(Error::InvalidArgument(format!(
-            "there is no backend '{backend}'; use dir, overlay, btrfs, zfs, lvm or loop"
-        ))),
-        _ => Err(Error::Unsupported(format!(
-            "the backend '{backend}' is not there yet; use dir"
-        ))),
-    }
-}
-
-fn check_directory(directory: &Path, name: &ContainerName) -> Result<()> {
-    let refuse = |what: &str| Error::InvalidArgument(format!("'{}' {what}", directory.display()));
-    let plain = directory
-        .components()
-        .skip(1)
-        .all(|part| matches!(part, Component::Normal(_)));
-    if !directory.is_absolute()
-        || !plain
-        || directory
-            .to_str()
-            .is_none_or(|text| text.chars().any(char::is_control))
-    {
-        return Err(refuse("is not a plain absolute path"));
-    }
-    if directory
-        .file_name()
-        .is_none_or(|last| last != name.as_str())
-    {
-        return Err(refuse(&format!(
-            "does not end in the container's name; add /{name}"
-        )));
-    }
-    if directory.symlink_metadata().is_ok() {
-        return Err(Error::Exists(format!(
-            "'{}' exists already; choose another directory",
-            directory.display()
-        )));
-    }
-    if !directory.parent().is_some_and(Path::is_dir) {
-        return Err(refuse("is in no directory that exists"));
-    }
-    Ok(())
-}
-
-fn make_root(request: &CreateRequest, staging: &Staging, maps: &IdMaps) -> Result<OwnedFd> {
-    let Some(directory) = &request.directory else {
-        return dir::create(staging.directory(), "rootfs", maps)
-            .map_err(|error| Error::io("making the root directory", &error));
-    };
-    let failed = |error: std::io::Error| Error::path("making", directory, &error);
-    let parent = directory.parent().unwrap_or(Path::new("/"));
-    let parent = files::open_directory(parent).map_err(failed)?;
-    // Noted only once it is ours: what is noted goes with the staging.
-    let root = dir::create(parent, request.name.as_str(), maps).map_err(failed)?;
-    staging.note_elsewhere(directory)?;
-    Ok(root)
+/// Gives a root directory its owner and mode. A mount's descriptor is only a path.
+fn give_to(root: &OwnedFd, (uid, gid): (u32, u32)) -> std::io::Result<()> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::openat(root, ".", flags, Mode::empty())?;
+    let (uid, gid) = (Uid::from_raw(uid), Gid::from_raw(gid));
+    rustix::fs::fchown(&root, Some(uid), Some(gid))?;
+    Ok(rustix::fs::fchmod(&root, Mode::from_raw_mode(0o755))?)
 }
 
 /// Whether there is an init, as seen from inside.
@@ -340,32 +308,6 @@ fn has_init(root: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn backends_are_known_or_not() {
-        assert!(check_backend("best").is_ok());
-        assert!(matches!(check_backend("zfs"), Err(Error::Unsupported(_))));
-        assert!(matches!(
-            check_backend("tape"),
-            Err(Error::InvalidArgument(_))
-        ));
-    }
-
-    #[test]
-    fn a_directory_elsewhere_is_called_after_the_container() {
-        let parent = tempfile::tempdir().unwrap();
-        let name = ContainerName::new("web").unwrap();
-        let check = |path: &Path| check_directory(path, &name);
-        assert!(check(&parent.path().join("web")).is_ok());
-        assert!(check(&parent.path().join("data")).is_err());
-        assert!(check(&parent.path().join("x/../web")).is_err());
-        assert!(check(Path::new("srv/web")).is_err());
-        std::fs::create_dir(parent.path().join("web")).unwrap();
-        assert!(matches!(
-            check(&parent.path().join("web")),
-            Err(Error::Exists(_))
-        ));
-    }
 
     #[test]
     fn init_is_looked_for_inside() {

@@ -1,13 +1,14 @@
 //! Copying trees and files, by a worker (linux/copier.rs). Blocks are shared where the
 //! file system can.
 
-use super::launcher::Programs;
+use super::launcher::{Access, Programs};
 use super::{Error, Result, Work};
 use crate::linux::copier::COPIER;
+use crate::linux::files;
 use crate::linux::spawn::Child;
+use crate::storage::Files;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -17,11 +18,43 @@ const PACE: Duration = Duration::from_millis(200);
 /// The most of what cp says that is kept, in bytes.
 const MOST_SAID: u64 = 4096;
 
+/// Opens the directory in which files are, mounting it where it must be.
+pub(super) async fn open(programs: &Programs, files: &Files, how: Access) -> Result<OwnedFd> {
+    match files {
+        Files::At(path) => {
+            files::open_directory(path).map_err(|error| Error::path("opening", path, &error))
+        }
+        Files::In(rootfs) => programs.mount(rootfs, how).await,
+    }
+}
+
+/// What a copier is told to take for files, and the mount they are in.
+struct End {
+    word: String,
+    mount: Option<OwnedFd>,
+}
+
+async fn end(programs: &Programs, files: &Files, how: Access, number: usize) -> Result<End> {
+    Ok(match files {
+        Files::At(path) => End {
+            word: path
+                .to_str()
+                .ok_or_else(|| Error::InvalidArgument(format!("{} is not UTF-8", path.display())))?
+                .to_owned(),
+            mount: None,
+        },
+        Files::In(rootfs) => End {
+            word: format!("/proc/self/fd/{number}/."),
+            mount: Some(programs.mount(rootfs, how).await?),
+        },
+    })
+}
+
 /// Copies `from`, which nobody changes meanwhile, to `to`. What is there of `to`
 /// already must be as its own maker left it. Links are copied, not followed.
-pub(super) async fn copy(programs: &Programs, from: &Path, to: &Path, work: &Work) -> Result<()> {
-    let failed = |error: io::Error| Error::path("copying", from, &error);
-    let (mut child, said) = start(programs, from, to)?;
+pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &Work) -> Result<()> {
+    let failed = |error: io::Error| Error::io(format_args!("copying {from}"), &error);
+    let (mut child, said) = start(programs, from, to).await?;
     let mut said = pipe::Receiver::from_owned_fd(said).map_err(failed)?;
     let said = tokio::spawn(async move {
         let mut text = String::new();
@@ -59,8 +92,7 @@ pub(super) async fn copy(programs: &Programs, from: &Path, to: &Path, work: &Wor
             )))
         }
         (_, line) => Err(Error::Failed(format!(
-            "copying {} failed: {}",
-            from.display(),
+            "copying {from} failed: {}",
             line.map_or_else(
                 || format!("cp ended with status {status}"),
                 |line| line.escape_debug().to_string()
@@ -69,17 +101,20 @@ pub(super) async fn copy(programs: &Programs, from: &Path, to: &Path, work: &Wor
     }
 }
 
-fn start(programs: &Programs, from: &Path, to: &Path) -> Result<(Child, OwnedFd)> {
-    let text = |path: &Path| {
-        let text = path.to_str().map(str::to_owned);
-        text.ok_or_else(|| Error::InvalidArgument(format!("{} is not UTF-8", path.display())))
-    };
-    let (from, to) = (text(from)?, text(to)?);
+async fn start(programs: &Programs, from: &Files, to: &Files) -> Result<(Child, OwnedFd)> {
+    let from = end(programs, from, Access::Read, 3).await?;
+    let to = end(programs, to, Access::Write, 4).await?;
     let (said, stderr) = io::pipe().map_err(|error| Error::io("making a pipe", &error))?;
     let helper = std::process::id().to_string();
-    let args = [COPIER, &helper, &from, &to];
-    let child = programs.worker(&args, &[None, None, Some(stderr.as_fd())])?;
-    Ok((child, said.into()))
+    let args = [COPIER, &helper, &from.word, &to.word];
+    let fds = [
+        None,
+        None,
+        Some(stderr.as_fd()),
+        from.mount.as_ref().map(AsFd::as_fd),
+        to.mount.as_ref().map(AsFd::as_fd),
+    ];
+    Ok((programs.worker(&args, &fds)?, said.into()))
 }
 
 /// The bytes that a process has written: `wchar` counts calls that have returned, and

@@ -9,7 +9,7 @@ use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work};
 use crate::image::confined::all_ids;
 use crate::image::stream::Stream;
-use crate::image::unpack;
+use crate::image::unpack::{self, Target};
 use crate::linux::files;
 use crate::storage::dir;
 use gantry_core::config::Config;
@@ -80,7 +80,15 @@ impl Engine {
         let tree = staging.path().join(TREE);
         files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
         // The owners in the archive are the host's ids already.
-        unpack::unpack(&self.0.programs, archive, &tree, &all_ids(), &DEVICES, work).await?;
+        unpack::unpack(
+            &self.0.programs,
+            archive,
+            Target::directory(&tree),
+            &all_ids(),
+            &DEVICES,
+            work,
+        )
+        .await?;
         work.stage("checking");
         let base = find_base(&tree)?;
         let config = self.adopt_config(&base, layout, allow_unsafe, work)?;

@@ -9,7 +9,9 @@ use crate::linux::process::Process;
 use crate::linux::spawn::{self, Child};
 use futures_util::future::{BoxFuture, ready};
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::{FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report};
+use gantry_core::monitor::{
+    Failure, FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report,
+};
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -55,6 +57,15 @@ impl Holder {
         let (path, name) = (layout.lxc_path(), layout.name().as_str());
         [mode, "--lxcpath", path, "--name", name]
     }
+}
+
+/// What a mount is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    /// Others may have it mounted, too.
+    Read,
+    /// Nobody else uses it.
+    Write,
 }
 
 /// How gantry-monitor is started so that it is not held like this process, and
@@ -162,6 +173,28 @@ impl Programs {
         }
     }
 
+    /// The mount of a root file system, attached nowhere, to read or to fill it; `rootfs`
+    /// is a value of `lxc.rootfs.path`.
+    pub(super) async fn mount(&self, rootfs: &str, how: Access) -> Result<OwnedFd> {
+        let (channel, theirs) = Channel::pair().map_err(spawn_failed)?;
+        let word = match how {
+            Access::Read => "to-read",
+            Access::Write => "to-write",
+        };
+        let _child = spawn_monitor(&self.monitor, &["mount", word, rootfs], &theirs)
+            .map_err(spawn_failed)?;
+        drop(theirs);
+        let failed = |error| Error::io(format_args!("mounting {rootfs}"), &error);
+        match channel.receive::<Report>().await.map_err(failed)? {
+            Some((Report::Done, fds)) => fds
+                .into_iter()
+                .next()
+                .ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into())),
+            Some((Report::Failed(failure), _)) => Err(not_of_a_start(failure)),
+            _ => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
+        }
+    }
+
     /// Has a device node of the container of an init worked on: this process
     /// must not enter it.
     pub(super) async fn node(&self, init: &Process, request: &NodeRequest) -> Result<Vec<Node>> {
@@ -181,12 +214,7 @@ impl Programs {
         };
         match answer.map_err(failed)? {
             Some((NodeReply::Done { nodes }, _)) => Ok(nodes),
-            Some((NodeReply::Failed(failure), _)) => Err(match failure.kind {
-                FailureKind::StartFailed | FailureKind::NotPermitted => {
-                    Error::Failed(failure.message)
-                }
-                _ => failure.into(),
-            }),
+            Some((NodeReply::Failed(failure), _)) => Err(not_of_a_start(failure)),
             None => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
         }
     }
@@ -224,6 +252,14 @@ async fn attend(channel: &Channel, layout: &ContainerLayout, work: &Work) -> Res
     tokio::select! {
         result = reports => result,
         () = work.cancelled() => work.check(),
+    }
+}
+
+/// The error of a failure that was not a container's start.
+fn not_of_a_start(failure: Failure) -> Error {
+    match failure.kind {
+        FailureKind::StartFailed | FailureKind::NotPermitted => Error::Failed(failure.message),
+        _ => failure.into(),
     }
 }
 

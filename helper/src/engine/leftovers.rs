@@ -4,9 +4,10 @@
 use super::Result;
 use super::dependents::list_with_origins;
 use super::destroy::{RENAMING, finish_rename};
-use super::staging::{CREATE, ELSEWHERE, MARKER, Trash, finish_replacement};
+use super::staging::{CREATE, MARKER, Trash, finish_replacement};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
+use crate::storage::elsewhere;
 use gantry_core::layout::{ContainerLayout, REMOVING, RUN_DIR};
 use gantry_core::name::ContainerName;
 use rustix::process::geteuid;
@@ -99,7 +100,7 @@ fn remove_temporary(layout: &ContainerLayout) {
     let directory = layout.directory();
     let left = files::temporary(
         &directory,
-        &["config", "lxc_snapshots", RENAMING, ELSEWHERE],
+        &["config", "lxc_snapshots", RENAMING, elsewhere::NOTE],
     );
     if left.is_empty() {
         return;

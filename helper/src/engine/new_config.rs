@@ -40,11 +40,13 @@ pub(super) fn lines(lines: &[String]) -> Result<String> {
 }
 
 /// The config of a new container: LXC's header, the defaults, what the
-/// template needs, what the container is, and what was asked for.
+/// template needs, what the container is (`rootfs` is its lxc.rootfs.path), and what was
+/// asked for.
 pub(super) fn config_text(
     request: &CreateRequest,
     layout: &ContainerLayout,
     maps: &IdMaps,
+    rootfs: &str,
 ) -> Result<String> {
     let random =
         files::random_bytes(64).map_err(|error| Error::io("reading random bytes", &error))?;
@@ -75,12 +77,10 @@ pub(super) fn config_text(
     if privileged {
         text.push_str(&device_rules());
     }
-    let rootfs = request.directory.clone().unwrap_or_else(|| layout.rootfs());
     // Writing to a String cannot fail.
     write!(
         text,
-        "\n# Container specific configuration\nlxc.rootfs.path = dir:{}\nlxc.uts.name = \"{}\"\nlxc.arch = {}\n",
-        rootfs.display(),
+        "\n# Container specific configuration\nlxc.rootfs.path = {rootfs}\nlxc.uts.name = \"{}\"\nlxc.arch = {}\n",
         layout.name(),
         request.architecture.as_deref().unwrap_or(std::env::consts::ARCH)
     )

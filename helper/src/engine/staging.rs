@@ -5,13 +5,12 @@
 use super::{Engine, Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
-use crate::storage::dir;
+use crate::storage::{dir, elsewhere};
 use gantry_core::layout::{ContainerLayout, REMOVING};
 use gantry_core::name::ContainerName;
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
 use rustix::process::geteuid;
 use std::collections::HashSet;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{MutexGuard, PoisonError};
@@ -35,15 +34,12 @@ const CONTENT: [&str; 8] = [
     "lxc_rdepends",
     REPLACED,
 ];
-/// In a directory being removed: the path of what else is to go.
-pub(super) const ELSEWHERE: &str = ".gantry-elsewhere";
 
 /// A container being made. It is removed when dropped without
 /// [`Staging::publish`].
 #[derive(Debug)]
 pub(super) struct Staging {
     path: PathBuf,
-    directory: OwnedFd,
     _lock: FileLock,
     published: bool,
 }
@@ -59,10 +55,8 @@ impl Staging {
             .map_err(|error| failed(error.into()))?;
         let lock = FileLock::try_take(&path.join(MARKER)).map_err(failed)?;
         let lock = lock.ok_or_else(|| Error::Busy(format!("{} is locked", path.display())))?;
-        let directory = files::open_directory(&path).map_err(failed)?;
         Ok(Self {
             path,
-            directory,
             _lock: lock,
             published: false,
         })
@@ -71,19 +65,6 @@ impl Staging {
     /// Its path, for children.
     pub(super) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Notes a directory elsewhere that is part of the container: it goes when
-    /// this does, also by another process.
-    pub(super) fn note_elsewhere(&self, elsewhere: &Path) -> Result<()> {
-        let note = self.path.join(ELSEWHERE);
-        files::replace(&note, elsewhere.as_os_str().as_encoded_bytes(), 0o600)
-            .map_err(|error| Error::path("writing", &note, &error))
-    }
-
-    /// Its directory.
-    pub(super) fn directory(&self) -> BorrowedFd<'_> {
-        self.directory.as_fd()
     }
 
     /// Makes it the content of a container that is there: root file system and config
@@ -138,7 +119,7 @@ fn seal(source: &Path, group: Option<u32>) -> std::io::Result<()> {
     rustix::fs::fchown(&directory, Some(rustix::fs::Uid::ROOT), Some(owner))?;
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
     // MARKER is what LXC would take for an interrupted creation.
-    for name in [MARKER, ELSEWHERE] {
+    for name in [MARKER, elsewhere::NOTE] {
         match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -262,8 +243,7 @@ impl Trash {
         let letters = files::random_letters(6).map_err(failed)?;
         let path = lxc_path.join(format!("{REMOVING}{letters}"));
         if let Some(elsewhere) = elsewhere {
-            let text = elsewhere.as_os_str().as_encoded_bytes();
-            files::replace(&directory.join(ELSEWHERE), text, 0o600).map_err(failed)?;
+            elsewhere::note(directory, elsewhere)?;
         }
         rustix::fs::renameat_with(CWD, directory, CWD, &path, RenameFlags::NOREPLACE)
             .map_err(|error| failed(error.into()))?;
@@ -284,15 +264,7 @@ impl Trash {
 
     /// Frees the space.
     pub(super) fn empty(self) -> Result<()> {
-        let note = self.0.join(ELSEWHERE);
-        match std::fs::read_to_string(&note) {
-            Ok(elsewhere) => {
-                let path = Path::new(&elsewhere);
-                dir::remove(path).map_err(|error| Error::path("removing", path, &error))?;
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::path("reading", &note, &error)),
-        }
+        elsewhere::remove(&self.0)?;
         dir::remove(&self.0).map_err(|error| Error::path("removing", &self.0, &error))
     }
 }

@@ -79,12 +79,14 @@ pub(super) struct Confined {
 }
 
 impl Confined {
-    /// Starts one with these as its standard input and output.
+    /// Starts one with these as its standard input and output, and with a mount that it
+    /// attaches.
     pub(super) fn start(
         workers: &impl Workers,
         args: &[&str],
         stdin: OwnedFd,
         stdout: Option<OwnedFd>,
+        mount: Option<BorrowedFd<'_>>,
         work: &Work,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::io("starting a worker", &error);
@@ -97,6 +99,7 @@ impl Confined {
             Some(stderr.as_fd()),
             Some(report.as_fd()),
             Some(wait.as_fd()),
+            mount,
         ];
         let child = workers.start(args, &fds)?;
         let receiver = |pipe: io::PipeReader| pipe::Receiver::from_owned_fd(pipe.into());

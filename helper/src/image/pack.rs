@@ -48,7 +48,7 @@ pub(crate) async fn pack(
     let text = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
     let stdin = memfd::sealed_bytes("plan", &text).map_err(failed)?;
     let (source, archive) = io::pipe().map_err(failed)?;
-    let mut worker = Confined::start(workers, &[PACKER], stdin, Some(archive.into()), work)?;
+    let mut worker = Confined::start(workers, &[PACKER], stdin, Some(archive.into()), None, work)?;
     let for_pump = work.clone();
     let mut pump = tokio::spawn(blocking(move || sink.pump(source.into(), &for_pump)));
     let written = match drive(&mut worker, &mut pump, maps, work).await {

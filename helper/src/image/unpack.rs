@@ -4,18 +4,35 @@ use super::confined::{self, Confined, Workers, blocking, flatten};
 use super::stream::Stream;
 use crate::error::{Error, Result};
 use crate::linux::space;
-use crate::linux::worker::{DAMAGED, Report, UNPACKER};
+use crate::linux::worker::{DAMAGED, DIRECTORY, MOUNT, Report, UNPACKER};
 use crate::work::Work;
 use futures_util::future::BoxFuture;
 use gantry_core::idmap::{IdMaps, IdRange};
 use std::io;
-use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinHandle;
 
 /// How often the free space is looked at.
 const SPACE_INTERVAL: Duration = Duration::from_millis(200);
+
+/// Where to unpack: a directory, or a mount that is attached nowhere, which the worker
+/// attaches there for itself.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Target<'a> {
+    /// The directory, which is empty.
+    pub(crate) place: &'a Path,
+    /// The mount.
+    pub(crate) mount: Option<BorrowedFd<'a>>,
+}
+
+impl<'a> Target<'a> {
+    /// A directory.
+    pub(crate) fn directory(place: &'a Path) -> Self {
+        Self { place, mount: None }
+    }
+}
 
 /// The maps for whoever has no map: every id that a container can have.
 fn identity() -> IdMaps {
@@ -26,7 +43,7 @@ fn identity() -> IdMaps {
     IdMaps::for_range(all, all)
 }
 
-/// Unpacks an archive into an empty directory. The owners in it are ids of
+/// Unpacks an archive into what is empty. The owners in it are ids of
 /// the container, and become those of the host by `maps`; an empty map leaves
 /// them as they are. What the patterns `devices` match is left out; device
 /// nodes elsewhere are an error.
@@ -36,7 +53,7 @@ fn identity() -> IdMaps {
 pub(crate) async fn unpack(
     workers: &impl Workers,
     archive: OwnedFd,
-    target: &Path,
+    target: Target<'_>,
     maps: &IdMaps,
     devices: &[&str],
     work: &Work,
@@ -58,7 +75,7 @@ pub(crate) async fn unpack(
 pub(crate) async fn unpack_by<'a>(
     workers: &impl Workers,
     archive: OwnedFd,
-    target: &Path,
+    target: Target<'_>,
     choose: impl FnOnce(Option<String>) -> BoxFuture<'a, Result<IdMaps>> + Send,
     devices: &[&str],
     work: &Work,
@@ -90,7 +107,7 @@ pub(crate) async fn unpack_by<'a>(
 async fn drive<'a>(
     worker: &mut Confined,
     pump: &mut JoinHandle<Result<()>>,
-    target: &Path,
+    target: Target<'_>,
     choose: impl FnOnce(Option<String>) -> BoxFuture<'a, Result<IdMaps>> + Send,
     work: &Work,
 ) -> Result<bool> {
@@ -119,16 +136,22 @@ async fn drive<'a>(
 fn start(
     workers: &impl Workers,
     stream: &Stream,
-    target: &Path,
+    target: Target<'_>,
     devices: &[&str],
     work: &Work,
 ) -> Result<(Confined, OwnedFd)> {
     let (archive, sink) = io::pipe().map_err(|error| Error::io("starting to unpack", &error))?;
     let packer = confined::packer(stream.compression)?.unwrap_or_default();
-    let target = target
+    let place = target
+        .place
         .to_str()
         .ok_or_else(|| Error::InvalidArgument("the path is not UTF-8".to_owned()))?;
-    let mut args = vec![UNPACKER, target, confined::tar()?, &packer];
+    let kind = if target.mount.is_some() {
+        MOUNT
+    } else {
+        DIRECTORY
+    };
+    let mut args = vec![UNPACKER, kind, place, confined::tar()?, &packer];
     args.extend([
         "--extract",
         "--file=-",
@@ -147,12 +170,15 @@ fn start(
         .map(|pattern| format!("--exclude={pattern}"))
         .collect();
     args.extend(excluded.iter().map(String::as_str));
-    let worker = Confined::start(workers, &args, archive.into(), None, work)?;
+    let worker = Confined::start(workers, &args, archive.into(), None, target.mount, work)?;
     Ok((worker, sink.into()))
 }
 
-fn refuse_full(target: &Path) -> Result<()> {
-    let space = space::free(target)
+fn refuse_full(target: Target<'_>) -> Result<()> {
+    let mount = target.mount.map(|mount| mount.as_raw_fd());
+    let mount = mount.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
+    let target = target.place;
+    let space = space::free(mount.as_deref().unwrap_or(target))
         .map_err(|error| Error::path("looking at the free space of", target, &error))?;
     if !space.is_exhausted() {
         return Ok(());

@@ -19,5 +19,6 @@ pub(crate) mod readiness;
 mod seal;
 pub(crate) mod space;
 pub(crate) mod spawn;
+pub(crate) mod tool;
 mod unpacking;
 pub(crate) mod worker;

@@ -31,6 +31,16 @@ pub(crate) fn spawn(
     fds: &[Option<BorrowedFd<'_>>],
 ) -> io::Result<Child> {
     let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+    spawn_at(&path, name, args, fds)
+}
+
+/// As [`spawn`], for a program that is at an absolute path.
+pub(crate) fn spawn_at(
+    path: &str,
+    name: &str,
+    args: &[&str],
+    fds: &[Option<BorrowedFd<'_>>],
+) -> io::Result<Child> {
     let mut actions = PosixSpawnFileActions::init()?;
     let null = std::fs::File::options()
         .read(true)
@@ -66,7 +76,7 @@ pub(crate) fn spawn(
     argv.extend(args);
     close_on_exec()?;
     let pid = posix_spawn(
-        path.as_str(),
+        path,
         &actions,
         &attributes,
         &words(&argv)?,

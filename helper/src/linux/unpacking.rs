@@ -1,7 +1,7 @@
 //! The worker that unpacks an archive by tar(1).
 
 use super::seal::{self, BLOCK, Seal, TRAILER};
-use super::worker::{self, CHUNK, DAMAGED, ENVIRONMENT, Helper, Profile};
+use super::worker::{self, CHUNK, DAMAGED, ENVIRONMENT, Helper, MOUNT, MOUNT_FD, Profile};
 use nix::mount::{MsFlags, mount};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -10,11 +10,11 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 
-/// `unpack-worker TARGET TAR PACKER ARG…`, with the archive on standard input. PACKER is
-/// the program that unpacks the stream; empty: none. Gives the exit status of what has
+/// `unpack-worker directory|mount TARGET TAR PACKER ARG…`, with the archive on standard
+/// input. PACKER is the program that unpacks the stream; empty: none. Gives the exit status of what has
 /// failed.
 pub(super) fn run(args: &[String]) -> io::Result<i32> {
-    let [target, tar, packer, args @ ..] = args else {
+    let [kind, target, tar, packer, args @ ..] = args else {
         return Err(ErrorKind::InvalidInput.into());
     };
     let profile = Profile::prepare()?;
@@ -22,7 +22,11 @@ pub(super) fn run(args: &[String]) -> io::Result<i32> {
     // The target's place, of which the worker has a copy, is where its own tree begins.
     let root = Path::new(target);
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, root, flags)?;
+    let tree = if kind == MOUNT {
+        worker::adopt(MOUNT_FD)?
+    } else {
+        open_tree(CWD, root, flags)?
+    };
     worker::make_root(root, "64k")?;
     let place = root.join("target");
     create_dir(&place)?;

@@ -27,10 +27,17 @@ use std::process::ExitCode;
 pub(crate) const UNPACKER: &str = "unpack-worker";
 /// The first argument that makes this program pack one.
 pub(crate) const PACKER: &str = "pack-worker";
+/// The word for a target that is the mount on descriptor 5, for which the directory is
+/// only a place.
+pub(crate) const MOUNT: &str = "mount";
+/// And for one that is the directory's content.
+pub(crate) const DIRECTORY: &str = "directory";
 /// The descriptor on which a worker reports, a line of JSON each time.
 const REPORT_FD: i32 = 3;
 /// The descriptor on which a byte comes when its id maps are written.
 const GO_FD: i32 = 4;
+/// The descriptor of the mount that an archive is unpacked into, if it is one.
+pub(super) const MOUNT_FD: i32 = 5;
 /// The exit status when the worker could not shut itself in.
 pub(crate) const NOT_CONFINED: i32 = 125;
 /// The exit status when an archive does not have the checksum that it brings.
@@ -231,19 +238,21 @@ pub(super) struct Helper {
     go: File,
 }
 
+/// Takes on a descriptor that the helper has started the worker with.
+pub(super) fn adopt(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: the helper starts a worker with these descriptors open, and nothing else in
+    // this process knows of them.
+    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    // What the worker runs has no business with them.
+    rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(fd)
+}
+
 impl Helper {
     fn adopt() -> io::Result<Self> {
-        let adopt = |number| -> io::Result<File> {
-            // SAFETY: the helper starts a worker with these descriptors open, and nothing
-            // else in this process knows of them.
-            let fd = unsafe { OwnedFd::from_raw_fd(number) };
-            // What the worker runs has no business with them.
-            rustix::io::ioctl_fioclex(&fd)?;
-            Ok(fd.into())
-        };
         Ok(Self {
-            reports: adopt(REPORT_FD)?,
-            go: adopt(GO_FD)?,
+            reports: adopt(REPORT_FD)?.into(),
+            go: adopt(GO_FD)?.into(),
         })
     }
 

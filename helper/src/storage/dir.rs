@@ -1,45 +1,92 @@
 //! A root file system in a directory.
 
-use super::{Backend, Made, Place, overlay};
-use crate::error::Result;
+use super::{Backend, Files, Made, Place, Wish, elsewhere, overlay};
+use crate::error::{Error, Result};
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::values::rootfs::RootfsPath;
-use rustix::fs::{Gid, Mode, OFlags, Uid};
+use rustix::fs::{CWD, Mode};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 pub(super) struct Directory;
 
 impl Backend for Directory {
-    fn copy(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made> {
-        let root = place.here.join("rootfs");
+    fn options(&self) -> &'static [&'static str] {
+        &["dir"]
+    }
+
+    fn check(&self, wish: &Wish, _lxc_path: &Path) -> Result<()> {
+        match &wish.directory {
+            Some(directory) => check_directory(directory, wish.name.as_str()),
+            None => Ok(()),
+        }
+    }
+
+    fn create(&self, wish: &Wish, place: &Place) -> Result<Made> {
+        let here = place.here.join("rootfs");
+        let (root, there) = match &wish.directory {
+            Some(directory) => (directory, directory.clone()),
+            None => (&here, place.there.join("rootfs")),
+        };
+        rustix::fs::mkdirat(CWD, root, Mode::from_raw_mode(0o755))
+            .map_err(|error| Error::path("making", root, &error.into()))?;
+        if wish.directory.is_some() {
+            // Noted only once it is ours: what is noted goes with the container.
+            elsewhere::note(&place.here, root)?;
+        }
+        Ok(Made {
+            path: format!("dir:{}", there.display()),
+            files: Files::At(root.clone()),
+            copies: Vec::new(),
+            depends: false,
+        })
+    }
+
+    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
+        let root = Files::At(place.here.join("rootfs"));
         Ok(Made {
             path: format!("dir:{}", place.there.join("rootfs").display()),
-            copies: vec![(PathBuf::from(&source.path), root)],
+            files: root.clone(),
+            copies: vec![(Files::At(PathBuf::from(&source.path)), root)],
             depends: false,
         })
     }
 
     /// As LXC: an overlay above the directory.
-    fn snapshot(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made> {
-        overlay::above(place, &source.path, Path::new(&source.path))
+    fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
+        overlay::above(place, &source.path, &source.path, Path::new(&source.path))
     }
 }
 
-/// Makes the directory, owned by the container's root.
-pub(crate) fn create(parent: impl AsFd, name: &str, maps: &IdMaps) -> io::Result<OwnedFd> {
-    rustix::fs::mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let directory = rustix::fs::openat(&parent, name, flags, Mode::empty())?;
-    let (uid, gid) = root_of(maps);
-    rustix::fs::fchown(
-        &directory,
-        Some(Uid::from_raw(uid)),
-        Some(Gid::from_raw(gid)),
-    )?;
-    rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o755))?;
-    Ok(directory)
+fn check_directory(directory: &Path, name: &str) -> Result<()> {
+    let refuse = |what: &str| Error::InvalidArgument(format!("'{}' {what}", directory.display()));
+    let plain = directory
+        .components()
+        .skip(1)
+        .all(|part| matches!(part, Component::Normal(_)));
+    if !directory.is_absolute()
+        || !plain
+        || directory
+            .to_str()
+            .is_none_or(|text| text.chars().any(char::is_control))
+    {
+        return Err(refuse("is not a plain absolute path"));
+    }
+    if directory.file_name().is_none_or(|last| last != name) {
+        return Err(refuse(&format!(
+            "does not end in the container's name; add /{name}"
+        )));
+    }
+    if directory.symlink_metadata().is_ok() {
+        return Err(Error::Exists(format!(
+            "'{}' exists already; choose another directory",
+            directory.display()
+        )));
+    }
+    if !directory.parent().is_some_and(Path::is_dir) {
+        return Err(refuse("is in no directory that exists"));
+    }
+    Ok(())
 }
 
 /// The host's ids of a container's root.
@@ -56,5 +103,25 @@ pub(crate) fn remove(path: &Path) -> io::Result<()> {
         Ok(_) => std::fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_elsewhere_is_called_after_the_container() {
+        let parent = tempfile::tempdir().unwrap();
+        let check = |path: &Path| check_directory(path, "web");
+        assert!(check(&parent.path().join("web")).is_ok());
+        assert!(check(&parent.path().join("data")).is_err());
+        assert!(check(&parent.path().join("x/../web")).is_err());
+        assert!(check(Path::new("srv/web")).is_err());
+        std::fs::create_dir(parent.path().join("web")).unwrap();
+        assert!(matches!(
+            check(&parent.path().join("web")),
+            Err(Error::Exists(_))
+        ));
     }
 }

@@ -3,32 +3,101 @@
 
 mod btrfs;
 pub(crate) mod dir;
+pub(crate) mod elsewhere;
+mod file_system;
 mod loopback;
 mod overlay;
 
 use crate::error::{Error, Result};
+use gantry_core::name::ContainerName;
 use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
 use rustix::fs::FsWord;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// What each backend can do with a root file system that it keeps. Only what is done
-/// in a moment is done at once; what takes long is left to whoever asked.
+/// What each backend can do with a root file system that it keeps. Calls may run
+/// programs and wait for them: they belong on a thread that may. What takes long is
+/// left to whoever asked.
 pub(crate) trait Backend: Send + Sync {
+    /// The names of the options of creation that are for it.
+    fn options(&self) -> &'static [&'static str];
+    /// Refuses what [`Backend::create`] would refuse before its first change.
+    fn check(&self, wish: &Wish, lxc_path: &Path) -> Result<()>;
+    /// An empty root file system for a new container.
+    fn create(&self, wish: &Wish, place: &Place) -> Result<Made>;
     /// A copy that needs nothing of its source; which may be of another backend, if
     /// that keeps a tree of files.
-    fn copy(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made>;
+    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
     /// A copy that shares with its source what neither has changed.
-    fn snapshot(&self, source: &RootfsPath, place: &Place<'_>) -> Result<Made>;
+    fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
+}
+
+/// What the root file system of a new container is to be like. What is not said is as
+/// LXC has it.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// The container's name.
+    pub(crate) name: ContainerName,
+    /// The host's ids of the container's root.
+    pub(crate) owner: (u32, u32),
+    /// For `dir`: the directory to hold it instead of `rootfs` beside the config. It
+    /// is called after the container and must not exist; its parent must.
+    pub(crate) directory: Option<PathBuf>,
+    /// For backends with a file system of their own: its type, ext4 if none.
+    pub(crate) fstype: Option<String>,
+    /// And its size in bytes, 1 GiB if none.
+    pub(crate) fssize: Option<u64>,
+}
+
+impl Wish {
+    /// For a container with everything as LXC has it.
+    pub(crate) fn new(name: ContainerName) -> Self {
+        Self {
+            name,
+            owner: (0, 0),
+            directory: None,
+            fstype: None,
+            fssize: None,
+        }
+    }
+
+    /// The names of the options that were given.
+    fn given(&self) -> impl Iterator<Item = &'static str> {
+        [
+            ("dir", self.directory.is_some()),
+            ("fstype", self.fstype.is_some()),
+            ("fssize", self.fssize.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+    }
 }
 
 /// The directory of a container that is being made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Place<'a> {
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
     /// Where it is now.
-    pub(crate) here: &'a Path,
+    pub(crate) here: PathBuf,
     /// Where it will be.
-    pub(crate) there: &'a Path,
+    pub(crate) there: PathBuf,
+}
+
+/// Where files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Files {
+    /// In a directory, or one file.
+    At(PathBuf),
+    /// In what is mounted for a value of `lxc.rootfs.path`.
+    In(String),
+}
+
+impl std::fmt::Display for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::At(path) => path.display().fmt(f),
+            Self::In(rootfs) => f.write_str(rootfs),
+        }
+    }
 }
 
 /// A root file system that has been begun.
@@ -36,11 +105,15 @@ pub(crate) struct Place<'a> {
 pub(crate) struct Made {
     /// For `lxc.rootfs.path`.
     pub(crate) path: String,
+    /// Where its files are now.
+    pub(crate) files: Files,
     /// What is still to be copied, with all attributes: from and to.
-    pub(crate) copies: Vec<(PathBuf, PathBuf)>,
+    pub(crate) copies: Vec<(Files, Files)>,
     /// Whether it needs its source from now on.
     pub(crate) depends: bool,
 }
+
+const NAMES: &str = "dir, overlay, btrfs, loop or best";
 
 /// The backend called `name`.
 ///
@@ -55,15 +128,50 @@ pub(crate) fn backend(name: &str) -> Result<&'static dyn Backend> {
         RootfsKind::Loop => &loopback::Loopback,
         RootfsKind::Other(_) | RootfsKind::Unprefixed => {
             return Err(Error::InvalidArgument(format!(
-                "there is no backend '{name}'; use dir, overlay, btrfs, zfs, lvm or loop"
+                "there is no backend '{name}'; use {NAMES}"
             )));
         }
         _ => {
             return Err(Error::Unsupported(format!(
-                "the backend '{name}' cannot do this yet; use dir, overlay, btrfs or loop"
+                "the backend '{name}' cannot do this yet; use {NAMES}"
             )));
         }
     })
+}
+
+/// The backend called `name` for a new container; `best` is the first that the LXC path
+/// offers of btrfs and dir.
+///
+/// # Errors
+/// As [`backend`], and those of [`Backend::check`]; [`Error::InvalidArgument`] for an
+/// option that is for another backend.
+pub(crate) fn backend_for(
+    name: &str,
+    wish: &Wish,
+    lxc_path: &Path,
+) -> Result<&'static dyn Backend> {
+    if name == "best" {
+        const PREFERRED: [&dyn Backend; 2] = [&btrfs::Btrfs, &dir::Directory];
+        let fits = |backend: &&&dyn Backend| fitting(**backend, "best", wish, lxc_path).is_ok();
+        return match PREFERRED.iter().find(fits) {
+            Some(found) => Ok(*found),
+            None => fitting(&dir::Directory, "dir", wish, lxc_path).map(|()| &dir::Directory as _),
+        };
+    }
+    let found = backend(name)?;
+    fitting(found, name, wish, lxc_path).map(|()| found)
+}
+
+fn fitting(backend: &dyn Backend, name: &str, wish: &Wish, lxc_path: &Path) -> Result<()> {
+    if let Some(option) = wish
+        .given()
+        .find(|given| !backend.options().contains(given))
+    {
+        return Err(Error::InvalidArgument(format!(
+            "the backend '{name}' has no option '{option}'; leave it out"
+        )));
+    }
+    backend.check(wish, lxc_path)
 }
 
 /// Whether a backend's root file systems are trees of files that can be read as
@@ -84,7 +192,6 @@ pub(crate) fn name_of(rootfs: &RootfsPath) -> String {
 pub(crate) fn detect(path: &str) -> &'static str {
     /// The inode of a btrfs subvolume's top.
     const SUBVOLUME: u64 = 256;
-    const BTRFS: FsWord = 0x9123_683e;
     const ZFS: FsWord = 0x2fc1_2fc1;
     let path = Path::new(path);
     let Ok(metadata) = std::fs::metadata(path) else {
@@ -97,7 +204,7 @@ pub(crate) fn detect(path: &str) -> &'static str {
         return "lvm";
     }
     match rustix::fs::statfs(path).map(|stat| stat.f_type) {
-        Ok(BTRFS) if metadata.ino() == SUBVOLUME => "btrfs",
+        Ok(btrfs::MAGIC) if metadata.ino() == SUBVOLUME => "btrfs",
         Ok(ZFS) => "zfs",
         _ => "dir",
     }

@@ -13,6 +13,7 @@ mod time;
 pub(crate) use mounts::{Mount, copy_tree, filesystem, prepare_idmapped};
 pub(crate) use root::{Root, attach};
 pub(crate) use rootfs::{check as check_rootfs, mount_point, prepare as prepare_rootfs};
+pub(crate) use store::mount_store;
 
 use crate::cgroup::{self, Hierarchy};
 use crate::confine::Confinement;

@@ -114,6 +114,55 @@ impl Store {
     }
 }
 
+/// A mount of what a path of the config means: for whoever reads it, or is the only
+/// one to write in it.
+pub(crate) fn mount_store(rootfs: &RootfsPath, to_read: bool) -> Step<OwnedFd> {
+    let store = Store::find(rootfs)?;
+    let mut options = MountOptions {
+        flags: MountFlags::NO_SUID | MountFlags::NO_DEV,
+        ..MountOptions::default()
+    };
+    match &store {
+        Store::Overlay(layers) if to_read => {
+            view(layers).at(STEP, || format!("cannot mount {store}"))
+        }
+        _ => {
+            if to_read {
+                options.flags |= MountFlags::READ_ONLY;
+            }
+            store.mount(&options)
+        }
+    }
+}
+
+/// What an overlay shows, without what the kernel does to the upper directory of one
+/// that is written to: somebody may have that mounted.
+fn view(layers: &OverlayPaths) -> io::Result<OwnedFd> {
+    let opened: Vec<OwnedFd> = [&layers.upper]
+        .into_iter()
+        .chain(&layers.lower)
+        .map(open_layer)
+        .collect::<io::Result<_>>()?;
+    let lower = names(&opened).join(":");
+    let data = [("lowerdir", Some(lower.as_str())), ("index", Some("off"))];
+    filesystem(
+        "overlay",
+        "overlay",
+        &data,
+        MountAttrFlags::MOUNT_ATTR_RDONLY,
+    )
+}
+
+fn open_layer(path: &PathBuf) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(open(path, flags, Mode::empty())?)
+}
+
+fn names(opened: &[OwnedFd]) -> Vec<String> {
+    let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
+    opened.iter().map(name).collect()
+}
+
 impl std::fmt::Display for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -148,17 +197,13 @@ fn overlay(layers: &OverlayPaths, options: &MountOptions) -> io::Result<OwnedFd>
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let opened: Vec<OwnedFd> = layers
         .lower
         .iter()
         .chain([&layers.upper, &path])
-        .map(|layer| open(layer, flags, Mode::empty()))
-        .collect::<Result<_, _>>()?;
-    let named: Vec<String> = opened
-        .iter()
-        .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
-        .collect();
+        .map(open_layer)
+        .collect::<io::Result<_>>()?;
+    let named = names(&opened);
     let ([.., upper, work], [lower @ .., upper_name, work_name]) =
         (opened.as_slice(), named.as_slice())
     else {

@@ -1,7 +1,8 @@
 //! The running kernel: version, namespaces and their limits, system calls; and
 //! how to tell what it was built with.
 
-use super::{Report, Verdict, read, tools, topic};
+use super::{Report, Verdict, read, topic};
+use crate::linux::tool;
 use rustix::process::{PidfdFlags, getpid, pidfd_open};
 use std::fs::File;
 use std::path::Path;
@@ -100,7 +101,7 @@ impl Kernel {
 /// The configuration that a kernel may carry in itself, which is packed.
 fn own_config() -> Option<String> {
     let packed = File::open("/proc/config.gz").ok()?;
-    let output = Command::new(tools::find("gzip")?)
+    let output = Command::new(tool::find("gzip")?)
         .args(["--decompress", "--stdout"])
         .env_clear()
         .current_dir("/")

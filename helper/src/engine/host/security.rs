@@ -1,7 +1,8 @@
 //! What holds containers beside namespaces: seccomp, AppArmor, SELinux.
 
 use super::kernel::Kernel;
-use super::{Report, Verdict, install, read, tools, topic};
+use super::{Report, Verdict, install, read, topic};
+use crate::linux::tool;
 use gantry_core::apparmor::SECURITY_DIR;
 use std::path::Path;
 
@@ -18,7 +19,7 @@ pub(super) fn check(report: &mut Report, kernel: &Kernel) {
     );
     let selinux = read(SELINUX);
     let apparmor = read("/sys/module/apparmor/parameters/enabled");
-    let parser = tools::find("apparmor_parser");
+    let parser = tool::find("apparmor_parser");
     let verdict = match apparmor.as_deref() {
         Some("Y") if parser.is_none() => Err(format!(
             "Enabled, but no profile can be loaded for containers. {}",

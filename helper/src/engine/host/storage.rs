@@ -1,8 +1,8 @@
 //! The folder of the system's containers, and the file system under it.
 
 use super::kernel::Kernel;
-use super::{Report, Verdict, install, tools, topic};
-use crate::linux::{mounts, space};
+use super::{Report, Verdict, install, topic};
+use crate::linux::{mounts, space, tool};
 use rustix::fs::{Mode, OFlags, StatVfsMountFlags};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -147,7 +147,7 @@ fn reflinks(kind: &str, lxc_path: &Path) -> Verdict {
 
 /// Not a part of Linux: its module comes from a package of its own.
 fn zfs() -> Verdict {
-    match (Path::new("/dev/zfs").exists(), tools::find("zfs")) {
+    match (Path::new("/dev/zfs").exists(), tool::find("zfs")) {
         (true, Some(path)) => Ok(format!("{}.", path.display())),
         _ => Err(format!(
             "Missing: containers cannot be kept in ZFS datasets. {}",

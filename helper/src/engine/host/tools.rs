@@ -2,8 +2,9 @@
 
 use super::{Report, Verdict, install, topic};
 use crate::image::busybox::Busybox;
+use crate::linux::tool::find;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A program, the Debian package that brings it, and what does not work
 /// without it.
@@ -65,27 +66,6 @@ const RARE: [Tool; 3] = [
     ),
 ];
 
-const PLACES: [&str; 6] = [
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/usr/local/sbin",
-    "/usr/local/bin",
-];
-
-/// Where a program is, if it can be run.
-pub(super) fn find(tool: &str) -> Option<PathBuf> {
-    let paths = PLACES.iter().map(|place| Path::new(place).join(tool));
-    paths.into_iter().find(|path| is_program(path))
-}
-
-fn is_program(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| {
-        found.is_file() && found.len() > 0 && found.permissions().mode() & 0o111 != 0
-    })
-}
-
 pub(super) fn check(report: &mut Report) {
     for (topic, tools) in [(topic::TOOLS, &USUAL[..]), (topic::EXTRAS, &RARE[..])] {
         for (tool, package, loss) in tools {
@@ -133,23 +113,4 @@ fn mapper(tool: &str) -> Verdict {
 /// Some distributions give it file capabilities in place of the mode's bit.
 fn has_capabilities(path: &Path) -> bool {
     rustix::fs::getxattr(path, "security.capability", &mut [0_u8; 64]).is_ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_empty_file_is_no_program() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("tool");
-        std::fs::write(&path, "").unwrap();
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).unwrap();
-        assert!(!is_program(&path));
-        std::fs::write(&path, "#!/bin/sh\n").unwrap();
-        assert!(is_program(&path));
-        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
-        assert!(!is_program(&path));
-        assert!(!is_program(directory.path()));
-    }
 }

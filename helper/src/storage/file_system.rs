@@ -1,0 +1,81 @@
+//! File systems on devices and in image files.
+
+use super::Wish;
+use crate::error::{Error, Result};
+use crate::linux::tool;
+use std::path::{Path, PathBuf};
+
+/// As LXC has it.
+const TYPE: &str = "ext4";
+const SIZE: u64 = 1 << 30;
+/// Smaller ones hold no container.
+const SMALLEST: u64 = 1 << 20;
+
+/// The size that is wished for.
+pub(super) fn size(wish: &Wish) -> u64 {
+    wish.fssize.unwrap_or(SIZE)
+}
+
+/// Refuses a size or type that cannot be made.
+pub(super) fn check(wish: &Wish) -> Result<()> {
+    if size(wish) < SMALLEST {
+        return Err(Error::InvalidArgument(format!(
+            "'fssize' is {} bytes; give {SMALLEST} or more",
+            size(wish)
+        )));
+    }
+    program(fstype(wish)).map(drop)
+}
+
+fn fstype(wish: &Wish) -> &str {
+    wish.fstype.as_deref().unwrap_or(TYPE)
+}
+
+fn program(fstype: &str) -> Result<PathBuf> {
+    if fstype.is_empty() || !fstype.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Error::InvalidArgument(format!(
+            "'fstype' is '{fstype}', which is no name of a file system; use ext4, xfs or btrfs"
+        )));
+    }
+    let name = format!("mkfs.{fstype}");
+    tool::find(&name).ok_or_else(|| {
+        Error::Unsupported(format!(
+            "there is no program {name}; install what brings it, or use the fstype {TYPE}"
+        ))
+    })
+}
+
+/// Makes the file system on a device or in a file.
+pub(super) fn make(wish: &Wish, device: &Path) -> Result<()> {
+    let fstype = fstype(wish);
+    let program = program(fstype)?;
+    let path = device
+        .to_str()
+        .ok_or_else(|| Error::InvalidArgument(format!("{} is not UTF-8", device.display())))?;
+    // What would ask, or warn of what was there before, is told not to.
+    let mut args = match fstype {
+        "ext2" | "ext3" | "ext4" => vec!["-q", "-F"],
+        "xfs" | "btrfs" => vec!["-q", "-f"],
+        _ => Vec::new(),
+    };
+    args.push(path);
+    let ended = tool::run(&program, &args)
+        .map_err(|error| Error::io(format_args!("running {}", program.display()), &error))?;
+    if ended.status == 0 {
+        return Ok(());
+    }
+    Err(Error::Failed(format!(
+        "making a file system on {path} failed: {}",
+        cause(&ended, &program)
+    )))
+}
+
+/// What a program that failed says of it.
+pub(super) fn cause(ended: &tool::Ended, program: &Path) -> String {
+    let said = ended.errors.lines().chain(ended.output.lines());
+    let line = said.map(str::trim).find(|line| !line.is_empty());
+    line.map_or_else(
+        || format!("{} ended with status {}", program.display(), ended.status),
+        |line| line.escape_debug().to_string(),
+    )
+}

@@ -1,0 +1,95 @@
+"""What every backend keeps to, whoever made the container: Gantry or stock LXC."""
+
+import os
+import re
+
+import pytest
+
+import archives
+from containers import refused
+from gantry import LXC_PATH, run, until
+from stores import SMALL, place_for, size
+from test_clones import BACKENDS, mark, runs_by_turns
+
+STOCK = {"loop": ["--fssize", "64M"]}
+
+
+def shape(name):
+    """What of a container says how it is stored: its line and what is in its directory."""
+    with open(f"{LXC_PATH}/{name}/config") as file:
+        line = re.search(r"^lxc.rootfs.path *= *(.*)$", file.read(), re.M)[1]
+    listed = sorted(set(os.listdir(f"{LXC_PATH}/{name}")) - {"rootfs"})
+    return line.replace(f"/{name}", "/NAME"), [entry for entry in listed if entry in ("config", "overlay", "rootdev")]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_gantry_makes_what_lxc_makes_and_either_may_end_it(bus, backend):
+    with place_for(bus, backend):
+        ours = bus.create("ours", template="busybox", backend=backend, **SMALL.get(backend, {}))
+        run("lxc-create", "-n", "stock", "-t", "busybox", "-B", backend, *STOCK.get(backend, []))
+        assert shape("ours") == shape("stock")
+        stock = bus.container("stock")
+        assert (ours.get("Backend"), stock.get("Backend")) == (backend, backend)
+        runs_by_turns(ours)
+        mark(stock, "stock")
+        assert ours.call("Rename", "(sa{sv})", "mine", {}) is None
+        ours = bus.container("mine")
+        runs_by_turns(ours)
+        run("lxc-destroy", "-n", "mine")
+        stock.destroy()
+        assert not os.path.exists(f"{LXC_PATH}/mine") and not os.path.exists(stock.folder)
+
+
+def create_from(bus, archive, **named):
+    with archives.file_of(archive.bytes()) as fd:
+        return archives.create_local(bus, "web", fd, **named)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_archive_is_unpacked_into_it(bus, backend):
+    archive = archives.Archive()
+    archive.file("note", b"words", uid=7)
+    with place_for(bus, backend):
+        web = create_from(bus, archive, backend=backend, **SMALL.get(backend, {}))
+        web.start()
+        assert web.execute("stat", "-c", "%u %g %s", "/note")[1] == "7 0 5\n"
+        assert web.execute("stat", "-c", "%u %a", "/")[1] == "0 755\n"
+
+
+def test_the_best_is_what_the_lxc_path_offers(bus):
+    for backend, best in (("dir", "dir"), ("btrfs", "btrfs")):
+        with place_for(bus, backend):
+            assert bus.create("web", template="busybox", backend="best").get("Backend") == best
+
+
+def test_the_size_and_kind_of_a_file_system_can_be_chosen(bus):
+    web = bus.create("web", template="busybox", backend="loop", fssize=size(48), fstype="ext2")
+    image = f"{web.folder}/rootdev"
+    assert os.path.getsize(image) == 48 << 20
+    assert "ext2" in run("blkid", "-p", image).stdout
+    assert os.stat(image).st_blocks * 512 < 16 << 20, "what is not used takes no space"
+
+
+@pytest.mark.parametrize("wrong, error", [
+    ({"backend": "tape"}, "InvalidArgument"),
+    ({"backend": "rbd"}, "Unsupported"),
+    ({"backend": "btrfs"}, "Unsupported"),
+    ({"backend": "dir", "fssize": size(64)}, "InvalidArgument"),
+    ({"backend": "loop", "fssize": size(0)}, "InvalidArgument"),
+    ({"backend": "loop", "fstype": "-x"}, "InvalidArgument"),
+    ({"backend": "loop", "fstype": "nosuchfs"}, "Unsupported"),
+    ({"backend": "loop", "dir": "/srv/web"}, "InvalidArgument"),
+])
+def test_what_cannot_be_made_is_refused(bus, wrong, error):
+    with refused(error):
+        bus.create("web", template="busybox", **wrong)
+    assert os.listdir(LXC_PATH) == []
+
+
+def test_a_full_image_leaves_nothing(bus):
+    archive = archives.Archive()
+    archive.file("big", os.urandom(20 << 20))
+    with refused("NoSpace"):
+        create_from(bus, archive, backend="loop", fssize=size(8))
+    until(lambda: os.listdir(LXC_PATH) == [])
+    assert LXC_PATH not in run("losetup", "-a").stdout
