@@ -62,6 +62,8 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn autostart(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
+    fn run_schedules(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn watch_usage(&self, interval_ms: u32, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn check_host(&self) -> Result<Vec<HostFinding>>;

@@ -3,9 +3,10 @@
 //! The bus starts it when somebody calls `io.gantry.Gantry1`; it leaves when nobody
 //! has needed it for a minute. Containers, consoles and sessions do not depend on it.
 //!
-//! Two words make it something else, for gantry-autostart.service: `autostart` has
+//! Three words make it something else. For gantry-autostart.service: `autostart` has
 //! the helper on the bus start what starts with the host; `shutdown` shuts down what
 //! Gantry's monitors hold, by itself: while the host goes down the bus starts nobody.
+//! For gantry-snapshots.service: `snapshots` has the helper take those that are due.
 
 mod boot;
 mod bus;
@@ -76,9 +77,11 @@ async fn run(word: Option<&str>) -> Result<(), Box<dyn Error>> {
             }
         },
         Some("shutdown") => shut_down(boot().shutdown).await,
-        Some(word) => {
-            Err(format!("there is no verb '{word}'; there are autostart and shutdown").into())
-        }
+        Some("snapshots") => Ok(bus::run_schedules().await?),
+        Some(word) => Err(format!(
+            "there is no verb '{word}'; there are autostart, shutdown and snapshots"
+        )
+        .into()),
     }
 }
 

@@ -127,6 +127,16 @@ def test_the_helper_ends_and_comes_back_without_them(host):
     assert host.shows("gantry-container-one gantry-container-two", "MainPID") == monitors
 
 
+def test_the_timer_has_snapshots_taken(host):
+    host.run("systemctl start gantry-snapshots.timer")
+    assert host.shows("gantry-snapshots.timer", "ActiveState") == "active"
+    snapshots = "/io/gantry/Gantry1/container/system/one io.gantry.Gantry1.Snapshots"
+    host.run(f"gantry {snapshots} SetSchedule 'a{{sv}}' 1 weekly u 1; systemctl start gantry-snapshots.service")
+    assert '"snap0"' in host.run(f"gantry {snapshots} List")
+    host.run(f"gantry {snapshots} SetSchedule 'a{{sv}}' 0; systemctl stop gantry-snapshots.timer")
+    host.run("rm -r /var/lib/lxc/one/snaps")
+
+
 def test_systemctl_stop_shuts_a_container_down(host):
     started(host)
     host.run("systemctl stop gantry-container-one")

@@ -20,6 +20,8 @@ EXPECTED = {
     "usr/libexec/gantry/gantry-monitor",
     "usr/lib/systemd/system/gantry-autostart.service",
     "usr/lib/systemd/system/gantry-helper.service",
+    "usr/lib/systemd/system/gantry-snapshots.service",
+    "usr/lib/systemd/system/gantry-snapshots.timer",
     "usr/lib/systemd/system/gantry.slice",
     "usr/share/applications/io.gantry.Gantry.desktop",
     "usr/share/bash-completion/completions/gantry",
@@ -176,6 +178,7 @@ def test_installed_removed_and_purged_it_leaves_only_containers(package):
     before, installed, removed, purged, kept = done.stdout.split("--\n")
     assert "/usr/bin/gantry\n" in installed
     assert "/etc/systemd/system/multi-user.target.wants/gantry-autostart.service\n" in installed
+    assert "/etc/systemd/system/timers.target.wants/gantry-snapshots.timer\n" in installed
     assert "/usr/" not in removed and "/run/" not in removed
     assert purged == before
     assert kept.split() == ["config", "rootfs"]

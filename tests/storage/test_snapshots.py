@@ -174,13 +174,26 @@ def test_what_is_not_there(bus, method):
 
 
 def test_the_old_place_of_snapshots_is_used_where_it_is(bus):
+    """As with LXC before version 1.0, and since then where that has left some."""
     web = bus.create("web", template="busybox")
+    snapshots = Snapshots(web)
     old = f"{LXC_PATH}snaps"
     os.mkdir(old)
     try:
-        Snapshots(web).take()
+        mark(web, "gantry")
+        snapshots.take(comment="of Gantry")
         assert os.path.exists(f"{old}/web/snap0/config")
         assert "snap0" in run("lxc-snapshot", "-n", "web", "-L").stdout
-        Snapshots(web).restore("snap0", safety=False)
+        mark(web, "stock")
+        run("lxc-snapshot", "-n", "web")
+        assert [(s["name"], s["comment"]) for s in snapshots.list()] == [("snap0", "of Gantry"), ("snap1", "")]
+        snapshots.restore("snap0", safety=False)
+        assert mark_of(web) == "gantry"
+        snapshots.restore("snap1", new_name="twin")
+        assert mark_of(web.bus.container("twin")) == "stock"
+        result = snapshots.job("Diff", "(ssa{sv})", "snap0", "snap1", {})
+        assert ("changed", "/mark") in result["changes"]
+        snapshots.delete("snap0")
+        assert snapshots.names() == ["snap1"] and not os.path.exists(f"{web.folder}/snaps")
     finally:
         run("rm", "-rf", old)

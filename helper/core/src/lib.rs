@@ -19,6 +19,7 @@ pub mod layout;
 pub mod monitor;
 pub mod name;
 pub mod namespaces;
+pub mod retention;
 pub mod seccomp;
 pub mod settings;
 pub mod signals;

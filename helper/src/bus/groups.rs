@@ -82,6 +82,21 @@ impl Bus {
         self.act_on(&caller, "Autostart", &selection, action).await
     }
 
+    /// The job of the snapshots that are due.
+    pub(super) async fn run_schedules(
+        self: &Arc<Self>,
+        header: &Header<'_>,
+        options: Dictionary,
+    ) -> Result<OwnedObjectPath> {
+        let (caller, ()) = self.admit_many(header, Options::none(options)).await?;
+        let engine = self.engine.clone();
+        self.start_job(&caller, "RunSchedules", &[], |work| async move {
+            let taken = engine.run_schedules(&work).await?;
+            Ok(Outcome::from([("snapshots", taken.into())]))
+        })
+        .await
+    }
+
     async fn admit_many<T>(
         &self,
         header: &Header<'_>,

@@ -298,6 +298,18 @@ impl ManagerObject {
         self.bus.autostart(&header, options).await
     }
 
+    /// Takes the snapshots that are due by the containers' schedules, and removes those that
+    /// are not kept any longer; gantry-snapshots.timer has it called every hour. The job's
+    /// result has snapshots as (CONTAINER/SNAPSHOT).
+    #[zbus(out_args("job"))]
+    async fn run_schedules(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.run_schedules(&header, options).await
+    }
+
     /// Opens a session that emits Sample to this caller alone, each interval_ms (100 to
     /// 3600000). Options: containers as (names; all that run).
     #[zbus(out_args("session"))]

@@ -26,7 +26,7 @@ mod snapshots;
 mod units;
 mod usage;
 
-pub(crate) use boot::autostart;
+pub(crate) use boot::{autostart, run_schedules};
 pub(crate) use units::Units;
 
 use std::{

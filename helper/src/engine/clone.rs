@@ -3,6 +3,7 @@
 use super::create::{blocking, discard};
 use super::dependents::{list_with_origins, only, origins_of};
 use super::destroy::{has_hooks, replace_path, rewritten};
+use super::held_device::HeldDevice;
 use super::idmaps::maps_of;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
@@ -252,12 +253,21 @@ impl Engine {
             None => None,
         };
         let copied = async {
-            work.stage("copying");
-            let made = source.begin(options, &place)?;
-            for (from, to) in &made.copies {
-                duplicate::copy(&self.0.programs, from, to, work).await?;
+            let device = match id {
+                Some(id) => self.hold_device(id, &source.backend).await?,
+                None => None,
+            };
+            let copied = async {
+                work.stage("copying");
+                let made = source.begin(options, &place)?;
+                for (from, to) in &made.copies {
+                    duplicate::copy(&self.0.programs, from, to, work).await?;
+                }
+                Ok::<_, Error>(made)
             }
-            Ok::<_, Error>(made)
+            .await;
+            device.map_or(Ok(()), HeldDevice::let_go)?;
+            copied
         }
         .await;
         if let Some((id, held)) = held {

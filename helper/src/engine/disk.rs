@@ -4,7 +4,7 @@ use super::{ConfigFault, ContainerId, Error, Facts, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
 use gantry_core::config::{
-    Config, ConfigError, Included, Includes, included_by_directory, text_of,
+    Config, ConfigError, Included, Includes, SkipIncludes, included_by_directory, text_of,
 };
 use gantry_core::layout::ContainerLayout;
 use gantry_core::settings::{Settings, groups};
@@ -67,6 +67,15 @@ pub(super) struct ConfigFile {
 /// Reads a config. Errors are about the file; those in its text are in the
 /// [`Config`].
 pub(super) fn read_config(path: &Path) -> Result<ConfigFile> {
+    read_with(path, &mut DiskIncludes)
+}
+
+/// Reads a config alone, for what is never in the files that it includes.
+pub(super) fn read_own(path: &Path) -> Result<Config> {
+    Ok(read_with(path, &mut SkipIncludes)?.config)
+}
+
+fn read_with(path: &Path, includes: &mut dyn Includes) -> Result<ConfigFile> {
     let broken = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::NotFound(format!("{} does not exist", path.display()))
@@ -78,7 +87,7 @@ pub(super) fn read_config(path: &Path) -> Result<ConfigFile> {
         path,
         files::read_bounded(&file, MAX_CONFIG).map_err(broken)?,
     )?;
-    let config = Config::read(path, text, &mut DiskIncludes);
+    let config = Config::read(path, text, includes);
     Ok(ConfigFile {
         config,
         revision: files::revision(&metadata),

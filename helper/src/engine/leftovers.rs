@@ -4,6 +4,9 @@
 use super::Result;
 use super::dependents::list_with_origins;
 use super::destroy::{RENAMING, finish_rename};
+use super::paths::finish_restoring;
+use super::schedule::SCHEDULE;
+use super::snapshots::CURRENT;
 use super::staging::{CREATE, MARKER, Trash, finish_replacement};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
@@ -42,6 +45,9 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
         if let Some(Ok(name)) = name.map(ContainerName::new) {
             let layout = ContainerLayout::new(&lxc_path.to_string_lossy(), name);
             remove_temporary(&layout);
+            if let Err(error) = finish_restoring(&layout) {
+                tracing::warn!("{error}");
+            }
             // A clone may have been cut before it stood in the lists of what it needs.
             if let Err(error) = list_with_origins(&layout) {
                 tracing::warn!("{error}");
@@ -100,7 +106,14 @@ fn remove_temporary(layout: &ContainerLayout) {
     let directory = layout.directory();
     let left = files::temporary(
         &directory,
-        &["config", "lxc_snapshots", RENAMING, elsewhere::NOTE],
+        &[
+            "config",
+            "lxc_snapshots",
+            RENAMING,
+            elsewhere::NOTE,
+            CURRENT,
+            SCHEDULE,
+        ],
     );
     if left.is_empty() {
         return;

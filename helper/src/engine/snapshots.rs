@@ -15,13 +15,14 @@ use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 /// In a snapshot's directory: what LXC has no place for.
 const FACTS: &str = "gantry.json";
 /// The files of a snapshot that are not of the container it is of.
 pub(super) const NOTES: [&str; 3] = ["ts", "comment", FACTS];
 /// In the container's directory: the snapshot that its present state came from.
-const CURRENT: &str = ".gantry-current";
+pub(super) const CURRENT: &str = ".gantry-current";
 /// The longest comment, in bytes.
 const LONGEST: u64 = 4096;
 
@@ -42,6 +43,19 @@ pub(crate) struct Snapshot {
     pub(crate) backend: String,
     /// The container's present state came from it.
     pub(crate) current: bool,
+    /// A schedule took it, and removes it.
+    pub(crate) scheduled: bool,
+}
+
+/// A snapshot that is to be taken.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct NewSnapshot {
+    /// Its name; none: the next free `snapN`.
+    pub(crate) name: Option<ContainerName>,
+    /// A word about it.
+    pub(crate) comment: String,
+    /// A schedule takes it.
+    pub(crate) scheduled: bool,
 }
 
 /// What is in [`FACTS`].
@@ -50,6 +64,9 @@ pub(crate) struct Snapshot {
 struct Kept {
     parent: String,
     size: u64,
+    /// How long the copying took.
+    milliseconds: u64,
+    scheduled: bool,
 }
 
 /// How to go back.
@@ -62,32 +79,24 @@ pub(crate) struct RestoreOptions {
 }
 
 impl Engine {
-    /// Takes a snapshot; `name` none is the next free `snapN`. Gives its name. A
-    /// container that runs is held for the moment of the copy: the snapshot is what
-    /// a power cut would have left.
+    /// Takes a snapshot and gives its name. A container that runs is held for the
+    /// moment of the copy: the snapshot is what a power cut would have left.
     pub(crate) async fn take_snapshot(
         &self,
         id: &ContainerId,
-        name: Option<ContainerName>,
-        comment: &str,
+        new: NewSnapshot,
         work: &Work,
     ) -> Result<String> {
         self.get(id).await?;
         let _lock = self.lock(&id.name).await?;
-        self.take_locked(id, name, comment, work).await
+        self.take_locked(id, new, work).await
     }
 
-    async fn take_locked(
-        &self,
-        id: &ContainerId,
-        name: Option<ContainerName>,
-        comment: &str,
-        work: &Work,
-    ) -> Result<String> {
+    async fn take_locked(&self, id: &ContainerId, new: NewSnapshot, work: &Work) -> Result<String> {
         let layout = self.layout(&id.name);
         let base = folder(&layout);
         files::create_dirs(&base, 0o700).map_err(|error| Error::path("making", &base, &error))?;
-        let name = match name {
+        let name = match new.name {
             Some(name) => name,
             None => next_name(&base)?,
         };
@@ -110,18 +119,24 @@ impl Engine {
                 .map_err(|error| Error::path("writing", &path, &error))
         };
         write("ts", &local_time::now("%Y:%m:%d %H:%M:%S"))?;
-        if !comment.is_empty() {
-            write("comment", comment)?;
+        if !new.comment.is_empty() {
+            write("comment", &new.comment)?;
         }
+        let begun = Instant::now();
         let filled = self
             .fill_copy(Some(id), &source, &target, &staging, &options, work)
             .await;
         let filled = match filled {
             Ok(copied) => {
+                let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
                 let size = blocking(move || Ok(copied.iter().map(|tree| occupied(tree)).sum()));
-                let parent = current(&layout);
-                let size = size.await?;
-                keep(staging.path(), &Kept { parent, size })
+                let kept = Kept {
+                    parent: current(&layout),
+                    size: size.await?,
+                    milliseconds,
+                    scheduled: new.scheduled,
+                };
+                keep(staging.path(), &kept)
             }
             Err(error) => Err(error),
         };
@@ -158,14 +173,11 @@ impl Engine {
             .filter(|other| other.parent == name.as_str())
         {
             let child = snapshot_layout(&layout, ContainerName::new(&other.name)?)?;
-            let size = kept(&child).size;
-            keep(
-                &child.directory(),
-                &Kept {
-                    parent: gone.parent.clone(),
-                    size,
-                },
-            )?;
+            let kept = Kept {
+                parent: gone.parent.clone(),
+                ..kept(&child)
+            };
+            keep(&child.directory(), &kept)?;
         }
         if current(&layout) == name.as_str() {
             set_current(&layout, &gone.parent)?;
@@ -229,10 +241,11 @@ impl Engine {
         }
         let _lock = self.lock(&id.name).await?;
         if options.safety {
-            let words = format!("before going back to {name}");
-            let taken = self
-                .take_locked(id, None, &words, &work.part("safety"))
-                .await?;
+            let new = NewSnapshot {
+                comment: format!("before going back to {name}"),
+                ..NewSnapshot::default()
+            };
+            let taken = self.take_locked(id, new, &work.part("safety")).await?;
             work.log(format_args!("the present state is in the snapshot {taken}"));
         }
         let source = Source::read(snapshot)?;
@@ -258,7 +271,7 @@ impl Engine {
         Ok(id.clone())
     }
 
-    async fn find_snapshot(
+    pub(super) async fn find_snapshot(
         &self,
         id: &ContainerId,
         name: &ContainerName,
@@ -274,6 +287,21 @@ impl Engine {
         }
         Ok((layout, snapshot))
     }
+}
+
+/// How long copying so many bytes took at the last snapshot for which there were any:
+/// milliseconds, and bytes.
+pub(super) fn last_copy(layout: &ContainerLayout) -> Result<Option<(u64, u64)>> {
+    for snapshot in list(layout)?.iter().rev() {
+        let kept = kept(&snapshot_layout(
+            layout,
+            ContainerName::new(&snapshot.name)?,
+        )?);
+        if kept.size > 0 && kept.milliseconds > 0 {
+            return Ok(Some((kept.milliseconds, kept.size)));
+        }
+    }
+    Ok(None)
 }
 
 /// Where a container's snapshots lie. LXC uses the old place, for all containers of
@@ -342,7 +370,7 @@ pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
             continue;
         };
         let snapshot = snapshot_layout(layout, name)?;
-        let Ok(file) = disk::read_config(&snapshot.config()) else {
+        let Ok(config) = disk::read_own(&snapshot.config()) else {
             continue;
         };
         let kept = kept(&snapshot);
@@ -362,12 +390,12 @@ pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
                 created,
                 parent: kept.parent,
                 size: kept.size,
-                backend: file
-                    .config
+                backend: config
                     .get("lxc.rootfs.path")
                     .map(disk::backend)
                     .unwrap_or_default(),
                 current: name == current,
+                scheduled: kept.scheduled,
                 name,
             },
         ));

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -18,22 +18,68 @@ struct VolumeArgs {
     name: [u8; 4040],
 }
 
+/// `struct btrfs_ioctl_vol_args`.
+#[repr(C)]
+struct NameArgs {
+    fd: i64,
+    name: [u8; 4088],
+}
+
+/// `struct btrfs_ioctl_ino_lookup_args`.
+#[repr(C)]
+struct LookupArgs {
+    tree: u64,
+    object: u64,
+    name: [u8; 4080],
+}
+
+/// `struct btrfs_ioctl_send_args`.
+#[repr(C)]
+struct SendArgs {
+    send_fd: i64,
+    clone_sources_count: u64,
+    clone_sources: *const u64,
+    parent_root: u64,
+    flags: u64,
+    version: u32,
+    reserved: [u8; 28],
+}
+
+const SNAP_DESTROY: libc::Ioctl = 0x5000_940f;
+const INO_LOOKUP: libc::Ioctl = 0xd000_9412;
+const SUBVOL_SETFLAGS: libc::Ioctl = 0x4008_941a;
+const SEND: libc::Ioctl = 0x4048_9426;
 const SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
 const SUBVOL_CREATE_V2: libc::Ioctl = 0x5000_9418;
 
 /// Makes an empty subvolume.
 pub(crate) fn create_subvolume(path: &Path) -> io::Result<()> {
-    make(path, SUBVOL_CREATE_V2, 0)
+    make(path, SUBVOL_CREATE_V2, 0, 0)
 }
 
 /// Makes a subvolume that shares all its blocks with `source`, a subvolume on the
 /// same file system; those nested in it are not taken along.
 pub(crate) fn snapshot_subvolume(source: &Path, path: &Path) -> io::Result<()> {
-    let source = files::open_directory(source)?;
-    make(path, SNAP_CREATE_V2, source.as_fd().as_raw_fd().into())
+    snapshot(source, path, 0)
 }
 
-fn make(path: &Path, request: libc::Ioctl, source: i64) -> io::Result<()> {
+/// The same, but nothing can be changed in it: what [`send_changes`] compares.
+pub(crate) fn snapshot_to_read(source: &Path, path: &Path) -> io::Result<()> {
+    const READ_ONLY: u64 = 1 << 1;
+    snapshot(source, path, READ_ONLY)
+}
+
+fn snapshot(source: &Path, path: &Path, flags: u64) -> io::Result<()> {
+    let source = files::open_directory(source)?;
+    make(
+        path,
+        SNAP_CREATE_V2,
+        source.as_fd().as_raw_fd().into(),
+        flags,
+    )
+}
+
+fn make(path: &Path, request: libc::Ioctl, source: i64, flags: u64) -> io::Result<()> {
     let (parent, name) = path
         .parent()
         .zip(path.file_name())
@@ -42,25 +88,86 @@ fn make(path: &Path, request: libc::Ioctl, source: i64) -> io::Result<()> {
     let args = VolumeArgs {
         fd: source,
         transid: 0,
-        flags: 0,
+        flags,
         unused: [0; 4],
         name: padded(name)?,
     };
     // SAFETY: the kernel reads one structure of the type that both requests expect.
-    let result = unsafe { libc::ioctl(parent.as_raw_fd(), request, &raw const args) };
+    check(unsafe { libc::ioctl(parent.as_raw_fd(), request, &raw const args) })
+}
+
+/// Removes a subvolume with all that is in it, at once.
+pub(crate) fn destroy_subvolume(path: &Path) -> io::Result<()> {
+    let (parent, name) = path
+        .parent()
+        .zip(path.file_name())
+        .ok_or(io::ErrorKind::InvalidInput)?;
+    let parent = files::open_directory(parent)?;
+    let args = NameArgs {
+        fd: 0,
+        name: padded(name)?,
+    };
+    // SAFETY: the kernel reads one structure of the type that the request expects.
+    check(unsafe { libc::ioctl(parent.as_raw_fd(), SNAP_DESTROY, &raw const args) })
+}
+
+/// Makes a subvolume one that can be changed, and removed like any directory.
+pub(crate) fn make_writable(path: &Path) -> io::Result<()> {
+    let subvolume = files::open_directory(path)?;
+    let flags = 0_u64;
+    // SAFETY: the kernel reads the number that the request expects.
+    check(unsafe { libc::ioctl(subvolume.as_raw_fd(), SUBVOL_SETFLAGS, &raw const flags) })
+}
+
+/// Writes to a pipe what turns one snapshot that cannot be changed into another, without
+/// the content of files (btrfs-send(8)).
+pub(crate) fn send_changes(from: &Path, to: &Path, pipe: BorrowedFd<'_>) -> io::Result<()> {
+    const NO_FILE_DATA: u64 = 1;
+    let from = files::open_directory(from)?;
+    let to = files::open_directory(to)?;
+    let args = SendArgs {
+        send_fd: pipe.as_raw_fd().into(),
+        clone_sources_count: 0,
+        clone_sources: std::ptr::null(),
+        parent_root: number_of(&from)?,
+        flags: NO_FILE_DATA,
+        version: 0,
+        reserved: [0; 28],
+    };
+    // SAFETY: the kernel reads one structure of the type that the request expects, which
+    // points to nothing.
+    check(unsafe { libc::ioctl(to.as_raw_fd(), SEND, &raw const args) })
+}
+
+/// The number of a subvolume.
+fn number_of(subvolume: impl AsFd) -> io::Result<u64> {
+    /// The inode of a subvolume's top.
+    const TOP: u64 = 256;
+    let mut args = LookupArgs {
+        tree: 0,
+        object: TOP,
+        name: [0; 4080],
+    };
+    let fd = subvolume.as_fd().as_raw_fd();
+    // SAFETY: the kernel fills one structure of the type that the request expects.
+    check(unsafe { libc::ioctl(fd, INO_LOOKUP, &raw mut args) })?;
+    Ok(args.tree)
+}
+
+fn check(result: libc::c_int) -> io::Result<()> {
     if result < 0 {
         return Err(io::Error::last_os_error());
     }
     Ok(())
 }
 
-fn padded(name: &OsStr) -> io::Result<[u8; 4040]> {
-    let mut field = [0; 4040];
+fn padded<const SIZE: usize>(name: &OsStr) -> io::Result<[u8; SIZE]> {
+    let mut field = [0; SIZE];
     let bytes = name.as_bytes();
     // The last byte stays the terminating NUL.
     field
         .get_mut(..bytes.len())
-        .filter(|_| bytes.len() < 4040)
+        .filter(|_| bytes.len() < SIZE)
         .ok_or(io::ErrorKind::InvalidFilename)?
         .copy_from_slice(bytes);
     Ok(field)

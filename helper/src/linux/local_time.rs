@@ -30,8 +30,26 @@ pub(crate) fn now(format: &str) -> String {
     }
 }
 
+/// What clocks here are ahead of UTC at a moment, in seconds; the moment is in seconds
+/// since 1970.
+pub(crate) fn ahead_at(moment: i64) -> i64 {
+    // SAFETY: the structure is valid as zeroes and filled by localtime_r.
+    unsafe {
+        let mut parts = std::mem::zeroed::<libc::tm>();
+        if libc::localtime_r(&raw const moment, &raw mut parts).is_null() {
+            return 0;
+        }
+        parts.tm_gmtoff
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn clocks_are_ahead_by_less_than_a_day_and_a_bit() {
+        assert!(super::ahead_at(0).abs() < 27 * 3600);
+    }
+
     #[test]
     fn a_time_has_its_parts() {
         let text = super::now("%Y:%m:%d %H:%M:%S");

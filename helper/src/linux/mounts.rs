@@ -1,7 +1,13 @@
 //! What is mounted where.
 
 use gantry_core::values::mount::unescape;
+use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen,
+};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 /// The first thing that is mounted on `directory` or below it, as
@@ -44,6 +50,78 @@ fn type_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
         .map(|(_, kind)| kind)
 }
 
+/// What a mount is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Nothing is changed.
+    Read,
+    /// Files are changed.
+    Change,
+}
+
+/// Mounts a file system to be reached by the descriptor that this gives: the mount is
+/// attached nowhere, and gone with its last user. `flags` are options without a value.
+pub(crate) fn detached(
+    kind: &str,
+    source: &str,
+    data: &[(&str, &str)],
+    flags: &[&str],
+    access: Access,
+) -> io::Result<OwnedFd> {
+    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "source", source)?;
+    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    if access == Access::Read {
+        fsconfig_set_flag(&context, "ro")?;
+        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
+    }
+    for flag in flags {
+        fsconfig_set_flag(&context, *flag)?;
+    }
+    for (key, value) in data {
+        fsconfig_set_string(&context, *key, *value)?;
+    }
+    fsconfig_create(&context)?;
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        attributes,
+    )?)
+}
+
+/// Opens the root of a process in namespaces of its own. What a program of its owner's
+/// answers for (FUSE) is not opened: it could keep whoever looks waiting for ever.
+pub(crate) fn root_of(pid: u32) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
+    let status = rustix::fs::statx(
+        &root,
+        "",
+        AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
+        StatxFlags::MNT_ID,
+    )?;
+    let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+    let kind = type_of(&mounts, status.stx_mnt_id).ok_or(io::ErrorKind::NotFound)?;
+    if kind.starts_with("fuse") {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "its root is a file system of a program's",
+        ));
+    }
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(rustix::fs::openat(&root, ".", flags, Mode::empty())?)
+}
+
+fn type_of(mounts: &str, id: u64) -> Option<&str> {
+    let id = id.to_string();
+    let line = mounts
+        .lines()
+        .find(|line| line.split(' ').next() == Some(&id))?;
+    line.split_once(" - ")?.1.split(' ').next()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,5 +152,9 @@ mod tests {
         let kind = |path: &str| type_at(mounts, Path::new(path));
         assert_eq!(kind("/var/lib/lxc"), Some("xfs"));
         assert_eq!(kind("/var"), Some("ext4"));
+        assert_eq!(
+            (type_of(mounts, 31), type_of(mounts, 3)),
+            (Some("xfs"), None)
+        );
     }
 }

@@ -1,10 +1,14 @@
 //! A root file system in a subvolume of btrfs.
 
-use super::{Backend, Files, Made, Place, Wish};
+use super::{Backend, Below, Files, Made, Place, Places, Wish, send_stream};
 use crate::error::{Error, Result};
-use crate::linux::btrfs::{create_subvolume, snapshot_subvolume};
+use crate::linux::btrfs::{
+    create_subvolume, destroy_subvolume, send_changes, snapshot_subvolume, snapshot_to_read,
+};
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::FsWord;
+use std::io::{self, BufReader};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 /// What statfs(2) says of btrfs.
@@ -61,6 +65,65 @@ impl Backend for Btrfs {
             .map_err(|error| Error::path("taking a snapshot of", source, &error))?;
         Ok(made(place, Vec::new()))
     }
+
+    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        super::dir::open(Path::new(&rootfs.path))
+    }
+
+    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        super::dir::open(Path::new(&rootfs.path))
+    }
+
+    /// What `btrfs send --no-data` would tell of, between two snapshots of now that
+    /// cannot be changed.
+    fn differing(&self, from: &RootfsPath, to: &RootfsPath, scratch: &Path) -> Result<Places> {
+        let (old, new) = (scratch.join("old"), scratch.join("new"));
+        let taken = snapshot_to_read(Path::new(&from.path), &old)
+            .and_then(|()| snapshot_to_read(Path::new(&to.path), &new));
+        let found = match taken {
+            Ok(()) => sent(&old, &new)
+                .map_err(|error| Error::io("comparing two subvolumes of btrfs", &error)),
+            // Another file system, or no subvolume.
+            Err(error) => match error.raw_os_error() {
+                Some(libc::EXDEV | libc::EINVAL | libc::ENOTTY) => Ok(Places::Everywhere),
+                _ => Err(Error::path("taking a snapshot below", scratch, &error)),
+            },
+        };
+        for snapshot in [&old, &new] {
+            match destroy_subvolume(snapshot) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::path("removing", snapshot, &error));
+                }
+                _ => {}
+            }
+        }
+        found
+    }
+}
+
+/// The paths that the kernel names when it turns one snapshot into another. Some are of
+/// the moment between only; what moved is named where it was or where it is, and not what
+/// lies below.
+fn sent(old: &Path, new: &Path) -> io::Result<Places> {
+    let (reader, writer) = io::pipe()?;
+    std::thread::scope(|scope| {
+        let sending = scope.spawn(move || send_changes(old, new, writer.as_fd()));
+        let named = send_stream::paths(BufReader::new(reader), Places::MOST);
+        let sending = sending
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the sender broke off")));
+        match named? {
+            None => Ok(Places::Everywhere),
+            Some(paths) => sending.map(|()| {
+                Places::Paths(
+                    paths
+                        .into_iter()
+                        .map(|path| (path, Below::AllOfOthers))
+                        .collect(),
+                )
+            }),
+        }
+    })
 }
 
 fn made(place: &Place, copies: Vec<(Files, Files)>) -> Made {

@@ -2,10 +2,13 @@
 
 use super::{Backend, Files, Made, Place, Wish, elsewhere, overlay};
 use crate::error::{Error, Result};
+use crate::linux::btrfs::make_writable;
+use crate::linux::files;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{CWD, Mode};
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 pub(super) struct Directory;
@@ -56,6 +59,19 @@ impl Backend for Directory {
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
         overlay::above(place, &source.path, &source.path, Path::new(&source.path))
     }
+
+    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        open(Path::new(&rootfs.path))
+    }
+
+    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        open(Path::new(&rootfs.path))
+    }
+}
+
+/// Opens a root file system that is a directory.
+pub(super) fn open(path: &Path) -> Result<OwnedFd> {
+    files::open_directory(path).map_err(|error| Error::path("opening", path, &error))
 }
 
 fn check_directory(directory: &Path, name: &str) -> Result<()> {
@@ -99,7 +115,16 @@ pub(crate) fn root_of(maps: &IdMaps) -> (u32, u32) {
 /// below it is not touched and makes this fail.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
     match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => std::fs::remove_dir_all(path),
+        Ok(metadata) if metadata.is_dir() => match std::fs::remove_dir_all(path) {
+            // Snapshots of btrfs to be read, in what a comparison left.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                for entry in std::fs::read_dir(path)?.flatten() {
+                    make_writable(&entry.path())?;
+                }
+                std::fs::remove_dir_all(path)
+            }
+            result => result,
+        },
         Ok(_) => std::fs::remove_file(path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(error),

@@ -3,8 +3,11 @@
 use super::{Backend, Files, Made, Place, Wish, file_system};
 use crate::error::{Error, Result};
 use crate::linux::files;
+use crate::linux::loop_device::mount_image;
+use crate::linux::mounts::Access;
 use gantry_core::values::rootfs::RootfsPath;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -51,6 +54,19 @@ impl Backend for Loopback {
             source.path
         )))
     }
+
+    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        mount(rootfs, Access::Read)
+    }
+
+    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        mount(rootfs, Access::Change)
+    }
+}
+
+fn mount(rootfs: &RootfsPath, access: Access) -> Result<OwnedFd> {
+    let path = Path::new(&rootfs.path);
+    mount_image(path, access).map_err(|error| Error::path("mounting", path, &error))
 }
 
 /// Beside the image is where it is mounted.

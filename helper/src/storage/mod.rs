@@ -7,11 +7,14 @@ pub(crate) mod elsewhere;
 mod file_system;
 mod loopback;
 mod overlay;
+mod send_stream;
 
 use crate::error::{Error, Result};
 use gantry_core::name::ContainerName;
 use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
 use rustix::fs::FsWord;
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -30,6 +33,17 @@ pub(crate) trait Backend: Send + Sync {
     fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
     /// A copy that shares with its source what neither has changed.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
+    /// The top of its files as they are now, to be read.
+    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd>;
+    /// The top of its files, to be changed while no container has them, or where it
+    /// would not mount them either ([`is_tree`]).
+    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd>;
+    /// Where two root file systems of this backend may differ, as far as the backend
+    /// knows it without a look at every file. `scratch` is an empty directory on the
+    /// file system of containers, for what is needed meanwhile.
+    fn differing(&self, _from: &RootfsPath, _to: &RootfsPath, _scratch: &Path) -> Result<Places> {
+        Ok(Places::Everywhere)
+    }
 }
 
 /// What the root file system of a new container is to be like. What is not said is as
@@ -71,6 +85,32 @@ impl Wish {
         .into_iter()
         .filter_map(|(name, given)| given.then_some(name))
     }
+}
+
+/// The places at which two root file systems may differ.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Places {
+    /// Every file must be looked at.
+    Everywhere,
+    /// Paths from the top. What is a directory on one side only differs with all that
+    /// is below it; for one on both sides it says here.
+    Paths(BTreeMap<PathBuf, Below>),
+}
+
+/// Where else two directories of one path may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Below {
+    /// Nowhere but at other paths of the list.
+    Listed,
+    /// Everywhere below them if they are not one inode.
+    AllOfOthers,
+    /// Everywhere below them.
+    All,
+}
+
+impl Places {
+    /// With more paths than this, looking everywhere takes less.
+    const MOST: usize = 1 << 20;
 }
 
 /// The directory of a container that is being made.
@@ -178,6 +218,12 @@ fn fitting(backend: &dyn Backend, name: &str, wish: &Wish, lxc_path: &Path) -> R
 /// they lie.
 pub(crate) fn is_tree(name: &str) -> bool {
     matches!(name, "dir" | "btrfs")
+}
+
+/// Whether a backend's root file system is mounted by its container alone, while that
+/// runs.
+pub(crate) fn is_device(name: &str) -> bool {
+    matches!(name, "loop" | "lvm")
 }
 
 /// The name of the backend that keeps a root file system.

@@ -1,13 +1,20 @@
 //! A root file system in layers of directories: those of others, which are only
 //! read, and one of its own above them.
 
-use super::{Backend, Files, Made, Place, Wish};
+use super::{Backend, Below, Files, Made, Place, Places, Wish};
 use crate::error::{Error, Result};
 use crate::linux::files;
-use gantry_core::values::rootfs::RootfsPath;
-use rustix::fs::{CWD, Gid, Mode, Uid};
+use crate::linux::mounts::{self, Access};
+use crate::linux::tree::{self, Tree};
+use gantry_core::values::rootfs::{OverlayPaths, RootfsPath};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
+use rustix::io::Errno;
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::iter;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::{Path, PathBuf};
 
 pub(super) struct Overlay;
 
@@ -43,9 +50,7 @@ impl Backend for Overlay {
 
     /// Another overlay with the same layers below and a copy of the one above.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
-        let layers = source.overlay().ok_or_else(|| {
-            Error::InvalidArgument(format!("{} is not of the form LOWER:UPPER", source.path))
-        })?;
+        let layers = layers_of(source)?;
         let lower: Vec<String> = layers
             .lower
             .iter()
@@ -58,6 +63,141 @@ impl Backend for Overlay {
             .push((Files::At(layers.upper), Files::At(upper)));
         Ok(made)
     }
+
+    /// A mount of all layers for reading, the upper one among them.
+    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        let OverlayPaths { lower, upper } = layers_of(rootfs)?;
+        let opened = open(iter::once(&upper).chain(&lower))?;
+        let named: Vec<String> = opened.iter().map(name_of).collect();
+        mount(&[("lowerdir", &named.join(":"))], Access::Read)
+            .map_err(|error| Error::path("reading the overlay of", &upper, &error))
+    }
+
+    /// A mount as the container's own.
+    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
+        let layers = layers_of(rootfs)?;
+        let failed =
+            |error: io::Error| Error::path("mounting the overlay of", &layers.upper, &error);
+        let work = layers.work();
+        files::ensure_directory(&work, 0o755).map_err(failed)?;
+        let lower = open(layers.lower.iter())?;
+        let named: Vec<String> = lower.iter().map(name_of).collect();
+        let own = open([&layers.upper, &work])?;
+        let [upper, work] = own.as_slice() else {
+            return Err(failed(io::ErrorKind::InvalidInput.into()));
+        };
+        let data = [
+            ("lowerdir", named.join(":")),
+            ("upperdir", name_of(upper)),
+            ("workdir", name_of(work)),
+        ];
+        let data = data.each_ref().map(|(key, value)| (*key, value.as_str()));
+        let mounted = mount(&data, Access::Change).map_err(failed)?;
+        // Stock LXC takes it away as the container's root.
+        give_work(upper, work).map_err(failed)?;
+        Ok(mounted)
+    }
+
+    /// What one of the two upper layers has.
+    fn differing(&self, from: &RootfsPath, to: &RootfsPath, _scratch: &Path) -> Result<Places> {
+        let (from, to) = (layers_of(from)?, layers_of(to)?);
+        if from.lower != to.lower {
+            return Ok(Places::Everywhere);
+        }
+        let mut paths = BTreeMap::new();
+        for upper in [&from.upper, &to.upper] {
+            let complete =
+                gather(upper, &mut paths).map_err(|error| Error::path("reading", upper, &error))?;
+            if !complete {
+                return Ok(Places::Everywhere);
+            }
+        }
+        Ok(Places::Paths(paths))
+    }
+}
+
+/// By descriptor: the paths of layers may be long, and have characters that separate them.
+fn open<'a>(layers: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<OwnedFd>> {
+    layers
+        .into_iter()
+        .map(|layer| super::dir::open(layer))
+        .collect()
+}
+
+fn name_of(layer: &OwnedFd) -> String {
+    format!("/proc/self/fd/{}", layer.as_raw_fd())
+}
+
+fn mount(data: &[(&str, &str)], access: Access) -> io::Result<OwnedFd> {
+    // A container that runs may have the same layers in use.
+    let data: Vec<_> = data.iter().copied().chain([("index", "off")]).collect();
+    mounts::detached("overlay", "overlay", &data, &[], access)
+}
+
+/// Gives what the kernel made in the work directory to the owner of the upper one.
+fn give_work(upper: &OwnedFd, work: &OwnedFd) -> io::Result<()> {
+    let owner = rustix::fs::fstat(upper)?;
+    let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
+    let flags = AtFlags::SYMLINK_NOFOLLOW;
+    match rustix::fs::chownat(work, "work", Some(uid), Some(gid), flags) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn layers_of(rootfs: &RootfsPath) -> Result<OverlayPaths> {
+    rootfs.overlay().ok_or_else(|| {
+        Error::InvalidArgument(format!("{} is not of the form LOWER:UPPER", rootfs.path))
+    })
+}
+
+/// Adds what an upper layer has; `false` if it is too much, or lies too deep.
+fn gather(upper: &Path, paths: &mut BTreeMap<PathBuf, Below>) -> io::Result<bool> {
+    let tree = Tree::new(files::open_directory(upper)?);
+    let mut waiting = vec![PathBuf::new()];
+    while let Some(path) = waiting.pop() {
+        let directory = match tree.directory(&path) {
+            Ok(Some(directory)) => directory,
+            Ok(None) => continue,
+            Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => return Ok(false),
+            Err(error) => return Err(error),
+        };
+        for name in tree::names(&directory)? {
+            let path = path.join(&name);
+            let is_directory = tree::look(&directory, &name)?
+                .is_some_and(|status| tree::kind(&status) == FileType::Directory);
+            let below = if is_directory && hides_what_is_below(&tree::path_of(&directory, &name))? {
+                Below::All
+            } else {
+                Below::Listed
+            };
+            let listed = paths.entry(path.clone()).or_insert(below);
+            *listed = below.max(*listed);
+            if is_directory {
+                waiting.push(path);
+            }
+        }
+        if paths.len() > Places::MOST {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Whether a directory of an upper layer is not merged with that of its name below: the
+/// kernel's marks of overlayfs.
+fn hides_what_is_below(path: &Path) -> io::Result<bool> {
+    for mark in [
+        "trusted.overlay.opaque",
+        "trusted.overlay.redirect",
+        "user.overlay.opaque",
+        "user.overlay.redirect",
+    ] {
+        if tree::attribute_at(path, OsStr::new(mark))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 const UPPER: &str = "overlay/delta";

@@ -1,0 +1,94 @@
+//! The file systems of running containers that lie on devices, held while these are
+//! copied: processes that stand still leave what the kernel has not written yet, and it
+//! would write in the midst of the copy.
+
+use super::client::Client;
+use super::{ContainerId, Engine, Error, RUN, Result, blocking};
+use crate::linux::mounts::root_of;
+use crate::linux::{files, freeze};
+use crate::storage;
+use gantry_core::layout::ContainerLayout;
+use gantry_core::name::ContainerName;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+
+/// A file system that stands still.
+pub(super) struct HeldDevice {
+    top: OwnedFd,
+    mark: PathBuf,
+}
+
+impl Engine {
+    /// Holds the file system of a container that runs, where its backend copies what is
+    /// below it. Should this process be killed, the next lets it go.
+    pub(super) async fn hold_device(
+        &self,
+        id: &ContainerId,
+        backend: &str,
+    ) -> Result<Option<HeldDevice>> {
+        let init = self.get(id).await?.init_pid;
+        if init == 0 || !storage::is_device(backend) {
+            return Ok(None);
+        }
+        let mark = marks().join(id.name.as_str());
+        files::create_dirs(&marks(), 0o700)
+            .and_then(|()| files::replace(&mark, &[], 0o600))
+            .map_err(|error| Error::path("writing", &mark, &error))?;
+        let name = id.name.clone();
+        blocking(move || {
+            let held = root_of(init).and_then(|top| freeze::freeze(&top).map(|()| top));
+            match held {
+                Ok(top) => Ok(Some(HeldDevice { top, mark })),
+                Err(error) => {
+                    forget(&mark);
+                    Err(Error::io(
+                        format_args!("holding the file system of container '{name}'"),
+                        &error,
+                    ))
+                }
+            }
+        })
+        .await
+    }
+
+    /// Lets those go on that a helper held which was killed before it could.
+    pub(super) async fn let_go_of_left_devices(&self) {
+        for entry in std::fs::read_dir(marks()).into_iter().flatten().flatten() {
+            if let Some(Ok(name)) = entry.file_name().to_str().map(ContainerName::new) {
+                let init = Client::new(&ContainerLayout::new(self.lxc_path(), name.clone()))
+                    .init_pid()
+                    .await;
+                let thawed = || freeze::thaw(root_of(init)?);
+                if init != 0
+                    && let Err(error) = thawed()
+                {
+                    tracing::error!(container = %name, "its file system is still held: {error}");
+                }
+            }
+            forget(&entry.path());
+        }
+    }
+}
+
+impl HeldDevice {
+    /// Lets it go on.
+    pub(super) fn let_go(self) -> Result<()> {
+        freeze::thaw(&self.top)
+            .map_err(|error| Error::io("letting the container's file system go on", &error))?;
+        forget(&self.mark);
+        Ok(())
+    }
+}
+
+fn marks() -> PathBuf {
+    PathBuf::from(RUN).join("held-devices")
+}
+
+fn forget(mark: &PathBuf) {
+    if let Err(error) = std::fs::remove_file(mark)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!("removing {} failed: {error}", mark.display());
+    }
+}
