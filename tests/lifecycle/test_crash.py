@@ -221,6 +221,36 @@ def test_a_killed_monitor_takes_its_container_with_it(bus, privileged):
     containers.assert_no_traces(before)
 
 
+@pytest.mark.parametrize("and_helper", [False, True], ids=["", "and-helper"])
+def test_a_container_that_outlives_its_monitor_is_shown_and_can_be_stopped(bus, and_helper):
+    before = containers.traces()
+    box = bus.create("box", template="busybox", start=True, config=["lxc.monitor.signal.pdeath = 0"])
+    containers.booted(box)
+    pid, monitor = box.get("InitPid"), containers.monitor_pid(box)
+    if and_helper:
+        kill_helper(bus)
+    os.kill(monitor, signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{monitor}"))
+    bus.list()
+    assert (box.state, box.get("InitPid")) == ("RUNNING", pid)
+    for call in (box.start, lambda: box.call("Freeze", "(a{sv})", {}), lambda: box.destroy()):
+        with containers.refused("WrongState") as caught:
+            call()
+    with containers.refused("WrongState") as caught:
+        box.start()
+    assert "monitor" in caught[0].message and "stop or kill it" in caught[0].message
+    if and_helper:
+        box.kill()
+    else:
+        box.stop(60, force=False)
+    assert (box.state, box.get("InitPid")) == ("STOPPED", 0)
+    assert not os.path.exists(f"/proc/{pid}") or containers.status_of(pid, "State").startswith("Z")
+    containers.assert_no_traces(before)
+    box.start()
+    assert box.execute("hostname")[1] == "box\n"
+    box.kill()
+
+
 def test_the_helper_leaves_nothing_when_it_is_killed_amid_many_things(bus, web):
     """A last round of everything at once, several times."""
     for _ in range(3):

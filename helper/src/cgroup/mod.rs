@@ -5,6 +5,7 @@ mod usage;
 
 pub(crate) use usage::{Groups, Sample};
 
+use crate::linux::process::started_at;
 use gantry_core::cgroup::CgroupFile;
 use gantry_core::name::ContainerName;
 use gantry_core::settings::CgroupVersion;
@@ -13,7 +14,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Reads a group's file.
 pub(crate) fn read(group: &OwnedFd, file: &str) -> io::Result<String> {
@@ -144,6 +145,66 @@ pub(crate) fn with_groups() -> BTreeSet<ContainerName> {
             ContainerName::new(name).ok()
         })
         .collect()
+}
+
+/// The init of a container, by the groups of its name: of their processes the one
+/// that is the first of a pid namespace, or the oldest. None if there is no process.
+pub(crate) fn init_of(name: &ContainerName) -> Option<u32> {
+    let mut pids = BTreeSet::new();
+    for group in payloads(name) {
+        add_processes(&group, &mut pids);
+    }
+    pids.into_iter().min_by_key(|pid| {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
+        let numbers: Vec<&str> = numbers.unwrap_or_default().split_whitespace().collect();
+        let is_first = numbers.last() == Some(&"1");
+        (!is_first, numbers.len(), started_at(*pid))
+    })
+}
+
+/// Kills every process in the groups of a container, where the kernel can.
+pub(crate) fn kill_all(name: &ContainerName) {
+    write_to_all(name, &[("cgroup.kill", "1")]);
+    thaw(name);
+}
+
+/// Lets a container go on that is frozen.
+pub(crate) fn thaw(name: &ContainerName) {
+    write_to_all(name, &[("cgroup.freeze", "0"), ("freezer.state", "THAWED")]);
+}
+
+fn write_to_all(name: &ContainerName, values: &[(&str, &str)]) {
+    for group in payloads(name) {
+        for (file, value) in values {
+            let opened = File::options().write(true).open(group.join(file));
+            match opened.and_then(|mut file| file.write_all(value.as_bytes())) {
+                // Each hierarchy has files of its own.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => tracing::debug!("writing to {file} of {name} failed: {error}"),
+                Ok(()) => {}
+            }
+        }
+    }
+}
+
+/// The groups of a container's name at the tops of the hierarchies.
+fn payloads(name: &ContainerName) -> Vec<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let groups = hierarchies(&mounts)
+        .into_iter()
+        .map(|hierarchy| Path::new(hierarchy).join(format!("lxc.payload.{name}")));
+    groups.filter(|group| group.is_dir()).collect()
+}
+
+fn add_processes(group: &Path, pids: &mut BTreeSet<u32>) {
+    let text = std::fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    pids.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
+    for entry in std::fs::read_dir(group).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            add_processes(&entry.path(), pids);
+        }
+    }
 }
 
 /// Removes what a monitor that was killed left of a stopped container: groups

@@ -2,6 +2,7 @@
 //! the command socket, so whose monitor it is does not matter.
 
 use super::client::Client;
+use super::init::{HALT, REBOOT};
 use super::{ContainerId, Engine, Error, Event, Facts, Owner, Result, Work, disk};
 use crate::linux::lock::FileLock;
 use crate::linux::process::Process;
@@ -12,7 +13,6 @@ use gantry_core::name::ContainerName;
 use gantry_core::settings::Settings;
 use gantry_core::signals;
 use gantry_core::states::State;
-use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 use tokio::sync::broadcast::error::RecvError;
@@ -24,26 +24,6 @@ const KILL_PATIENCE: Duration = Duration::from_secs(30);
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
 /// How long a whole start may take, hooks included, before it is given up.
 const START_PATIENCE: Duration = Duration::from_secs(600);
-
-/// Between two signals to an init that does not listen yet.
-const INSISTENCE: Duration = Duration::from_millis(100);
-
-/// What init is asked for by a signal: the key that names it, and what it is
-/// without; none is found out by looking at init.
-#[derive(Debug, Clone, Copy)]
-struct Request {
-    key: &'static str,
-    default: Option<i32>,
-}
-
-const HALT: Request = Request {
-    key: "lxc.signal.halt",
-    default: None,
-};
-const REBOOT: Request = Request {
-    key: "lxc.signal.reboot",
-    default: Some(signals::SIGINT),
-};
 
 /// How to stop or reboot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +74,9 @@ impl Engine {
     /// Starts a container; returns when its init has been executed.
     pub(crate) async fn start(&self, id: &ContainerId) -> Result<()> {
         let facts = self.get(id).await?;
+        if self.orphan(id).await.is_some() {
+            return Err(Self::lost_its_monitor(id));
+        }
         if facts.state != State::Stopped {
             return Err(Error::WrongState(format!(
                 "container '{}' is already {}",
@@ -195,7 +178,7 @@ impl Engine {
         options: StopOptions,
         work: &Work,
     ) -> Result<()> {
-        let client = self.running(id).await?;
+        let client = self.begun(id).await?;
         work.stage("shutting down");
         if client
             .state()
@@ -295,7 +278,11 @@ impl Engine {
 
     /// Ends a container at once; returns when it is stopped.
     pub(crate) async fn kill(&self, id: &ContainerId) -> Result<()> {
-        let client = self.running(id).await?;
+        let client = self.begun(id).await?;
+        if let Some(init) = self.orphan(id).await {
+            self.kill_orphan(id, &init)?;
+            return self.await_stopped(id).await;
+        }
         match client.stop(KILL_PATIENCE).await {
             Ok(()) => {}
             Err(error @ Error::TimedOut(_)) => {
@@ -312,9 +299,13 @@ impl Engine {
             }
             Err(error) => return Err(error),
         }
+        self.await_stopped(id).await
+    }
+
+    async fn await_stopped(&self, id: &ContainerId) -> Result<()> {
         self.await_state(id, &[State::Stopped], deadline(Some(KILL_PATIENCE)))
             .await
-            .map(|_| ())
+            .map(drop)
     }
 
     /// Waits until a container is in one of `states`, and says in which.
@@ -374,6 +365,15 @@ impl Engine {
 
     /// The monitor of a container that is not stopped.
     pub(super) async fn running(&self, id: &ContainerId) -> Result<Client> {
+        let client = self.begun(id).await?;
+        match self.orphan(id).await {
+            Some(_) => Err(Self::lost_its_monitor(id)),
+            None => Ok(client),
+        }
+    }
+
+    /// The same, though it may have lost its monitor.
+    async fn begun(&self, id: &ContainerId) -> Result<Client> {
         let facts = self.get(id).await?;
         if facts.state == State::Stopped {
             return Err(Error::WrongState(format!(
@@ -382,51 +382,6 @@ impl Engine {
             )));
         }
         Ok(Client::new(&self.layout(&id.name)))
-    }
-
-    /// Sends init the signal that a key of its config names. A frozen init
-    /// takes no signal, so it is let go first. Gives back whether init listens
-    /// to it: one that has only begun does not yet.
-    async fn signal_init(
-        &self,
-        id: &ContainerId,
-        client: &Client,
-        request: Request,
-    ) -> Result<bool> {
-        if self
-            .facts(id)
-            .is_some_and(|facts| facts.state == State::Frozen)
-        {
-            self.unfreeze(id).await?;
-        }
-        let init = client.init().await?;
-        let configured = client
-            .config_item(request.key)
-            .await?
-            .and_then(|text| signals::parse(text.trim()));
-        let status = status_of(client.init_pid().await, &init)?;
-        let configured = configured.filter(|signal| *signal != 0).or(request.default);
-        let signal = configured.unwrap_or_else(|| signals::halt_of(&status));
-        init.send(signal).map_err(|error| {
-            Error::io(format_args!("signalling container '{}'", id.name), &error)
-        })?;
-        Ok(signals::is_heard(&status, signal))
-    }
-
-    /// Sends the signal again and again until init listens to it. Never returns.
-    async fn insist(
-        &self,
-        id: &ContainerId,
-        client: &Client,
-        request: Request,
-        mut is_heard: bool,
-    ) -> Infallible {
-        while !is_heard {
-            sleep(INSISTENCE).await;
-            // What fails has ended, which others notice.
-            is_heard = self.signal_init(id, client, request).await.unwrap_or(true);
-        }
-        std::future::pending().await
     }
 
     /// Takes LXC's lock of a container, held until dropped.
@@ -454,17 +409,6 @@ impl Engine {
             Owner::User(_) => Err(Error::NotFound(format!("there is no container '{id}'"))),
         }
     }
-}
-
-/// The text of init's /proc/PID/status.
-fn status_of(pid: u32, init: &Process) -> Result<String> {
-    let gone = || Error::WrongState("the container has just stopped".to_owned());
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
-    // Only now is it certain that the file was init's.
-    if !init.is_alive() {
-        return Err(gone());
-    }
-    Ok(status)
 }
 
 fn deadline(timeout: Option<Duration>) -> Instant {

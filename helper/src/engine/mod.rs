@@ -29,6 +29,7 @@ mod held_device;
 mod host;
 mod idmaps;
 mod import;
+mod init;
 mod launcher;
 mod leftovers;
 mod lifecycle;
@@ -36,6 +37,7 @@ mod limits;
 mod logs;
 mod manifest;
 mod new_config;
+mod orphan;
 mod paths;
 mod privilege;
 mod registry;
@@ -153,6 +155,7 @@ impl Engine {
         engine
             .keep_fresh()
             .map_err(|error| Error::io("watching the LXC path", &error))?;
+        engine.adopt_orphans();
         engine.clean_up_what_was_left();
         Ok(engine)
     }

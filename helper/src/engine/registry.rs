@@ -282,7 +282,8 @@ impl Registry {
             .containers
             .iter()
             .filter(|(name, entry)| {
-                entry.facts.state != State::Stopped && !entry.launching && !alive.contains(*name)
+                let may_end = entry.facts.state != State::Stopped && !entry.launching;
+                may_end && !alive.contains(*name) && !entry.facts.has_init()
             })
             .map(|(name, _)| name.clone())
             .collect();

@@ -277,6 +277,10 @@ impl Watcher {
                 Err(error) => self.complain(&error).await,
             }
         }
+        // Without its monitor it ends with init, which dies at once in most cases.
+        if let Some(init) = init.filter(Process::is_alive) {
+            init.ended().await;
+        }
         self.engine.clean_up_later(self.name.clone());
         // Last: it ends this task.
         self.engine

@@ -10,7 +10,8 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// When a process began, in microseconds since 1970, to the hundredth second that
-/// /proc/PID/stat tells (proc_pid_stat(5)). None if there is no such process.
+/// /proc/PID/stat tells (proc_pid_stat(5)). None if there is no such process, or
+/// it has ended.
 pub(crate) fn started_at(pid: u32) -> Option<i64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let ticks: i64 = started_in(&stat)?;
@@ -27,7 +28,9 @@ pub(crate) fn started_at(pid: u32) -> Option<i64> {
 /// The 22nd field; the second, in parentheses, may contain anything.
 fn started_in(stat: &str) -> Option<i64> {
     let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = rest.split_whitespace();
+    let has_ended = matches!(fields.next()?, "Z" | "X");
+    fields.nth(18)?.parse().ok().filter(|_| !has_ended)
 }
 
 /// A process.
@@ -111,5 +114,6 @@ mod tests {
         let fields: Vec<String> = (4..30).map(|number| number.to_string()).collect();
         let stat = format!("7 (a) b) S) S {}", fields.join(" "));
         assert_eq!(started_in(&stat), Some(22));
+        assert_eq!(started_in(&stat.replace("S) S ", "S) Z ")), None);
     }
 }
