@@ -22,6 +22,9 @@ use tokio::time::{Instant, sleep, timeout_at};
 const KILL_PATIENCE: Duration = Duration::from_secs(30);
 /// How long LXC's lock is waited for.
 const LOCK_PATIENCE: Duration = Duration::from_secs(5);
+/// How long what hinders a start for a moment is waited for, and between two tries.
+const BUSY_PATIENCE: Duration = Duration::from_secs(30);
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// How long a whole start may take, hooks included, before it is given up.
 const START_PATIENCE: Duration = Duration::from_secs(600);
 
@@ -87,17 +90,22 @@ impl Engine {
             return Err(Error::InvalidConfig(fault.clone()));
         }
         self.refuse_base(&facts)?;
-        let lock = self.lock(&id.name).await?;
-        // Somebody else may have had the lock, and started it.
-        if Client::new(&self.layout(&id.name)).is_alive().await {
-            return Err(Error::WrongState(format!(
-                "container '{}' was just started by somebody else",
-                id.name
-            )));
-        }
+        let lock = self.lock_stopped(&id.name).await?;
         let began = Instant::now();
         let launching = Launching::begin(self, &id.name);
-        let result = self.launch(&id.name, lock).await;
+        let mut result = self.launch(&id.name, lock).await;
+        // The monitor of its last life may still be leaving. LXC's tools need not
+        // wait for that, too.
+        while let Err(Error::Busy(reason)) = &result
+            && began.elapsed() < BUSY_PATIENCE
+        {
+            tracing::debug!(container = %id.name, "not started yet: {reason}");
+            sleep(BUSY_PAUSE).await;
+            result = match self.lock_stopped(&id.name).await {
+                Ok(lock) => self.launch(&id.name, lock).await,
+                Err(error) => Err(error),
+            };
+        }
         drop(launching);
         match result {
             Ok(pid) => {
@@ -382,6 +390,18 @@ impl Engine {
             )));
         }
         Ok(Client::new(&self.layout(&id.name)))
+    }
+
+    /// Takes LXC's lock of a container that no monitor holds: whoever had the
+    /// lock may have started it.
+    async fn lock_stopped(&self, name: &ContainerName) -> Result<FileLock> {
+        let lock = self.lock(name).await?;
+        if Client::new(&self.layout(name)).is_alive().await {
+            return Err(Error::WrongState(format!(
+                "container '{name}' was just started by somebody else"
+            )));
+        }
+        Ok(lock)
     }
 
     /// Takes LXC's lock of a container, held until dropped.
