@@ -118,6 +118,7 @@ impl Error {
             }
             Some(libc::ENOENT | libc::ENOTDIR) => Self::NotFound(text),
             Some(libc::EBUSY) => Self::Busy(text),
+            Some(libc::EROFS) => Self::Failed(format!("{text}; remount it to be written to")),
             _ => Self::Failed(text),
         }
     }

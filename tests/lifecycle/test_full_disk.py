@@ -1,4 +1,4 @@
-"""A full disk: NoSpace, and everything as it was."""
+"""A full disk: NoSpace, and everything as it was. So it is on one that is read-only."""
 
 import os
 
@@ -108,3 +108,48 @@ def test_another_try_after_making_room_succeeds(bus, disk):
     box = bus.create("box", template="busybox", start=GLib.Variant("b", True))
     assert box.state == "RUNNING"
     box.kill()
+
+
+@pytest.mark.parametrize("how, error", [("full", "NoSpace"), ("read-only", "Failed")], ids=["full", "read-only"])
+def test_containers_run_and_what_cannot_be_written_is_refused_whole(bus, disk, how, error):
+    disk("size=32m")
+    box = bus.create("box", template="busybox")
+    if how == "full":
+        with open(f"{LXC_PATH}/.fill", "wb", 0) as file, pytest.raises(OSError):
+            while True:
+                file.write(bytes(1 << 12))
+    else:
+        run("mount", "-o", "remount,ro", LXC_PATH)
+    files, config = containers.tree(LXC_PATH), containers.config_of("box")
+
+    def refuses(call):
+        with refused(error) as caught:
+            call()
+        assert how == "full" or "Read-only" in caught[0].message
+        assert (bus.list(), containers.config_of("box")) == ({"box": box.state}, config)
+
+    def snapshot():
+        Job(bus, bus.call(box.path, "Snapshots", "Take", "(sa{sv})", "", {})).result()
+
+    refuses(lambda: box.call("SetConfigItem", "(sasa{sv})", "lxc.group", ["web"], {}))
+    refuses(lambda: box.call("Rename", "(sa{sv})", "other", {}))
+    refuses(snapshot)
+    refuses(lambda: Job(bus, box.call("Clone", "(sa{sv})", "two", {})).result())
+    # An empty folder for snapshots is none.
+    assert {path: kept for path, kept in containers.tree(LXC_PATH).items() if path != "box/snaps"} == files
+    # As with stock LXC.
+    box.start()
+    assert box.execute("hostname")[1] == "box\n"
+    limit = box.get_limit("pids.max")
+    refuses(lambda: box.set_limit("pids.max", "77", persist=True))
+    assert box.get_limit("pids.max") == limit
+    containers.booted(box)
+    box.stop(60, force=False)
+    assert box.state == "STOPPED"
+    if how == "full":
+        box.destroy()
+        assert os.listdir(LXC_PATH) == [".fill"]
+    else:
+        refuses(box.destroy)
+        assert containers.tree(LXC_PATH) == files
+        run("mount", "-o", "remount,rw", LXC_PATH)

@@ -4,7 +4,7 @@
 use super::client::Client;
 use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
-use crate::linux::files;
+use crate::linux::files::{self, Replacement};
 use gantry_core::config::Config;
 use gantry_core::keys::{self, FoundKey, Match, NetworkIndex};
 use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
@@ -36,9 +36,7 @@ impl Engine {
         let new = parse(&path, text)?;
         check_revision(&path, revision)?;
         let old = disk::read_config(&path)?.config;
-        self.apply_live(id, &old, &new).await?;
-        replace(&path, text)?;
-        self.refresh().await
+        self.write_and_apply(id, &path, &old, &new).await
     }
 
     /// The values of one key, includes taken into account: those of every line,
@@ -65,8 +63,21 @@ impl Engine {
         let _lock = self.lock(&id.name).await?;
         let file = disk::read_config(&path)?;
         let edited = with_item(&file.config, key, values)?;
-        self.apply_live(id, &file.config, &edited).await?;
-        replace(&path, edited.text())?;
+        self.write_and_apply(id, &path, &file.config, &edited).await
+    }
+
+    /// Both or nothing: what cannot be written does not become live, and what the
+    /// kernel does not take is not written.
+    async fn write_and_apply(
+        &self,
+        id: &ContainerId,
+        path: &Path,
+        old: &Config,
+        new: &Config,
+    ) -> Result<()> {
+        let replacement = prepare(path, new.text())?;
+        self.apply_live(id, old, new).await?;
+        put_in_place(replacement, path)?;
         self.refresh().await
     }
 
@@ -210,7 +221,19 @@ fn write(path: &Path, text: &str, revision: u64) -> Result<()> {
 }
 
 fn replace(path: &Path, text: &str) -> Result<()> {
-    files::replace(path, text.as_bytes(), MODE)
+    put_in_place(prepare(path, text)?, path)
+}
+
+/// Writes a config beside the present one.
+pub(super) fn prepare(path: &Path, text: &str) -> Result<Replacement> {
+    Replacement::prepare(path, text.as_bytes(), MODE)
+        .map_err(|error| Error::path("writing", path, &error))
+}
+
+/// Puts it in the place of the present one.
+pub(super) fn put_in_place(replacement: Replacement, path: &Path) -> Result<()> {
+    replacement
+        .commit()
         .map_err(|error| Error::path("writing", path, &error))
 }
 

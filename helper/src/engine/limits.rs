@@ -1,19 +1,16 @@
 //! Limits: values of control groups' files, live and in the config.
 
 use super::client::Client;
+use super::config::{prepare, put_in_place};
 use super::disk::{self, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup::{self, Host};
-use crate::linux::files;
 use gantry_core::cgroup::{CgroupError, CgroupFile, Write, reading, took_effect, writes};
 use gantry_core::command::DeviceAccess;
 use gantry_core::config::Config;
 use gantry_core::settings::CgroupVersion;
 use std::io;
 use std::os::fd::OwnedFd;
-
-/// Mode of a config that did not exist.
-const MODE: u32 = 0o644;
 
 /// Where a limit is.
 struct Place<'f> {
@@ -69,14 +66,18 @@ impl Engine {
             true => Some(with_limits(&config, &writes, &place)?),
             false => None,
         };
+        // Neither is done without the other.
+        let replacement = edited
+            .as_ref()
+            .map(|edited| prepare(&path, edited.text()))
+            .transpose()?;
         match (&group, rule) {
             (Some(_), Some(rule)) => self.set_device_rule(id, &rule).await?,
             (Some(group), None) => apply(id, group, &writes)?,
             (None, _) => {}
         }
-        if let Some(edited) = edited {
-            files::replace(&path, edited.text().as_bytes(), MODE)
-                .map_err(|error| Error::path("writing", &path, &error))?;
+        if let Some((replacement, edited)) = replacement.zip(edited) {
+            put_in_place(replacement, &path)?;
             // Its monitor is to know what it goes by.
             self.apply_live(id, &config, &edited).await?;
             self.refresh().await?;

@@ -1,6 +1,7 @@
 //! Files of root's, read and replaced with care.
 
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
+use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -64,30 +65,64 @@ pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 /// Replaces a file's content in one step: a temporary file beside it, synced,
 /// then renamed. Mode and owner stay; a new file is root's with `mode`.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
-    let directory = rustix::fs::open(
-        parent,
-        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let old = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => Some(stat),
-        Err(rustix::io::Errno::NOENT) => None,
-        Err(error) => return Err(error.into()),
-    };
-    let temporary = format!(".{}.{}", name.to_string_lossy(), random_letters(SUFFIX)?);
-    let result =
-        write_new(directory.as_fd(), &temporary, bytes, mode, old.as_ref()).and_then(|()| {
-            Ok(rustix::fs::renameat(
-                &directory, &temporary, &directory, name,
-            )?)
-        });
-    if let Err(error) = result {
-        remove_quietly(directory.as_fd(), &temporary);
-        return Err(error);
+    Replacement::prepare(path, bytes, mode)?.commit()
+}
+
+/// The temporary file of [`replace`], which goes unless it takes its place. Once it
+/// is there, neither a full disk nor a read-only one hinders the rest.
+pub(crate) struct Replacement {
+    directory: OwnedFd,
+    temporary: String,
+    name: OsString,
+    is_in_place: bool,
+}
+
+impl Replacement {
+    /// Writes it.
+    pub(crate) fn prepare(path: &Path, bytes: &[u8], mode: u32) -> io::Result<Self> {
+        let parent = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+        let directory = rustix::fs::open(
+            parent,
+            OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let old = match rustix::fs::statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(stat) => Some(stat),
+            Err(rustix::io::Errno::NOENT) => None,
+            Err(error) => return Err(error.into()),
+        };
+        let temporary = format!(".{}.{}", name.to_string_lossy(), random_letters(SUFFIX)?);
+        let replacement = Self {
+            directory,
+            temporary,
+            name: name.to_owned(),
+            is_in_place: false,
+        };
+        let Self {
+            directory,
+            temporary,
+            ..
+        } = &replacement;
+        write_new(directory.as_fd(), temporary, bytes, mode, old.as_ref())?;
+        Ok(replacement)
     }
-    Ok(rustix::fs::fsync(&directory)?)
+
+    /// Puts it in place.
+    pub(crate) fn commit(mut self) -> io::Result<()> {
+        let directory = &self.directory;
+        rustix::fs::renameat(directory, &self.temporary, directory, &self.name)?;
+        self.is_in_place = true;
+        Ok(rustix::fs::fsync(&self.directory)?)
+    }
+}
+
+impl Drop for Replacement {
+    fn drop(&mut self) {
+        if !self.is_in_place {
+            remove_quietly(&self.directory, &self.temporary);
+        }
+    }
 }
 
 /// The files in a directory that [`replace`] made to take the place of one of
@@ -146,7 +181,7 @@ fn write_new(
 
 fn remove_quietly(directory: impl AsFd, name: &str) {
     match rustix::fs::unlinkat(directory, name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Ok(()) | Err(rustix::io::Errno::NOENT | rustix::io::Errno::ROFS) => {}
         Err(error) => tracing::warn!("removing the temporary file {name} failed: {error}"),
     }
 }
