@@ -17,6 +17,7 @@ pub use path::{
 };
 pub use proxy::{
     ContainerProxy, DevicesProxy, JobProxy, ManagerProxy, ResourcesProxy, SessionProxy,
+    SnapshotsProxy,
 };
 pub use state::{ContainerState, JobState, Owner};
 

@@ -107,6 +107,9 @@ pub trait Container {
     fn destroy(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn rename(&self, name: &str, options: Options<'_>) -> Result<()>;
+    // A method `clone` would hide that of every proxy.
+    #[zbus(allow_interactive_auth, name = "Clone")]
+    fn clone_as(&self, new: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn export(&self, target: Fd<'_>, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
@@ -193,6 +196,25 @@ pub trait Resources {
     fn get_limit(&self, key: &str) -> Result<String>;
     #[zbus(allow_interactive_auth)]
     fn get_usage(&self) -> Result<Dictionary>;
+}
+
+/// The snapshots of one container.
+#[proxy(
+    interface = "io.gantry.Gantry1.Snapshots",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Snapshots {
+    #[zbus(allow_interactive_auth)]
+    fn take(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn list(&self) -> Result<Vec<Dictionary>>;
+    #[zbus(allow_interactive_auth)]
+    fn restore(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn delete(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn set_comment(&self, name: &str, comment: &str) -> Result<()>;
 }
 
 /// The devices of one container.

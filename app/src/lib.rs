@@ -3,7 +3,8 @@
 //! The program holds no privilege and reads no container data itself: everything
 //! comes from the helper over the system bus. [`backend`] is the only module that
 //! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`devices`],
-//! [`log`], [`settings`] and [`create`] are one folder a page or dialog; [`widgets`] know nothing of containers.
+//! [`log`], [`settings`], [`snapshots`] and [`create`] are one folder a page or dialog;
+//! [`widgets`] know nothing of containers.
 
 pub mod backend;
 pub mod computer;
@@ -14,6 +15,7 @@ pub mod devices;
 pub mod known;
 pub mod log;
 pub mod settings;
+pub mod snapshots;
 pub mod text;
 pub mod widgets;
 pub mod window;

@@ -10,7 +10,8 @@ DBUS_SYSTEM_BUS_ADDRESS:
 A name chooses what happens to the container: creating `slow…` waits until cancelled,
 creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error;
 somebody else saves the configuration of `shared…` once it has been read; usage and
-devices of `closed…` need a password or are refused. A job of a group never ends. On the host
+devices of `closed…` need a password or are refused; a snapshot of `slow…` waits until
+cancelled, one of `needed…` cannot be deleted. A job of a group never ends. On the host
 things are missing, but all is well where there is a container `well…`, and nobody may
 look where there is one `closed…`.
 """
@@ -57,6 +58,12 @@ XML = """<node>
 <interface name="io.gantry.Gantry1.Devices">
   <method name="List"><arg type="aa{sv}" direction="out"/></method>
 </interface>
+<interface name="io.gantry.Gantry1.Snapshots">
+  <method name="Take"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="List"><arg type="aa{sv}" direction="out"/></method>
+  <method name="Restore"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Delete"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+</interface>
 <interface name="io.gantry.Gantry1.Job">
   <method name="Cancel"><arg type="a{sv}" direction="in"/></method>
 </interface>
@@ -94,7 +101,8 @@ class Helper:
 
     def add(self, path, kind, properties):
         self.objects[path] = (kind, properties)
-        kinds = [kind, NAME + ".Devices"] if kind.endswith(".Container") else [kind]
+        more = (NAME + ".Devices", NAME + ".Snapshots") if kind.endswith(".Container") else ()
+        kinds = [kind, *more]
         self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, None, None)
                                     for kind in kinds]
         self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded",
@@ -198,6 +206,9 @@ class Helper:
         self.signal(path, NAME + ".Session", "Exited", GLib.Variant("(i)", (3,)))
         os.close(slave)
 
+    def name(self, path):
+        return self.objects[path][1]["Name"].unpack()
+
     # --- methods
 
     def CheckHost(self, _path):
@@ -223,12 +234,12 @@ class Helper:
 
     def GetConfig(self, path):
         text, revision = self.configs.setdefault(path, ("# my own words\nlxc.uts.name = web1\n", 1))
-        if self.objects[path][1]["Name"].unpack().startswith("shared"):
+        if self.name(path).startswith("shared"):
             self.configs[path] = ("# theirs\n", 2)
         return [], "(st)", (text, revision)
 
     def SetConfig(self, path, text, revision, _options):
-        name = self.objects[path][1]["Name"].unpack()
+        name = self.name(path)
         if revision != self.configs[path][1]:
             raise Refusal("Conflict", f"The configuration of “{name}” has been changed meanwhile.")
         lines = text.splitlines()
@@ -248,11 +259,13 @@ class Helper:
         master, session = self.session(f"ran {argv}\r\n")
         return [master], "(hhho)", (0, 0, 0, session)
 
-    def called(self, _bus, _sender, path, _interface, method, arguments, invocation):
+    def called(self, _bus, _sender, path, interface, method, arguments, invocation):
         flags = invocation.get_message().get_flags()
         self.may_ask = bool(flags & Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
         try:
-            invocation_values = getattr(self, method)(path, *arguments.unpack())
+            # Two interfaces have a List.
+            method = getattr(self, interface.rsplit(".", 1)[1] + method, None) or getattr(self, method)
+            invocation_values = method(path, *arguments.unpack())
         except Refusal as refusal:
             name, message = refusal.args
             invocation.return_dbus_error(name if "." in name else f"{NAME}.Error.{name}", message)
@@ -304,8 +317,36 @@ class Helper:
         GLib.timeout_add(300, sample)
         return [], "(o)", (session,)
 
-    def List(self, path):
-        if self.objects[path][1]["Name"].unpack().startswith("closed"):
+    def SnapshotsList(self, path):
+        if not self.name(path).startswith(("web", "needed")):
+            return [], "(aa{sv})", ([],)
+        v = GLib.Variant
+
+        def snapshot(number, comment, size, current=False):
+            return {"name": v("s", f"snap{number}"), "comment": v("s", comment), "size": v("t", size),
+                    "created": v("x", 1_790_000_000 + number * 86_400), "backend": v("s", "dir"),
+                    "parent": v("s", f"snap{number - 1}" if number else ""), "current": v("b", current)}
+
+        return [], "(aa{sv})", ([
+            snapshot(0, "", 1_204_000_000), snapshot(1, "before the upgrade to Debian 13", 1_310_000_000, True),
+            snapshot(2, "a word that is much longer than the place that there is for it in a narrow window", 0)],)
+
+    def Take(self, path, _name, _options):
+        work = None if self.name(path).startswith("slow") else lambda: None
+        return [], "(o)", (self.job("Take", [path], work),)
+
+    def Restore(self, path, _name, _options):
+        return [], "(o)", (self.job("Restore", [path], lambda: None),)
+
+    def Delete(self, path, name, _options):
+        def work():
+            if self.name(path).startswith("needed"):
+                raise Refusal("HasDependents", f"“web1” and “db” need the snapshot “{name}”; destroy those first.")
+
+        return [], "(o)", (self.job("Delete", [path], work),)
+
+    def DevicesList(self, path):
+        if self.name(path).startswith("closed"):
             raise Refusal("NotAuthorized", "Nobody may look at the devices.")
         v = GLib.Variant
         node = {"type": v("s", "node"), "path": v("s", "/dev/sdb1"), "kind": v("s", "block"), "major": v("u", 7),
@@ -314,7 +355,7 @@ class Helper:
         return [], "(aa{sv})", ([node, lent],)
 
     def Start(self, path, _options):
-        name = self.objects[path][1]["Name"].unpack()
+        name = self.name(path)
         if name.startswith("closed"):
             raise Refusal("AuthorizationDismissed", "The dialog was closed.")
         if name.startswith("broken"):

@@ -13,6 +13,12 @@ def test_every_view_fits(pretend, driver, width, scheme):
     app.find("list item", "db,")
     driver.resize(width, 680)
     driver.screenshot(f"list-{look}")
+    app.select("web1")
+    app.press("page tab", "Snapshots")
+    app.find("list item", "before the upgrade to Debian 13, Current")
+    driver.screenshot(f"snapshots-{look}")
+    if width == 360:
+        app.press("button", "Back")
     app.select("odd-config")
     app.find("label", "The Configuration Has an Error")
     driver.screenshot(f"overview-{look}")

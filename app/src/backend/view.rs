@@ -123,6 +123,8 @@ pub struct Job {
     pub operation: String,
     /// The names it works on.
     pub objects: Vec<String>,
+    /// The paths of what it works on.
+    pub paths: Vec<String>,
     /// How far it is.
     pub state: JobState,
     /// What it is at.
@@ -149,6 +151,7 @@ impl Job {
             path: path.to_owned(),
             operation: String::new(),
             objects: Vec::new(),
+            paths: Vec::new(),
             state: JobState::Running,
             stage: String::new(),
             progress: -1.0,
@@ -167,11 +170,8 @@ impl Job {
             self.state = state;
         }
         read(from, "Operation", &mut self.operation);
-        let mut objects: Vec<String> = Vec::new();
-        read(from, "Objects", &mut objects);
-        if !objects.is_empty() {
-            self.objects = objects.into_iter().map(name_of).collect();
-        }
+        read(from, "Objects", &mut self.paths);
+        self.objects = self.paths.iter().map(|path| name_of(path)).collect();
         read(from, "Stage", &mut self.stage);
         read(from, "Progress", &mut self.progress);
         read(from, "Bytes", &mut self.bytes);
@@ -183,10 +183,10 @@ impl Job {
 }
 
 /// The container's name where it is one's path.
-fn name_of(path: String) -> String {
-    let object = ObjectPath::try_from(path.as_str()).ok();
+fn name_of(path: &str) -> String {
+    let object = ObjectPath::try_from(path).ok();
     let container = object.and_then(|path| parse_container_path(&path));
-    container.map_or(path, |(_, name)| name)
+    container.map_or_else(|| path.to_owned(), |(_, name)| name)
 }
 
 /// What is known of the helper's objects, kept up to date by its signals.

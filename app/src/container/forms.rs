@@ -4,7 +4,7 @@ use super::{ContainerPage, Kind, Message, Root};
 use crate::{
     backend::{Action, Command, check_words},
     text::{tr, tr_name},
-    widgets::ask::{self, Field},
+    widgets::ask::{self, Field, Form},
 };
 
 /// Asks how long a container may take to stop.
@@ -27,7 +27,13 @@ pub(super) fn stop(container: &str, sender: &ComponentSender<ContainerPage>, roo
         Some(_) => Ok(()),
         None => Err(tr("Give a number of seconds.")),
     };
-    ask::form(root, (&heading, &verb), &fields, check, move |values| {
+    let form = Form {
+        heading: &heading,
+        fields: &fields,
+        verb: &verb,
+        ..Form::default()
+    };
+    ask::form(root, &form, check, move |values| {
         if let Some(action) = patience(&values) {
             input.emit(Message::Act(action));
         }
@@ -67,7 +73,13 @@ pub(super) fn command(container: &str, sender: &ComponentSender<ContainerPage>, 
     let verb = tr("_Run");
     let input = sender.input_sender().clone();
     let check = |values: &[String]| read_command(values).map(|_| ());
-    ask::form(root, (&heading, &verb), &fields, check, move |values| {
+    let form = Form {
+        heading: &heading,
+        fields: &fields,
+        verb: &verb,
+        ..Form::default()
+    };
+    ask::form(root, &form, check, move |values| {
         if let Ok(command) = read_command(&values) {
             input.emit(Message::Open(Kind::Command(command)));
         }

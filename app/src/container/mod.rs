@@ -26,14 +26,16 @@ use tab::Tab;
 pub use terminals::Terminals;
 
 use crate::{
-    backend::{Action, Backend, Container, OpenSession, Problem, SessionEnd, Usage},
+    backend::{Action, Backend, Container, Job, OpenSession, Problem, SessionEnd, Task, Usage},
     config::ConfigDialog,
     devices::{self, DevicesPage},
     known::Known,
     log::LogDialog,
     settings::{self, RestartGroup, SettingsPage},
+    snapshots::{self, SnapshotsPage},
     text::{mark, tr},
     widgets::{PropertyRow, each_second, install_actions},
+    window::JobList,
 };
 
 /// The page's state.
@@ -49,6 +51,9 @@ pub struct ContainerPage {
     shells: u32,
     settings: Controller<SettingsPage>,
     devices: Controller<DevicesPage>,
+    snapshots: Controller<SnapshotsPage>,
+    /// How many jobs work on it.
+    jobs: usize,
     /// The overview is in sight.
     in_sight: bool,
     /// What the container uses, while that is watched.
@@ -67,6 +72,8 @@ pub enum Message {
     Changed(Box<Container>),
     /// Whether there is a helper.
     Online(bool),
+    /// These jobs work on the container.
+    Jobs(Vec<Job>),
     /// Do this to the container.
     Act(Action),
     /// Start it or stop it, whichever its state allows.
@@ -95,6 +102,8 @@ pub enum Message {
     Log,
     /// Ask for another name.
     Rename,
+    /// Ask how to clone it.
+    Clone,
     /// Open a tab's session again.
     Again(u32),
     /// A tab's terminal has another size.
@@ -118,6 +127,14 @@ pub enum Output {
     Act(Action),
     /// Ask for another name for the container.
     Rename,
+    /// Ask how to clone it.
+    Clone,
+    /// Ask for the name of a container to be made of this snapshot of it.
+    NewFrom(String),
+    /// Begin this.
+    Begin(Task),
+    /// Stop the container, then begin this.
+    StopAndBegin(Task),
     /// Tell of a problem.
     Problem(Problem),
 }
@@ -148,6 +165,7 @@ impl Component for ContainerPage {
         RestartGroup::ensure_type();
         Overview::ensure_type();
         Terminals::ensure_type();
+        JobList::ensure_type();
         Root::default()
     }
 
@@ -165,7 +183,20 @@ impl Component for ContainerPage {
         let devices = DevicesPage::builder()
             .launch((backend.clone(), container.clone()))
             .detach();
+        let snapshots = SnapshotsPage::builder()
+            .launch((backend.clone(), container.clone()))
+            .forward(sender.output_sender(), |output| match output {
+                snapshots::Output::Begin(task) => Output::Begin(task),
+                snapshots::Output::StopAndBegin(task) => Output::StopAndBegin(task),
+                snapshots::Output::NewFrom(snapshot) => Output::NewFrom(snapshot),
+            });
         let stack = &root.imp().stack;
+        stack.add_titled_with_icon(
+            snapshots.widget(),
+            Some("snapshots"),
+            &tr("Snapshots"),
+            "document-open-recent-symbolic",
+        );
         stack.add_titled_with_icon(
             settings.widget(),
             Some("settings"),
@@ -183,6 +214,8 @@ impl Component for ContainerPage {
             container,
             settings,
             devices,
+            snapshots,
+            jobs: 0,
             online,
             in_sight: false,
             usage: Known::Nothing,
@@ -205,6 +238,15 @@ impl Component for ContainerPage {
                 self.tell_shown(root);
             }
             Message::Turned => self.tell_shown(root),
+            Message::Jobs(jobs) => {
+                let list = &root.imp().jobs;
+                list.replace(&jobs);
+                list.set_visible(!jobs.is_empty());
+                // What has ended may have changed what is shown.
+                if std::mem::replace(&mut self.jobs, jobs.len()) > jobs.len() {
+                    self.tell_shown(root);
+                }
+            }
             Message::InSight(in_sight) => self.in_sight = in_sight,
             Message::Tick => (),
             Message::Watch => self.watch(true, &sender),
@@ -235,6 +277,8 @@ impl Component for ContainerPage {
             }
             // Fails only when the window is gone.
             Message::Rename => sender.output(Output::Rename).unwrap_or_default(),
+            // Fails only when the window is gone.
+            Message::Clone => sender.output(Output::Clone).unwrap_or_default(),
             Message::Open(kind) => self.open(kind, &sender, root),
             Message::Again(tab) => self.open_session(tab, &sender),
             Message::Resized(tab, columns, rows) => self.resized(tab, (columns, rows), &sender),
@@ -279,7 +323,7 @@ impl ContainerPage {
         !self.tabs.is_empty()
     }
 
-    /// Settings and devices are read while they are in sight.
+    /// Settings, snapshots and devices are read while they are in sight.
     fn tell_shown(&self, root: &Root) {
         if !self.online {
             return;
@@ -287,6 +331,7 @@ impl ContainerPage {
         let container = Box::new(self.container.clone());
         match root.imp().stack.visible_child_name().as_deref() {
             Some("settings") => self.settings.emit(settings::Message::Shown(container)),
+            Some("snapshots") => self.snapshots.emit(snapshots::Message::Shown(container)),
             Some("devices") => self.devices.emit(devices::Message::Shown(container)),
             _ => (),
         }
@@ -343,6 +388,7 @@ impl ContainerPage {
         self.enable("command", runs);
         self.enable("config", self.online);
         self.enable("log", self.online);
+        self.enable("clone", self.online);
         self.enable("rename", self.online && state == ContainerState::Stopped);
         for tab in self.tabs.values() {
             tab.terminal.set_can_reopen(runs);
@@ -377,6 +423,7 @@ fn connect(root: &Root, input: &relm4::Sender<Message>) -> gio::SimpleActionGrou
         ("config", Message::Config),
         ("log", Message::Log),
         ("rename", Message::Rename),
+        ("clone", Message::Clone),
         ("close-terminal", Message::CloseShown),
         ("previous-terminal", Message::Turn(-1)),
         ("next-terminal", Message::Turn(1)),

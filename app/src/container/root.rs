@@ -1,7 +1,7 @@
 use relm4::adw;
 
 use super::{overview::Overview, terminals::Terminals};
-use crate::widgets::widget;
+use crate::{widgets::widget, window::JobList};
 
 widget! {
     /// The widgets of a container's page.
@@ -12,6 +12,7 @@ widget! {
         header: adw::HeaderBar,
         main_button: gtk::Button,
         offline: adw::Banner,
+        jobs: super::JobList,
         stack: adw::ViewStack,
         overview: super::Overview,
         terminals: super::Terminals,

@@ -5,7 +5,7 @@ use crate::{
     backend::{HostInterface, Problem},
     known::report,
     text::{tr, tr_name},
-    widgets::ask::{self, Field},
+    widgets::ask::{self, Field, Form},
 };
 
 /// Asks which device node to give, and where it is to stand.
@@ -31,17 +31,17 @@ pub(super) fn node(
         },
     ];
     let input = sender.input_sender().clone();
-    ask::form(
-        root,
-        (&heading, &tr("_Add")),
-        &fields,
-        check_paths,
-        move |values| {
-            if let Some(gift) = gift_of(values) {
-                input.emit(Message::AddNode(gift));
-            }
-        },
-    );
+    let form = Form {
+        heading: &heading,
+        fields: &fields,
+        verb: &tr("_Add"),
+        ..Form::default()
+    };
+    ask::form(root, &form, check_paths, move |values| {
+        if let Some(gift) = gift_of(values) {
+            input.emit(Message::AddNode(gift));
+        }
+    });
 }
 
 /// Asks which network interface to give, and how it is to be called.
@@ -82,17 +82,17 @@ pub(super) fn interface(
     ];
     let input = sender.input_sender().clone();
     let content = |_: &[String]| Ok(());
-    ask::form(
-        root,
-        (&heading, &tr("_Add")),
-        &fields,
-        content,
-        move |values| {
-            if let Some(gift) = gift_of(values) {
-                input.emit(Message::AddInterface(gift));
-            }
-        },
-    );
+    let form = Form {
+        heading: &heading,
+        fields: &fields,
+        verb: &tr("_Add"),
+        ..Form::default()
+    };
+    ask::form(root, &form, content, move |values| {
+        if let Some(gift) = gift_of(values) {
+            input.emit(Message::AddInterface(gift));
+        }
+    });
 }
 
 fn gift_of(values: Vec<String>) -> Option<Gift> {

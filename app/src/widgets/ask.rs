@@ -60,13 +60,15 @@ pub fn prompt(
         [text] if !text.is_empty() && *text != first => check(text),
         _ => Err(String::new()),
     };
-    form(
-        parent,
-        (question.heading, question.verb),
-        &[field],
-        check,
-        move |mut values| then(values.pop().unwrap_or_default()),
-    );
+    let asked = Form {
+        heading: question.heading,
+        fields: &[field],
+        verb: question.verb,
+        ..Form::default()
+    };
+    form(parent, &asked, check, move |mut values| {
+        then(values.pop().unwrap_or_default());
+    });
 }
 
 /// A line of a [`form`].
@@ -95,18 +97,30 @@ pub enum Field<'a> {
     },
 }
 
-/// Asks for several things under a heading; calls `then` with all of them when the
-/// answer is the verb, which `check` has to allow: its errors are shown as they are
-/// made, and one without words is none yet.
+/// What [`form`] asks.
+#[derive(Debug, Default)]
+pub struct Form<'a> {
+    /// What it is about.
+    pub heading: &'a str,
+    /// What there is to know before; may be empty.
+    pub body: &'a str,
+    /// What is asked for.
+    pub fields: &'a [Field<'a>],
+    /// The answer that goes on.
+    pub verb: &'a str,
+}
+
+/// Asks for several things; calls `then` with all of them when the answer is the verb,
+/// which `check` has to allow: its errors are shown as they are made, in place of the
+/// body, and one without words is none yet.
 pub fn form(
     parent: &impl IsA<gtk::Widget>,
-    (heading, verb): (&str, &str),
-    fields: &[Field<'_>],
+    form: &Form<'_>,
     check: impl Fn(&[String]) -> Result<(), String> + 'static,
     then: impl FnOnce(Vec<String>) + 'static,
 ) {
-    let dialog = adw::AlertDialog::new(Some(heading), None);
-    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", verb)]);
+    let dialog = adw::AlertDialog::new(Some(form.heading), None);
+    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", form.verb)]);
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
     dialog.set_default_response(Some("yes"));
     dialog.set_close_response("cancel");
@@ -114,15 +128,16 @@ pub fn form(
         .selection_mode(gtk::SelectionMode::None)
         .css_classes(["boxed-list"])
         .build();
-    let rows: Rc<Vec<Row>> = Rc::new(fields.iter().map(Row::new).collect());
-    let shown = dialog.downgrade();
+    let rows: Rc<Vec<Row>> = Rc::new(form.fields.iter().map(Row::new).collect());
+    let (shown, body) = (dialog.downgrade(), form.body.to_owned());
     let verify = Rc::new({
         let rows = Rc::downgrade(&rows);
         move || {
             if let (Some(dialog), Some(rows)) = (shown.upgrade(), rows.upgrade()) {
                 let verdict = check(&values(&rows));
                 dialog.set_response_enabled("yes", verdict.is_ok());
-                dialog.set_body(&verdict.err().unwrap_or_default());
+                let said = verdict.err().filter(|said| !said.is_empty());
+                dialog.set_body(said.as_ref().unwrap_or(&body));
             }
         }
     });

@@ -4,7 +4,7 @@ use relm4::{ComponentController as _, ComponentSender};
 use super::{Message, Root, Window};
 use crate::{
     backend::{Job, Problem},
-    create,
+    container, create,
     known::report,
 };
 
@@ -70,7 +70,22 @@ impl Window {
                 }
             }
         }
+        let paths = job.paths.clone();
         self.jobs.insert(job.path.clone(), job);
+        for path in paths {
+            self.tell_jobs(&path);
+        }
+    }
+
+    /// Tells the page of the container at `path` which jobs work on it.
+    pub(super) fn tell_jobs(&self, path: &str) {
+        if let Some(page) = self.pages.get(path) {
+            let on_it = |job: &&Job| {
+                job.state == JobState::Running && job.paths.iter().any(|one| one == path)
+            };
+            let jobs = self.jobs.values().filter(on_it).cloned().collect();
+            page.emit(container::Message::Jobs(jobs));
+        }
     }
 
     pub(super) fn job_lost(&mut self, path: &str, sender: &ComponentSender<Self>, root: &Root) {

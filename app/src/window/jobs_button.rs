@@ -1,9 +1,8 @@
-use std::collections::HashSet;
-
-use gtk::{gio, prelude::*, subclass::prelude::*};
+use adw::subclass::prelude::*;
+use gtk::prelude::*;
 use relm4::{adw, gtk};
 
-use super::JobItem;
+use super::JobList;
 use crate::{backend::Job, widgets::widget};
 
 widget! {
@@ -15,63 +14,33 @@ widget! {
     {
         button: gtk::MenuButton,
         signs: gtk::Stack,
-        model: gtk::NoSelection,
+        list: super::JobList,
     }
 }
 
 impl JobsButton {
     /// Makes the list show exactly `jobs`; what stays keeps its place.
     pub fn replace(&self, jobs: &[Job]) {
-        let now: HashSet<&str> = jobs.iter().map(|job| job.path.as_str()).collect();
-        let store = self.store();
-        store.retain(|item| {
-            item.downcast_ref::<JobItem>()
-                .is_some_and(|item| now.contains(item.path().as_str()))
-        });
-        for job in jobs {
-            self.put(job);
-        }
+        self.imp().list.replace(jobs);
         self.render();
     }
 
     /// Adds the job, newest first, or updates it where it is.
     pub fn put(&self, job: &Job) {
-        match self.find(&job.path) {
-            Some((_, item)) => item.update(job),
-            None => self.store().insert(0, &JobItem::new(job)),
-        }
+        self.imp().list.put(job);
         self.render();
     }
 
     /// Takes the job out.
     pub fn remove(&self, path: &str) {
-        if let Some((position, _)) = self.find(path) {
-            self.store().remove(position);
-        }
+        self.imp().list.remove(path);
         self.render();
     }
 
-    fn store(&self) -> gio::ListStore {
-        let model = &self.imp().model;
-        if let Some(store) = model.model().and_downcast() {
-            return store;
-        }
-        let store = gio::ListStore::new::<JobItem>();
-        model.set_model(Some(&store));
-        store
-    }
-
-    fn find(&self, path: &str) -> Option<(u32, JobItem)> {
-        let items = self.store().iter::<JobItem>().flatten().collect::<Vec<_>>();
-        (0..).zip(items).find(|(_, item)| item.path() == path)
-    }
-
     fn render(&self) {
-        let store = self.store();
-        let busy = store.iter::<JobItem>().flatten().any(|item| item.running());
-        self.imp()
-            .signs
-            .set_visible_child_name(if busy { "busy" } else { "idle" });
-        self.set_visible(store.n_items() > 0);
+        let parts = self.imp();
+        let sign = if parts.list.is_busy() { "busy" } else { "idle" };
+        parts.signs.set_visible_child_name(sign);
+        self.set_visible(!parts.list.is_empty());
     }
 }

@@ -7,10 +7,12 @@ mod container_list;
 mod dialogs;
 mod groups;
 mod job_item;
+mod job_list;
 mod jobs;
 mod jobs_button;
 mod requests;
 mod root;
+mod tasks;
 mod view;
 
 use std::collections::HashMap;
@@ -23,11 +25,12 @@ use relm4::{
 pub use container_item::ContainerItem;
 pub use container_list::ContainerList;
 pub use job_item::{JobItem, stage};
+pub use job_list::JobList;
 pub use jobs_button::JobsButton;
 pub use root::Root;
 
 use crate::{
-    backend::{Absence, Action, Backend, Container, Event, GroupAction, Job, Problem},
+    backend::{Absence, Action, Backend, Container, Event, GroupAction, Job, Problem, Task},
     computer::{self, ComputerPage},
     config::ConfigDialog,
     container::{self, ContainerPage},
@@ -124,6 +127,15 @@ pub enum Message {
     Ask(String, Action),
     /// Do it.
     Act(String, Action),
+    /// Begin this.
+    Begin(Task),
+    /// Stop the container at this path, then begin this.
+    StopAndBegin(String, Task),
+    /// Ask how to clone the container at this path.
+    AskClone(String),
+    /// Ask for the name of a container to be made of a snapshot of the container at this
+    /// path.
+    AskNewFrom(String, String),
     /// Ask for another name for the container at this path.
     AskName(String),
     /// Give the container at this path another name.
@@ -151,9 +163,13 @@ pub enum Answer {
         name: String,
         /// What was asked for.
         action: Action,
+        /// What is to be done next.
+        then: Option<Task>,
         /// The job, or what went wrong.
         result: gantry_api::Result<Option<String>>,
     },
+    /// A task has begun, or has not.
+    Begun(Task, gantry_api::Result<String>),
     /// The job of a group's containers has begun.
     ActedOnGroup {
         /// The group.
@@ -269,7 +285,15 @@ impl Component for Window {
                 self.job_begun(job, own, &sender, root);
             }
             Message::Ask(path, action) => self.ask(path, action, &sender, root),
-            Message::Act(path, action) => self.act(path, action, &sender),
+            Message::Act(path, action) => self.act(path, action, None, &sender),
+            Message::StopAndBegin(path, task) => {
+                self.act(path, Action::Stop, Some(task), &sender);
+            }
+            Message::Begin(task) => self.begin(task, &sender),
+            Message::AskClone(path) => self.ask_clone(&path, &sender, root),
+            Message::AskNewFrom(path, snapshot) => {
+                self.ask_new_from(&path, snapshot, &sender, root);
+            }
             Message::AskName(path) => self.ask_name(path, &sender, root),
             Message::Rename(path, name) => self.rename(path, name, &sender),
             Message::OnShown(action) => self.act_on_shown(&action, root),
@@ -291,10 +315,12 @@ impl Component for Window {
                 path,
                 name,
                 action,
+                then,
                 result,
             } => {
-                self.acted(path, &name, action, result, &sender, root);
+                self.acted((path, &name), (action, then), result, &sender, root);
             }
+            Answer::Begun(task, result) => self.begun(task, result, &sender, root),
             Answer::ActedOnGroup {
                 group,
                 action,
@@ -339,6 +365,9 @@ impl Window {
                 }
                 for path in lost {
                     self.job_lost(&path, sender, root);
+                }
+                for path in self.pages.keys() {
+                    self.tell_jobs(path);
                 }
             }
             Event::Container(container) => {
@@ -414,6 +443,14 @@ impl Window {
                 .forward(sender.input_sender(), move |output| match output {
                     container::Output::Act(action) => Message::Ask(owner.clone(), action),
                     container::Output::Rename => Message::AskName(owner.clone()),
+                    container::Output::Clone => Message::AskClone(owner.clone()),
+                    container::Output::Begin(task) => Message::Begin(task),
+                    container::Output::StopAndBegin(task) => {
+                        Message::StopAndBegin(owner.clone(), task)
+                    }
+                    container::Output::NewFrom(snapshot) => {
+                        Message::AskNewFrom(owner.clone(), snapshot)
+                    }
                     container::Output::Problem(problem) => Message::Problem(problem),
                 });
             parts.pages.add_child(page.widget());
@@ -421,6 +458,7 @@ impl Window {
         });
         parts.pages.set_visible_child(page.widget());
         parts.split.set_show_content(true);
+        self.tell_jobs(&path);
         self.shown = Shown::Container(path);
     }
 

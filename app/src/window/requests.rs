@@ -3,7 +3,7 @@ use relm4::ComponentSender;
 
 use super::{Answer, Message, OwnJob, Root, Window};
 use crate::{
-    backend::{Action, Problem},
+    backend::{Action, Problem, Task},
     known::report,
     text::{mark, tr, tr_name},
     widgets::ask,
@@ -52,7 +52,14 @@ impl Window {
         });
     }
 
-    pub(super) fn act(&self, path: String, action: Action, sender: &ComponentSender<Self>) {
+    /// Does `action`, then begins the task if there is one.
+    pub(super) fn act(
+        &self,
+        path: String,
+        action: Action,
+        then: Option<Task>,
+        sender: &ComponentSender<Self>,
+    ) {
         let Some(container) = self.list.get(&path) else {
             return;
         };
@@ -64,6 +71,7 @@ impl Window {
                 path,
                 name,
                 action,
+                then,
                 result,
             }
         });
@@ -71,9 +79,8 @@ impl Window {
 
     pub(super) fn acted(
         &mut self,
-        path: String,
-        name: &str,
-        action: Action,
+        (path, name): (String, &str),
+        (action, then): (Action, Option<Task>),
         result: gantry_api::Result<Option<String>>,
         sender: &ComponentSender<Self>,
         root: &Root,
@@ -83,9 +90,10 @@ impl Window {
             Ok(None) => (),
             Ok(Some(job)) => {
                 let start = || Message::Act(path.clone(), Action::Start);
+                let start = (action == Action::Apply).then(start);
                 let own = OwnJob {
                     failure,
-                    then: (action == Action::Apply).then(start),
+                    then: then.map(Message::Begin).or(start),
                     again: Some(Message::Ask(path, action)),
                     show: None,
                 };

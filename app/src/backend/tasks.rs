@@ -1,0 +1,156 @@
+use std::collections::HashMap;
+
+use gantry_api::Result;
+use zbus::zvariant::Value;
+
+use super::{Backend, Container};
+use crate::text::{mark, tr_name};
+
+/// Work that takes a while and is watched as a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Keep the present state.
+    TakeSnapshot {
+        /// Of this container.
+        of: Named,
+        /// Under this name; empty: the next free one.
+        name: String,
+        /// With a word about it.
+        comment: String,
+    },
+    /// Go back to a snapshot.
+    RestoreSnapshot {
+        /// Of this container.
+        of: Named,
+        /// The snapshot.
+        name: String,
+        /// Whether the present state is kept as a snapshot first.
+        safety: bool,
+    },
+    /// Make a container of a snapshot.
+    NewFromSnapshot {
+        /// Of this container.
+        of: Named,
+        /// The snapshot.
+        name: String,
+        /// The new container's name.
+        new: String,
+    },
+    /// Remove a snapshot.
+    DeleteSnapshot {
+        /// Of this container.
+        of: Named,
+        /// The snapshot.
+        name: String,
+    },
+    /// Make a container from another.
+    Clone {
+        /// The other.
+        of: Named,
+        /// The new container's name.
+        new: String,
+        /// How.
+        options: CloneOptions,
+    },
+}
+
+/// A container by its path on the bus, and by its name for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The object's path.
+    pub path: String,
+    /// The name.
+    pub name: String,
+}
+
+impl From<&Container> for Named {
+    fn from(container: &Container) -> Self {
+        Self {
+            path: container.path.clone(),
+            name: container.name.clone(),
+        }
+    }
+}
+
+/// How a container is cloned.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CloneOptions {
+    /// Copy-on-write instead of in full.
+    pub copy_on_write: bool,
+    /// How the clone is stored; empty: as the other.
+    pub backend: String,
+    /// Whether it has the same hardware addresses.
+    pub keep_mac: bool,
+    /// Whether it is removed when it stops.
+    pub ephemeral: bool,
+    /// Whether it is started once it is there.
+    pub start: bool,
+}
+
+impl Task {
+    /// What did not happen when it fails.
+    #[must_use]
+    pub fn failure(&self) -> String {
+        let (heading, name) = match self {
+            Self::TakeSnapshot { of, .. } => (mark("No Snapshot of “{name}” Was Taken"), &of.name),
+            Self::RestoreSnapshot { name, .. } => (mark("“{name}” Could Not Be Restored"), name),
+            Self::DeleteSnapshot { name, .. } => (mark("“{name}” Could Not Be Deleted"), name),
+            Self::Clone { of, .. } => (mark("“{name}” Could Not Be Cloned"), &of.name),
+            Self::NewFromSnapshot { new, .. } => (mark("“{name}” Could Not Be Created"), new),
+        };
+        tr_name(heading, name)
+    }
+
+    /// The name of the container that there is once it is done.
+    #[must_use]
+    pub fn makes(&self) -> Option<&str> {
+        match self {
+            Self::Clone { new, .. } | Self::NewFromSnapshot { new, .. } => Some(new),
+            Self::TakeSnapshot { .. }
+            | Self::RestoreSnapshot { .. }
+            | Self::DeleteSnapshot { .. } => None,
+        }
+    }
+}
+
+impl Backend {
+    /// Begins a task; the job's path.
+    ///
+    /// # Errors
+    /// Those of the task's method in the contract.
+    pub async fn begin(&self, task: &Task) -> Result<String> {
+        let mut options: HashMap<&str, Value<'_>> = HashMap::new();
+        let job = match task {
+            Task::TakeSnapshot { of, name, comment } => {
+                options.insert("comment", comment.into());
+                self.snapshots(&of.path).await?.take(name, options).await
+            }
+            Task::RestoreSnapshot { of, name, safety } => {
+                options.insert("safety", (*safety).into());
+                self.snapshots(&of.path).await?.restore(name, options).await
+            }
+            Task::NewFromSnapshot { of, name, new } => {
+                options.insert("new_name", new.into());
+                self.snapshots(&of.path).await?.restore(name, options).await
+            }
+            Task::DeleteSnapshot { of, name } => {
+                self.snapshots(&of.path).await?.delete(name, options).await
+            }
+            Task::Clone {
+                of,
+                new,
+                options: how,
+            } => {
+                options.insert("snapshot", how.copy_on_write.into());
+                options.insert("keep_mac", how.keep_mac.into());
+                options.insert("ephemeral", how.ephemeral.into());
+                options.insert("start", how.start.into());
+                if !how.backend.is_empty() {
+                    options.insert("backend", how.backend.as_str().into());
+                }
+                self.container(&of.path).await?.clone_as(new, options).await
+            }
+        }?;
+        Ok(job.to_string())
+    }
+}

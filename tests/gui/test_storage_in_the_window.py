@@ -1,0 +1,98 @@
+"""Snapshots and clones of a container, from its pages and menus."""
+
+import os
+
+import gantry
+
+
+def kept(container):
+    return container.bus.call(container.path, "Snapshots", "List", "()")
+
+
+def test_a_container_goes_back_to_a_snapshot_and_is_cloned(web, bus, driver):
+    container = bus.container("web1")
+    note = os.path.join(container.folder, "rootfs", "root", "note")
+
+    def write(text):
+        with open(note, "w", encoding="utf-8") as file:
+            file.write(text)
+
+    write("before")
+    web.press("page tab", "Snapshots")
+    web.find("label", "No Snapshots")
+    web.press("button", "Take Snapshot…")
+    web.find("label", "All its files are copied")
+    web.write("Comment", "before the upgrade")
+    driver.screenshot("snapshot-take")
+    web.answer("Take a Snapshot of “web1”", "Take")
+    web.find("list item", "before the upgrade, Current", 60)
+    driver.screenshot("snapshots")
+
+    web.menu("Actions of “snap0”", "c")
+    web.write("Comment", "all was well")
+    web.answer("Comment on “snap0”", "Save")
+    web.find("list item", "all was well")
+
+    # A container that runs is stopped first, and what it was is kept.
+    container.start()
+    write("after")
+    web.find("list item", "web1, Running")
+    web.menu("Actions of “snap0”", "r")
+    web.find("label", "The container is stopped first.")
+    driver.screenshot("snapshot-restore")
+    web.answer("Restore “snap0”?", "Stop and Restore")
+    web.find("label", "snap1 ·", 90)
+    with open(note, encoding="utf-8") as file:
+        assert file.read() == "before"
+    assert container.get("State") == "STOPPED"
+
+    web.menu("Actions of “snap1”", "n")
+    web.write("Name", "web2")
+    web.answer("New Container From “snap1”", "Create")
+    # What was made is shown.
+    web.find("list item", "web2, Stopped", 60)
+    with open(note.replace("web1", "web2"), encoding="utf-8") as file:
+        assert file.read() == "after"
+
+    web.select("web1")
+    web.press("page tab", "Snapshots")
+    web.menu("Actions of “snap1”", "d")
+    web.answer("Delete “snap1”?", "Delete")
+    web.gone("label", "snap1 ·", 60)
+
+    web.menu("Container Menu", "o")
+    web.write("New Name", "web1")
+    web.find("label", "There is a container “web1” already.")
+    web.write("New Name", "web3")
+    web.press("check box", "Start It Afterwards")
+    driver.screenshot("clone")
+    web.answer("Clone “web1”", "Clone")
+    web.find("list item", "web3, Running", 90)
+    assert bus.container("web3").get("Backend") == "dir"
+    gantry.until(lambda: [one["name"] for one in kept(container)] == ["snap0"], 20)
+
+
+def test_a_snapshot_in_the_making_is_seen_and_cancelled(pretend, driver):
+    app = pretend("slow")
+    driver.resize(360, 680)
+    app.select("slow")
+    app.press("page tab", "Snapshots")
+    app.press("button", "Take Snapshot…")
+    app.answer("Take a Snapshot of “slow”", "Take")
+    app.find("label", "Taking a Snapshot of “slow”")
+    app.find("label", "Unpacking · 52.0\u00a0MB of 130.0\u00a0MB")
+    driver.screenshot("snapshot-job")
+    app.press("button", "Cancel")
+    app.gone("label", "Taking a Snapshot of “slow”")
+
+
+def test_a_snapshot_that_others_need_names_them(pretend, driver):
+    app = pretend("needed")
+    app.select("needed")
+    app.press("page tab", "Snapshots")
+    app.menu("Actions of “snap1”", "d")
+    app.answer("Delete “snap1”?", "Delete")
+    app.find("label", "“web1” and “db” need the snapshot “snap1”; destroy those first.")
+    driver.screenshot("snapshot-needed")
+    app.press("button", "Try Again")
+    app.find("label", "“web1” and “db” need the snapshot “snap1”; destroy those first.")
