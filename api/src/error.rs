@@ -62,9 +62,53 @@ impl Error {
         DBusError::name(self)
     }
 
+    /// The error of this full name, as a job keeps it.
+    #[must_use]
+    pub fn from_parts(name: &str, message: String) -> Self {
+        let kinds: [fn(String) -> Self; 20] = [
+            Self::NotFound,
+            Self::Exists,
+            Self::InvalidName,
+            Self::InvalidArgument,
+            Self::InvalidConfig,
+            Self::Busy,
+            Self::WrongState,
+            Self::HasDependents,
+            Self::Conflict,
+            Self::NotAuthorized,
+            Self::AuthorizationDismissed,
+            Self::Cancelled,
+            Self::TimedOut,
+            Self::NoSpace,
+            Self::QuotaExceeded,
+            Self::Unsupported,
+            Self::VerificationFailed,
+            Self::HookFailed,
+            Self::StartFailed,
+            Self::Failed,
+        ];
+        let named = |kind: &&fn(String) -> Self| kind(String::new()).full_name().as_str() == name;
+        let kind = kinds.iter().find(named).copied();
+        kind.unwrap_or(Self::Failed)(message)
+    }
+
     /// The sentence without the error's name.
     #[must_use]
     pub fn message(&self) -> String {
         DBusError::description(self).map_or_else(|| self.to_string(), str::to_owned)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_known_by_its_name_again() {
+        let error = Error::HasDependents("“web1” needs it".into());
+        let again = Error::from_parts(error.full_name().as_str(), error.message());
+        assert_eq!(again, error);
+        let unknown = Error::from_parts("org.example.Odd", "odd".into());
+        assert_eq!(unknown, Error::Failed("odd".into()));
     }
 }

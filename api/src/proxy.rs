@@ -73,6 +73,8 @@ pub trait Manager {
     fn set_defaults(&self, text: &str, revision: u64, options: Options<'_>) -> Result<()>;
     #[zbus(allow_interactive_auth)]
     fn list_host_interfaces(&self) -> Result<Vec<Dictionary>>;
+    #[zbus(allow_interactive_auth)]
+    fn list_remote_images(&self, server: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
 
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> zbus::Result<String>;
@@ -213,6 +215,21 @@ pub trait Snapshots {
     fn restore(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn delete(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn estimate(&self, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn restore_paths(
+        &self,
+        name: &str,
+        paths: &[&str],
+        options: Options<'_>,
+    ) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
+    fn get_schedule(&self) -> Result<Dictionary>;
+    #[zbus(allow_interactive_auth)]
+    fn set_schedule(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn diff(&self, from: &str, to: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
     fn set_comment(&self, name: &str, comment: &str) -> Result<()>;
 }

@@ -1,6 +1,6 @@
 //! What is known of something that the helper is asked for, and telling what is not.
 
-use gantry_api::Result;
+use gantry_api::{Error, Result};
 use relm4::gtk::{self, prelude::IsA};
 
 use crate::{
@@ -39,7 +39,10 @@ impl<T> Known<T> {
             Err(error) => match Problem::from_error(heading, &error) {
                 Some(problem) => *self = Self::Problem(problem),
                 None if matches!(self, Self::Nothing) => {
-                    let cause = tr("You have not given the password that this needs.");
+                    let cause = match error {
+                        Error::Cancelled(_) => tr("It was cancelled."),
+                        _ => tr("You have not given the password that this needs."),
+                    };
                     *self = Self::Problem(Problem {
                         heading: heading.to_owned(),
                         cause,
@@ -76,8 +79,6 @@ pub fn report(parent: &impl IsA<gtk::Widget>, problem: &Problem, retry: Option<B
 
 #[cfg(test)]
 mod tests {
-    use gantry_api::Error;
-
     use super::*;
 
     #[test]

@@ -3,15 +3,17 @@
 //! The program holds no privilege and reads no container data itself: everything
 //! comes from the helper over the system bus. [`backend`] is the only module that
 //! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`devices`],
-//! [`log`], [`settings`], [`snapshots`] and [`create`] are one folder a page or dialog;
+//! [`log`], [`settings`], [`snapshots`], [`changes`], [`create`] and [`images`] are one folder a page or dialog;
 //! [`widgets`] know nothing of containers.
 
 pub mod backend;
+pub mod changes;
 pub mod computer;
 pub mod config;
 pub mod container;
 pub mod create;
 pub mod devices;
+pub mod images;
 pub mod known;
 pub mod log;
 pub mod settings;

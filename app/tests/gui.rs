@@ -15,7 +15,7 @@ use std::{
 
 use adw::prelude::*;
 use gantry::{
-    backend::{Absence, Backend, Container, Finding, Job, NewContainer, Template},
+    backend::{Absence, Backend, Container, Finding, Job, NewContainer},
     computer::FindingRow,
     widgets::{States, Terminal},
     window::{ContainerItem, ContainerList, JobItem, JobsButton},
@@ -391,9 +391,7 @@ fn a_request_without_a_bus_is_an_error_at_once() {
     let backend = Backend::new();
     let new = NewContainer {
         name: "web1".into(),
-        template: Template::Busybox,
-        privileged: false,
-        start: false,
+        ..NewContainer::default()
     };
     let answer = gtk::glib::MainContext::default().block_on(backend.create(new));
     assert!(answer.is_err());

@@ -28,6 +28,7 @@ def driver():
             os.environ["DBUS_SESSION_BUS_ADDRESS"] = session
             import driver
 
+            driver.repeat_no_keys()
             yield driver
 
 

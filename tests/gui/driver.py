@@ -173,17 +173,23 @@ class App:
             return next((item for item in items if option in map(Atspi.Accessible.get_name, self.nodes(item))), None)
 
         wanted = wait_until(offered, lambda: f"there is no {option!r} to choose in:\n{self.outline()}")
+        def focused():
+            return next((node for node in self.nodes() if is_focused(node) and node.get_role_name() == "list item"), None)
+
         for _ in range(20):
-            if is_focused(wanted):
+            now = wait_until(focused, "no option has the focus")
+            if now == wanted:
                 key("Return")
+                wait_until(lambda: not focused(), "the list stays open")
                 return
             key("Down")
-            time.sleep(0.1)
+            wait_until(lambda: focused() not in (None, now), lambda: f"{option!r} is not reached by the keyboard")
         raise NotThere(f"{option!r} is not reached by the keyboard")
 
     def write(self, name, text):
-        """Sets the text of the entry called `name`."""
-        entry = self.find("text", name)
+        """Sets the text of the entry called `name`; one for searching has a role of its own."""
+        entry = wait_until(lambda: next(iter(self.all("text", name) + self.all("entry", name)), None),
+                           lambda: f"no entry {name!r} in:\n{self.outline()}")
         if not Atspi.EditableText.set_text_contents(entry, text):
             raise NotThere(f"{name!r} takes no text")
 
@@ -309,6 +315,12 @@ def focus():
     """Gives the window the keyboard; there is no window manager to do it."""
     with x11() as (library, display):
         library.XSetInputFocus(display, window(library, display), 2, 0)
+
+
+def repeat_no_keys():
+    """A key that is released late on a busy machine is not a key that is held."""
+    with x11() as (library, display):
+        library.XAutoRepeatOff(display)
 
 
 def resize(width, height):

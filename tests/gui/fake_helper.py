@@ -34,6 +34,9 @@ XML = """<node>
   <method name="GetManagedObjects"><arg type="a{oa{sa{sv}}}" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Manager">
+  <property name="Features" type="as" access="read"/>
+  <method name="ListRemoteImages"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="ImportContainer"><arg type="h" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="CheckHost"><arg type="a(sssb)" direction="out"/></method>
   <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="StartGroup"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
@@ -47,6 +50,7 @@ XML = """<node>
   <method name="Stop"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Reboot"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Destroy"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Export"><arg type="h" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Rename"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="GetConfig"><arg type="s" direction="out"/><arg type="t" direction="out"/></method>
   <method name="SetConfig"><arg type="s" direction="in"/><arg type="t" direction="in"/><arg type="a{sv}" direction="in"/></method>
@@ -63,9 +67,18 @@ XML = """<node>
   <method name="List"><arg type="aa{sv}" direction="out"/></method>
   <method name="Restore"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Delete"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Estimate"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="GetSchedule"><arg type="a{sv}" direction="out"/></method>
+  <method name="SetSchedule"><arg type="a{sv}" direction="in"/></method>
+  <method name="RestorePaths"><arg type="s" direction="in"/><arg type="as" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="Diff"><arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Job">
+  <property name="Result" type="a{sv}" access="read"/>
+  <property name="ErrorName" type="s" access="read"/>
+  <property name="ErrorMessage" type="s" access="read"/>
   <method name="Cancel"><arg type="a{sv}" direction="in"/></method>
+  <method name="Wait"><arg type="x" direction="in"/><arg type="s" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Session">
   <method name="Resize"><arg type="q" direction="in"/><arg type="q" direction="in"/></method>
@@ -91,11 +104,12 @@ class Helper:
         self.objects = {}
         self.registrations = {}
         self.sessions = {}
+        self.waiting = {}
         self.may_ask = False
         self.count = 0
         self.configs = {}
         for interface in ("org.freedesktop.DBus.ObjectManager", NAME + ".Manager"):
-            bus.register_object(ROOT, INTERFACES[interface], self.called, None, None)
+            bus.register_object(ROOT, INTERFACES[interface], self.called, self.property, None)
 
     # --- objects and signals
 
@@ -103,7 +117,7 @@ class Helper:
         self.objects[path] = (kind, properties)
         more = (NAME + ".Devices", NAME + ".Snapshots") if kind.endswith(".Container") else ()
         kinds = [kind, *more]
-        self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, None, None)
+        self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, self.property, None)
                                     for kind in kinds]
         self.signal(ROOT, "org.freedesktop.DBus.ObjectManager", "InterfacesAdded",
                     GLib.Variant("(oa{sa{sv}})", (path, {kind: properties})))
@@ -111,8 +125,17 @@ class Helper:
     def change(self, path, **changed):
         kind, properties = self.objects[path]
         properties.update(changed)
+        if "State" in changed:
+            for waiting in self.waiting.pop(path, []):
+                waiting.return_value(GLib.Variant("(s)", (changed["State"].unpack(),)))
         self.signal(path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
                     GLib.Variant("(sa{sv}as)", (kind, changed, [])))
+
+    def property(self, _bus, _sender, path, _interface, name):
+        if name == "Features":
+            return GLib.Variant("as", ["template-download", "template-debootstrap", "template-script", "backend-dir",
+                                       "backend-overlay", "backend-btrfs", "backend-zfs", "backend-lvm", "backend-loop"])
+        return self.objects[path][1][name]
 
     def remove(self, path):
         kind, _ = self.objects.pop(path)
@@ -156,14 +179,14 @@ class Helper:
             "Operation": v("s", operation), "Objects": v("as", objects), "StartedBy": v("u", 0),
             "State": v("s", "running"), "Stage": v("s", "Unpacking"), "Progress": v("d", 0.4),
             "Bytes": v("t", 52_000_000), "Total": v("t", 130_000_000), "CanCancel": v("b", True),
-            "ErrorName": v("s", ""), "ErrorMessage": v("s", ""),
+            "ErrorName": v("s", ""), "ErrorMessage": v("s", ""), "Result": v("a{sv}", {}),
         })
 
         def end():
             if self.objects[path][1]["State"].unpack() == "running":
                 try:
-                    work()
-                    self.change(path, State=v("s", "done"), Progress=v("d", 1.0))
+                    result = work() or {}
+                    self.change(path, State=v("s", "done"), Progress=v("d", 1.0), Result=v("a{sv}", result))
                 except Refusal as refusal:
                     name, message = refusal.args
                     self.change(path, State=v("s", "failed"), ErrorName=v("s", f"{NAME}.Error.{name}"),
@@ -262,6 +285,9 @@ class Helper:
     def called(self, _bus, _sender, path, interface, method, arguments, invocation):
         flags = invocation.get_message().get_flags()
         self.may_ask = bool(flags & Gio.DBusMessageFlags.ALLOW_INTERACTIVE_AUTHORIZATION)
+        if method == "Wait" and self.objects[path][1]["State"].unpack() == "running":
+            self.waiting.setdefault(path, []).append(invocation)
+            return
         try:
             # Two interfaces have a List.
             method = getattr(self, interface.rsplit(".", 1)[1] + method, None) or getattr(self, method)
@@ -283,6 +309,7 @@ class Helper:
             if name.startswith("fail"):
                 raise Refusal("NoSpace", "The disk is full: “fail” needs 130 MB, 12 MB are free.\ntar: write error")
             self.container(name, "RUNNING" if options.get("start") else "STOPPED", options.get("privileged", False))
+            print("created " + repr(options), flush=True)
 
         if name.startswith("taken"):
             raise Refusal("Exists", f"There is a container “{name}” already.")
@@ -344,6 +371,61 @@ class Helper:
                 raise Refusal("HasDependents", f"“web1” and “db” need the snapshot “{name}”; destroy those first.")
 
         return [], "(o)", (self.job("Delete", [path], work),)
+
+    def Estimate(self, path, _options):
+        v = GLib.Variant
+        cost = {"full": v("b", True), "size": v("t", 1_204_000_000), "seconds": v("t", 70), "free": v("t", 52_000_000_000)}
+        return [], "(o)", (self.job("Estimate", [path], lambda: cost),)
+
+    def GetSchedule(self, _path):
+        v = GLib.Variant
+        return [], "(a{sv})", ({"hourly": v("u", 0), "daily": v("u", 7), "weekly": v("u", 4)},)
+
+    def SetSchedule(self, _path, options):
+        print("schedule " + repr(options), flush=True)
+
+    def RestorePaths(self, path, name, paths, _options):
+        def work():
+            raise Refusal("NotFound", f"The snapshot “{name}” has no {paths[0]}.")
+
+        return [], "(o)", (self.job("RestorePaths", [path], work),)
+
+    def Diff(self, path, source, target, _options):
+        v = GLib.Variant
+
+        def work():
+            if source == target:
+                return {"changes": v("a(ss)", []), "truncated": v("b", False)}
+            changes = [("changed", "/etc/passwd"), ("added", "/etc/apt/sources.list.d/backports.sources"),
+                       ("removed", "/var/lib/dpkg/lock"), ("metadata", "/usr/bin/sudo")]
+            return {"changes": v("a(ss)", changes), "truncated": v("b", source == "snap0")}
+
+        return [], "(o)", (self.job("Diff", [path], None if self.name(path).startswith("slow") else work),)
+
+    def ListRemoteImages(self, _path, server, _options):
+        v = GLib.Variant
+
+        def image(distribution, release, variant, cached):
+            words = {"server": server or "https://images.linuxcontainers.org", "distribution": distribution,
+                     "release": release, "architecture": "amd64", "variant": variant, "serial": "20261128_05:24"}
+            return {**{key: v("s", word) for key, word in words.items()}, "cached": v("b", cached)}
+
+        def work():
+            if "nowhere" in server:
+                raise Refusal("Failed", f"The server {server} cannot be reached: no such name.")
+            return {"images": v("aa{sv}", [image("alpine", "3.22", "default", False), image("debian", "trixie", "cloud", False),
+                                           image("debian", "trixie", "default", True)])}
+
+        return [], "(o)", (self.job("ListRemoteImages", [], work),)
+
+    def ImportContainer(self, _path, _archive, name, _options):
+        return [], "(o)", (self.job("ImportContainer", [object_path(name)], lambda: self.container(name)),)
+
+    def Export(self, path, _target, _options):
+        return [], "(o)", (self.job("Export", [path], lambda: None),)
+
+    def Wait(self, path, _timeout):
+        return [], "(s)", (self.objects[path][1]["State"].unpack(),)
 
     def DevicesList(self, path):
         if self.name(path).startswith("closed"):

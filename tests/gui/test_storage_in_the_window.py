@@ -78,6 +78,9 @@ def test_a_snapshot_in_the_making_is_seen_and_cancelled(pretend, driver):
     app.select("slow")
     app.press("page tab", "Snapshots")
     app.press("button", "Take Snapshot…")
+    # What it costs comes once it is measured.
+    app.find("label", "All its files are copied, 1.2\u00a0GB. That takes about 1 minute 10 seconds. 52.0\u00a0GB are free.")
+    driver.screenshot("snapshot-cost")
     app.answer("Take a Snapshot of “slow”", "Take")
     app.find("label", "Taking a Snapshot of “slow”")
     app.find("label", "Unpacking · 52.0\u00a0MB of 130.0\u00a0MB")
@@ -96,3 +99,36 @@ def test_a_snapshot_that_others_need_names_them(pretend, driver):
     driver.screenshot("snapshot-needed")
     app.press("button", "Try Again")
     app.find("label", "“web1” and “db” need the snapshot “snap1”; destroy those first.")
+
+
+def test_changes_are_listed_and_searched(pretend, driver):
+    app = pretend("web1")
+    app.select("web1")
+    app.press("page tab", "Snapshots")
+    app.menu("Actions of “snap0”", "s")
+    app.find("list item", "/etc/passwd")
+    app.find("label", "There are more changes than can be shown.")
+    driver.screenshot("changes")
+    app.write("Search the Changes", "added apt")
+    app.gone("list item", "/etc/passwd")
+    app.find("list item", "/etc/apt/sources.list.d/backports.sources")
+    assert not app.all("button", "Restore “/etc/apt"), "what was not there cannot come back"
+    app.write("Search the Changes", "passwd")
+    app.press("button", "Restore “/etc/passwd”")
+    app.answer("Restore “/etc/passwd”?", "Restore")
+    app.find("label", "The snapshot “snap0” has no /etc/passwd.")
+
+
+def test_snapshots_are_taken_by_themselves(pretend, driver):
+    app = pretend("db")
+    app.select("db")
+    app.press("page tab", "Snapshots")
+    app.press("button", "Schedule…")
+    app.find("text", "Daily")
+    app.write("Hourly", "many")
+    app.find("label", "Give numbers from 0 to 1000.")
+    app.write("Hourly", "24")
+    driver.screenshot("schedule")
+    app.answer("Snapshots of “db” by Themselves", "Save")
+    saved = app.helper.stdout.readline()
+    assert "'hourly': 24" in saved and "'daily': 7" in saved

@@ -1,7 +1,7 @@
-use std::{collections::HashMap, fs::File, path::PathBuf};
+use std::collections::HashMap;
 
-use gantry_api::{ContainerProxy, ContainerState, Error, JobProxy, ManagerProxy, Result};
-use zbus::zvariant::{Fd, OwnedObjectPath, Value};
+use gantry_api::{ContainerProxy, ContainerState, JobProxy, Result};
+use zbus::zvariant::{OwnedObjectPath, Value};
 
 use super::{Backend, Container};
 use crate::text::{mark, tr_name};
@@ -95,28 +95,6 @@ impl Action {
     }
 }
 
-/// What a new container is made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Template {
-    /// The helper's own small system; needs no network.
-    Busybox,
-    /// A root file system in a tar archive.
-    Archive(PathBuf),
-}
-
-/// A container to be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NewContainer {
-    /// Its name.
-    pub name: String,
-    /// What it is made from.
-    pub template: Template,
-    /// Whether root inside is root on the host.
-    pub privileged: bool,
-    /// Whether it is started once it is there.
-    pub start: bool,
-}
-
 type Options<'a> = HashMap<&'a str, Value<'a>>;
 
 impl Backend {
@@ -148,36 +126,6 @@ impl Backend {
             }
         }?;
         Ok(job.map(|path| path.to_string()))
-    }
-
-    /// Makes a container; the job's path.
-    ///
-    /// # Errors
-    /// Those of `CreateContainer` in the contract, and `InvalidArgument` when the archive cannot be opened.
-    pub async fn create(&self, new: NewContainer) -> Result<String> {
-        let bus = self.bus()?;
-        let manager = ManagerProxy::new(&bus).await?;
-        let mut options = Options::new();
-        match &new.template {
-            Template::Busybox => {
-                options.insert("template", "busybox".into());
-            }
-            Template::Archive(path) => {
-                let archive = File::open(path).map_err(|error| {
-                    let path = path.display();
-                    Error::InvalidArgument(format!("The archive {path} cannot be opened: {error}."))
-                })?;
-                options.insert("template", "local".into());
-                options.insert(
-                    "rootfs",
-                    Fd::from(std::os::fd::OwnedFd::from(archive)).into(),
-                );
-            }
-        }
-        options.insert("privileged", new.privileged.into());
-        options.insert("start", new.start.into());
-        let job = manager.create_container(&new.name, options).await?;
-        Ok(job.to_string())
     }
 
     /// Asks a job to end early.

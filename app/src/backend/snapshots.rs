@@ -1,7 +1,9 @@
+use std::collections::HashMap;
+
 use gantry_api::{Result, SnapshotsProxy};
 
 use super::{
-    Backend,
+    Backend, Unwanted,
     calls::path,
     properties::{Properties, read},
 };
@@ -21,6 +23,8 @@ pub struct Snapshot {
     pub size: u64,
     /// Whether the present state came from it.
     pub current: bool,
+    /// Whether a schedule took it, and removes it.
+    pub scheduled: bool,
 }
 
 impl Snapshot {
@@ -32,11 +36,92 @@ impl Snapshot {
         read(from, "parent", &mut snapshot.parent);
         read(from, "size", &mut snapshot.size);
         read(from, "current", &mut snapshot.current);
+        read(from, "scheduled", &mut snapshot.scheduled);
         snapshot
     }
 }
 
+/// What a snapshot would cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Whether all files are copied.
+    pub full: bool,
+    /// Bytes to copy.
+    pub size: u64,
+    /// How long that takes, by what it took before.
+    pub seconds: u64,
+    /// Bytes that are free.
+    pub free: u64,
+}
+
+/// How many snapshots of a kind are kept, and so whether they are taken at all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Schedule {
+    /// One an hour.
+    pub hourly: u32,
+    /// One a day.
+    pub daily: u32,
+    /// One a week.
+    pub weekly: u32,
+}
+
 impl Backend {
+    /// Says what a snapshot would cost; none when nobody wants to know any more.
+    ///
+    /// # Errors
+    /// Those of `Snapshots.Estimate` in the contract, and those of its job.
+    pub async fn estimate(&self, container: &str, unwanted: Unwanted) -> Result<Option<Cost>> {
+        let proxy = self.snapshots(container).await?;
+        let job = proxy.estimate(HashMap::new()).await?;
+        let outcome = self.outcome(&job, unwanted).await?;
+        Ok(outcome.map(|outcome| {
+            let mut cost = Cost::default();
+            read(&outcome, "full", &mut cost.full);
+            read(&outcome, "size", &mut cost.size);
+            read(&outcome, "seconds", &mut cost.seconds);
+            read(&outcome, "free", &mut cost.free);
+            cost
+        }))
+    }
+
+    /// Makes one file or directory what it was in a snapshot; the container may run.
+    ///
+    /// # Errors
+    /// Those of `Snapshots.RestorePaths` in the contract, and those of its job.
+    pub async fn restore_path(&self, container: &str, snapshot: &str, path: &str) -> Result<()> {
+        let proxy = self.snapshots(container).await?;
+        let job = proxy
+            .restore_paths(snapshot, &[path], HashMap::new())
+            .await?;
+        self.end_of(&job).await.map(|_| ())
+    }
+
+    /// Which snapshots of a container are taken by themselves.
+    ///
+    /// # Errors
+    /// Those of `Snapshots.GetSchedule` in the contract.
+    pub async fn schedule(&self, container: &str) -> Result<Schedule> {
+        let found = self.snapshots(container).await?.get_schedule().await?;
+        let mut schedule = Schedule::default();
+        read(&found, "hourly", &mut schedule.hourly);
+        read(&found, "daily", &mut schedule.daily);
+        read(&found, "weekly", &mut schedule.weekly);
+        Ok(schedule)
+    }
+
+    /// Changes that.
+    ///
+    /// # Errors
+    /// Those of `Snapshots.SetSchedule` in the contract.
+    pub async fn set_schedule(&self, container: &str, schedule: Schedule) -> Result<()> {
+        let options = HashMap::from([
+            ("hourly", schedule.hourly.into()),
+            ("daily", schedule.daily.into()),
+            ("weekly", schedule.weekly.into()),
+        ]);
+        self.snapshots(container).await?.set_schedule(options).await
+    }
+
     /// A container's snapshots, oldest first.
     ///
     /// # Errors

@@ -1,9 +1,9 @@
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
-use gantry_api::Result;
+use gantry_api::{ManagerProxy, Result};
 use zbus::zvariant::Value;
 
-use super::{Backend, Container};
+use super::{Backend, Container, create};
 use crate::text::{mark, tr_name};
 
 /// Work that takes a while and is watched as a job.
@@ -52,6 +52,24 @@ pub enum Task {
         /// How.
         options: CloneOptions,
     },
+    /// Write a container to a file.
+    Export {
+        /// The container.
+        of: Named,
+        /// The file.
+        to: PathBuf,
+        /// How.
+        options: ExportOptions,
+    },
+    /// Make a container of a file.
+    Import {
+        /// The file.
+        from: PathBuf,
+        /// The new container's name.
+        name: String,
+        /// Whether its configuration may hold what equals root on this computer.
+        unsafe_allowed: bool,
+    },
 }
 
 /// A container by its path on the bus, and by its name for people.
@@ -87,6 +105,17 @@ pub struct CloneOptions {
     pub start: bool,
 }
 
+/// How a container is written to a file.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ExportOptions {
+    /// `gantry`, or `tar` for hosts that have only LXC.
+    pub format: String,
+    /// `zstd`, `gzip`, `xz` or `none`.
+    pub compression: String,
+    /// Whether its snapshots are in it.
+    pub snapshots: bool,
+}
+
 impl Task {
     /// What did not happen when it fails.
     #[must_use]
@@ -97,6 +126,8 @@ impl Task {
             Self::DeleteSnapshot { name, .. } => (mark("“{name}” Could Not Be Deleted"), name),
             Self::Clone { of, .. } => (mark("“{name}” Could Not Be Cloned"), &of.name),
             Self::NewFromSnapshot { new, .. } => (mark("“{name}” Could Not Be Created"), new),
+            Self::Export { of, .. } => (mark("“{name}” Could Not Be Exported"), &of.name),
+            Self::Import { name, .. } => (mark("“{name}” Could Not Be Imported"), name),
         };
         tr_name(heading, name)
     }
@@ -106,9 +137,11 @@ impl Task {
     pub fn makes(&self) -> Option<&str> {
         match self {
             Self::Clone { new, .. } | Self::NewFromSnapshot { new, .. } => Some(new),
+            Self::Import { name, .. } => Some(name),
             Self::TakeSnapshot { .. }
             | Self::RestoreSnapshot { .. }
-            | Self::DeleteSnapshot { .. } => None,
+            | Self::DeleteSnapshot { .. }
+            | Self::Export { .. } => None,
         }
     }
 }
@@ -149,6 +182,29 @@ impl Backend {
                     options.insert("backend", how.backend.as_str().into());
                 }
                 self.container(&of.path).await?.clone_as(new, options).await
+            }
+            Task::Export {
+                of,
+                to,
+                options: how,
+            } => {
+                options.insert("format", how.format.as_str().into());
+                options.insert("compression", how.compression.as_str().into());
+                options.insert("snapshots", how.snapshots.into());
+                let target = create::write(to)?;
+                let proxy = self.container(&of.path).await?;
+                proxy.export(target.into(), options).await
+            }
+            Task::Import {
+                from,
+                name,
+                unsafe_allowed,
+            } => {
+                options.insert("allow_unsafe", (*unsafe_allowed).into());
+                let archive = create::open(from)?;
+                let manager = ManagerProxy::new(&self.bus()?).await?;
+                let archive = archive.into();
+                manager.import_container(archive, name, options).await
             }
         }?;
         Ok(job.to_string())

@@ -104,6 +104,8 @@ pub enum Message {
     Rename,
     /// Ask how to clone it.
     Clone,
+    /// Ask how to write it to a file.
+    Export,
     /// Open a tab's session again.
     Again(u32),
     /// A tab's terminal has another size.
@@ -129,6 +131,8 @@ pub enum Output {
     Rename,
     /// Ask how to clone it.
     Clone,
+    /// Ask how to write it to a file.
+    Export,
     /// Ask for the name of a container to be made of this snapshot of it.
     NewFrom(String),
     /// Begin this.
@@ -279,6 +283,8 @@ impl Component for ContainerPage {
             Message::Rename => sender.output(Output::Rename).unwrap_or_default(),
             // Fails only when the window is gone.
             Message::Clone => sender.output(Output::Clone).unwrap_or_default(),
+            // Fails only when the window is gone.
+            Message::Export => sender.output(Output::Export).unwrap_or_default(),
             Message::Open(kind) => self.open(kind, &sender, root),
             Message::Again(tab) => self.open_session(tab, &sender),
             Message::Resized(tab, columns, rows) => self.resized(tab, (columns, rows), &sender),
@@ -389,6 +395,7 @@ impl ContainerPage {
         self.enable("config", self.online);
         self.enable("log", self.online);
         self.enable("clone", self.online);
+        self.enable("export", self.online);
         self.enable("rename", self.online && state == ContainerState::Stopped);
         for tab in self.tabs.values() {
             tab.terminal.set_can_reopen(runs);
@@ -424,6 +431,7 @@ fn connect(root: &Root, input: &relm4::Sender<Message>) -> gio::SimpleActionGrou
         ("log", Message::Log),
         ("rename", Message::Rename),
         ("clone", Message::Clone),
+        ("export", Message::Export),
         ("close-terminal", Message::CloseShown),
         ("previous-terminal", Message::Turn(-1)),
         ("next-terminal", Message::Turn(1)),

@@ -1,5 +1,6 @@
 //! The dialog for a new container. The job it begins goes on without it.
 
+mod form;
 mod name;
 mod root;
 
@@ -7,17 +8,21 @@ use std::{collections::HashSet, path::PathBuf};
 
 use adw::{prelude::*, subclass::prelude::*};
 use gantry_api::JobState;
-use gtk::{gio, glib};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{
+    Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
+};
 
 pub use name::check as check_name;
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Job, NewContainer, Problem, Template},
+    backend::{Backend, Image, Job, Problem},
+    images::ImagesDialog,
     text::{tr, tr_name},
+    widgets::files,
     window::stage,
 };
+use form::Kind;
 
 /// How far the dialog is.
 #[derive(Debug)]
@@ -36,7 +41,16 @@ pub struct CreateDialog {
     backend: Backend,
     taken: HashSet<String>,
     name: String,
+    /// The helper has not said yet what it can do.
+    asking: bool,
+    /// What the helper can make a container from.
+    kinds: Vec<Kind>,
+    /// The ways in which it can store one.
+    backends: Vec<String>,
     archive: Option<PathBuf>,
+    image: Option<Image>,
+    /// Made anew when it is opened.
+    images: Option<Controller<ImagesDialog>>,
     step: Step,
 }
 
@@ -49,6 +63,10 @@ pub enum Message {
     Choose,
     /// This archive was chosen.
     Chosen(PathBuf),
+    /// Choose an image.
+    ChooseImage,
+    /// This image was chosen.
+    ImageChosen(Image),
     /// Make the container.
     Create,
     /// Cancel the job.
@@ -79,15 +97,20 @@ pub enum Output {
     Closed,
 }
 
-/// The answer to the request: the job, or what went wrong.
+/// Answers to what the helper was asked.
 #[derive(Debug)]
-pub struct Begun(gantry_api::Result<String>);
+pub enum Answer {
+    /// What it can do.
+    Features(gantry_api::Result<Vec<String>>),
+    /// The job, or what went wrong.
+    Begun(gantry_api::Result<String>),
+}
 
 impl Component for CreateDialog {
     type Init = (Backend, HashSet<String>);
     type Input = Message;
     type Output = Output;
-    type CommandOutput = Begun;
+    type CommandOutput = Answer;
     type Root = Root;
     type Widgets = ();
 
@@ -104,9 +127,17 @@ impl Component for CreateDialog {
             backend,
             taken,
             name: String::new(),
+            asking: true,
+            kinds: Kind::offered(&[]),
+            backends: form::backends(&[]),
             archive: None,
+            image: None,
+            images: None,
             step: Step::Form,
         };
+        form::offer(&root, &model.kinds, &model.backends);
+        let backend = model.backend.clone();
+        sender.oneshot_command(async move { Answer::Features(backend.features().await) });
         connect(&root, &sender);
         model.render(&root);
         ComponentParts { model, widgets: () }
@@ -115,11 +146,19 @@ impl Component for CreateDialog {
     fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
         match message {
             Message::Edited => self.name = root.imp().name.text().into(),
-            Message::Choose => choose(root, &sender),
-            Message::Chosen(path) => {
-                root.imp().archive.set_active(true);
-                self.archive = Some(path);
+            Message::Choose => {
+                let input = sender.input_sender().clone();
+                files::open_archive(root, move |path| input.emit(Message::Chosen(path)));
             }
+            Message::Chosen(path) => self.archive = Some(path),
+            Message::ChooseImage => {
+                let images = ImagesDialog::builder()
+                    .launch(self.backend.clone())
+                    .forward(sender.input_sender(), Message::ImageChosen);
+                images.widget().present(Some(root));
+                self.images = Some(images);
+            }
+            Message::ImageChosen(image) => self.image = Some(image),
             Message::Create => self.create(&sender, root),
             Message::Cancel => {
                 if let Step::Running(job) = &self.step {
@@ -137,14 +176,24 @@ impl Component for CreateDialog {
         self.render(root);
     }
 
-    fn update_cmd(&mut self, Begun(result): Begun, sender: ComponentSender<Self>, root: &Root) {
-        match result {
-            Ok(job) => {
+    fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
+        match answer {
+            Answer::Features(Ok(features)) => {
+                self.asking = false;
+                self.kinds = Kind::offered(&features);
+                self.backends = form::backends(&features);
+                form::offer(root, &self.kinds, &self.backends);
+            }
+            Answer::Features(Err(error)) => {
+                self.asking = false;
+                tracing::warn!("what the helper can do is not known: {error}");
+            }
+            Answer::Begun(Ok(job)) => {
                 self.step = Step::Running(Job::new(&job));
                 let name = self.name.clone();
                 tell(&sender, Output::Begun { job, name });
             }
-            Err(error) => {
+            Answer::Begun(Err(error)) => {
                 self.step = Step::Form;
                 let heading = tr_name("“{name}” Could Not Be Created", &self.name);
                 if let Some(problem) = Problem::from_error(&heading, &error) {
@@ -158,20 +207,11 @@ impl Component for CreateDialog {
 
 impl CreateDialog {
     fn create(&mut self, sender: &ComponentSender<Self>, root: &Root) {
-        let parts = root.imp();
-        let template = match &self.archive {
-            Some(path) if parts.archive.is_active() => Template::Archive(path.clone()),
-            _ => Template::Busybox,
-        };
-        let new = NewContainer {
-            name: self.name.clone(),
-            template,
-            privileged: parts.privileged.is_active(),
-            start: parts.start.is_active(),
-        };
-        self.step = Step::Asking;
-        let backend = self.backend.clone();
-        sender.oneshot_command(async move { Begun(backend.create(new).await) });
+        if let Ok(new) = self.read(root) {
+            self.step = Step::Asking;
+            let backend = self.backend.clone();
+            sender.oneshot_command(async move { Answer::Begun(backend.create(new).await) });
+        }
     }
 
     fn job_changed(&mut self, job: Job, root: &Root) {
@@ -196,7 +236,10 @@ impl CreateDialog {
         let parts = root.imp();
         let form = matches!(self.step, Step::Form);
         let verdict = name::check(&self.name, &self.taken);
-        let wants_archive = parts.archive.is_active();
+        parts.template.set_sensitive(!self.asking);
+        parts.backend.set_sensitive(!self.asking);
+        self.show_rows(root);
+        let read = self.read(root);
 
         // An empty name is not wrong yet.
         let wrong = verdict.is_err() && !self.name.is_empty();
@@ -230,13 +273,13 @@ impl CreateDialog {
             .upcast_ref::<gtk::Widget>()
             .update_state(&[gtk::accessible::State::Invalid(state)]);
 
-        if let Some(path) = &self.archive {
-            parts.archive_row.set_subtitle(&path.display().to_string());
-        }
+        let said = read.as_ref().err().filter(|said| !said.is_empty());
+        parts.fault.set_title(said.map_or("", String::as_str));
+        parts.fault.set_revealed(form && said.is_some());
         parts.create_button.set_visible(form);
         parts
             .create_button
-            .set_sensitive(verdict.is_ok() && (!wants_archive || self.archive.is_some()));
+            .set_sensitive(verdict.is_ok() && read.is_ok());
         parts
             .close_button
             .set_label(&if form { tr("_Cancel") } else { tr("_Close") });
@@ -265,10 +308,18 @@ fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
     parts
         .name
         .connect_changed(move |_| to.emit(Message::Edited));
+    for row in [&parts.script, &parts.arguments, &parts.size] {
+        let to = input.clone();
+        row.connect_changed(move |_| to.emit(Message::Edited));
+    }
+    for row in [&parts.template, &parts.backend] {
+        let to = input.clone();
+        row.connect_selected_notify(move |_| to.emit(Message::Edited));
+    }
     let to = input.clone();
     parts
-        .archive
-        .connect_toggled(move |_| to.emit(Message::Edited));
+        .image_button
+        .connect_clicked(move |_| to.emit(Message::ChooseImage));
     let to = input.clone();
     parts
         .choose_button
@@ -289,34 +340,6 @@ fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
     });
     let to = input.clone();
     root.connect_closed(move |_| to.emit(Message::Closed));
-}
-
-fn choose(root: &Root, sender: &ComponentSender<CreateDialog>) {
-    let filter = gtk::FileFilter::new();
-    filter.set_name(Some(&tr("Archives")));
-    for pattern in ["*.tar", "*.tar.*", "*.tgz", "*.txz", "*.tzst"] {
-        filter.add_pattern(pattern);
-    }
-    let everything = gtk::FileFilter::new();
-    everything.set_name(Some(&tr("All Files")));
-    everything.add_pattern("*");
-    let filters = gio::ListStore::from_iter([filter, everything]);
-    let dialog = gtk::FileDialog::builder()
-        .title(tr("Choose an Archive"))
-        .filters(&filters)
-        .build();
-    let window = root.root().and_downcast::<gtk::Window>();
-    let input = sender.input_sender().clone();
-    dialog.open(
-        window.as_ref(),
-        gio::Cancellable::NONE,
-        move |result: Result<gio::File, glib::Error>| {
-            // An error here means that nothing was chosen.
-            if let Some(path) = result.ok().and_then(|file| file.path()) {
-                input.emit(Message::Chosen(path));
-            }
-        },
-    );
 }
 
 fn tell(sender: &ComponentSender<CreateDialog>, output: Output) {

@@ -4,18 +4,22 @@ mod forms;
 mod root;
 mod row;
 
-use adw::subclass::prelude::*;
-use gtk::{gio, glib, prelude::*};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use adw::{prelude::*, subclass::prelude::*};
+use gtk::{gio, glib};
+use relm4::{
+    Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw, gtk,
+};
+use tokio::sync::oneshot;
 
 pub use root::Root;
 pub use row::SnapshotRow;
 
 use crate::{
-    backend::{Backend, Container, Problem, Snapshot, Task},
+    backend::{Backend, Container, Cost, Problem, Schedule, Snapshot, Task},
+    changes::ChangesDialog,
     known::{Known, report},
     text::{tr, tr_name},
-    widgets::{States, install_actions},
+    widgets::{States, ask::Asked, install_actions},
 };
 
 /// The page's state.
@@ -25,6 +29,11 @@ pub struct SnapshotsPage {
     container: Container,
     known: Known<Vec<Snapshot>>,
     rows: gio::ListStore,
+    /// Made anew when it is opened.
+    changes: Option<Controller<ChangesDialog>>,
+    /// The form for a new one, which waits for what that costs; the answer is wanted until
+    /// this is dropped.
+    form: Option<(Asked, oneshot::Sender<()>)>,
 }
 
 /// What happened, or what the user wants.
@@ -36,8 +45,16 @@ pub enum Message {
     Load,
     /// Ask how to take one.
     AskTake,
+    /// What it costs is not wanted any more.
+    Taken,
+    /// Ask which ones are taken by themselves.
+    AskSchedule,
+    /// Have these taken.
+    Keep(Schedule),
     /// Ask whether to go back to this one.
     AskRestore(Snapshot),
+    /// Show what has changed since this one.
+    Compare(String),
     /// Ask for the name of a container to be made of this one.
     AskNew(String),
     /// Ask for a word about this one.
@@ -64,6 +81,12 @@ pub enum Output {
 pub enum Answer {
     /// The snapshots, or what went wrong.
     Loaded(gantry_api::Result<Vec<Snapshot>>),
+    /// What one would cost, or what went wrong.
+    Estimated(gantry_api::Result<Cost>),
+    /// Which are taken by themselves, or what went wrong.
+    Scheduled(gantry_api::Result<Schedule>),
+    /// These are taken by themselves, or are not.
+    Kept(Schedule, gantry_api::Result<()>),
     /// The comment of this snapshot is written, or is not.
     Commented(String, String, gantry_api::Result<()>),
 }
@@ -92,8 +115,14 @@ impl Component for SnapshotsPage {
             container,
             known: Known::Nothing,
             rows: row::show_in(&root.imp().list, input),
+            changes: None,
+            form: None,
         };
-        let actions = [("load", Message::Load), ("take", Message::AskTake)];
+        let actions = [
+            ("load", Message::Load),
+            ("take", Message::AskTake),
+            ("schedule", Message::AskSchedule),
+        ];
         install_actions(&root, "snapshots", input, actions);
         model.render(&root);
         ComponentParts { model, widgets: () }
@@ -106,10 +135,14 @@ impl Component for SnapshotsPage {
                 self.load(&sender);
             }
             Message::Load => self.load(&sender),
-            Message::AskTake => forms::take(&self.container, &sender, root),
+            Message::AskTake => self.ask_take(&sender, root),
+            Message::Taken => self.form = None,
+            Message::AskSchedule => self.ask_schedule(&sender),
+            Message::Keep(schedule) => self.keep(schedule, &sender),
             Message::AskRestore(snapshot) => {
                 forms::restore(&self.container, &snapshot, &sender, root);
             }
+            Message::Compare(name) => self.compare(name, root),
             Message::AskNew(name) => tell(&sender, Output::NewFrom(name)),
             Message::AskComment(snapshot) => forms::comment(&snapshot, &sender, root),
             Message::Comment(name, comment) => self.comment(name, comment, &sender),
@@ -131,14 +164,33 @@ impl Component for SnapshotsPage {
                 let heading = tr("The Snapshots Could Not Be Read");
                 self.known.take_in(&heading, result);
             }
+            Answer::Estimated(Ok(cost)) => {
+                if let Some((form, _)) = self.form.take() {
+                    form.say(&forms::cost(&self.container, Some(cost)));
+                }
+            }
+            Answer::Estimated(Err(error)) => {
+                self.form = None;
+                tracing::info!("what a snapshot costs is not known: {error}");
+            }
+            Answer::Scheduled(Ok(schedule)) => {
+                forms::schedule(&self.container, schedule, &sender, root);
+            }
+            Answer::Scheduled(Err(error)) => {
+                let heading = tr("The Schedule Could Not Be Read");
+                failed(&heading, &error, Message::AskSchedule, &sender, root);
+            }
+            Answer::Kept(schedule, result) => {
+                if let Err(error) = result {
+                    let heading = tr("The Schedule Could Not Be Saved");
+                    failed(&heading, &error, Message::Keep(schedule), &sender, root);
+                }
+            }
             Answer::Commented(name, comment, result) => {
                 if let Err(error) = result {
                     let heading = tr_name("The Comment on “{name}” Could Not Be Saved", &name);
-                    if let Some(problem) = Problem::from_error(&heading, &error) {
-                        let input = sender.input_sender().clone();
-                        let retry = move || input.emit(Message::Comment(name, comment));
-                        report(root, &problem, Some(Box::new(retry)));
-                    }
+                    let again = Message::Comment(name, comment);
+                    failed(&heading, &error, again, &sender, root);
                 }
                 self.load(&sender);
             }
@@ -151,6 +203,44 @@ impl SnapshotsPage {
     fn load(&self, sender: &ComponentSender<Self>) {
         let (backend, path) = (self.backend.clone(), self.container.path.clone());
         sender.oneshot_command(async move { Answer::Loaded(backend.list_snapshots(&path).await) });
+    }
+
+    fn compare(&mut self, name: String, root: &Root) {
+        let snapshots = self.known.there().cloned().unwrap_or_default();
+        let (backend, container) = (self.backend.clone(), self.container.clone());
+        let dialog = ChangesDialog::builder()
+            .launch((backend, container, snapshots, name))
+            .detach();
+        dialog.widget().present(Some(root));
+        self.changes = Some(dialog);
+    }
+
+    /// Asks how to take one, and the helper what that would cost.
+    fn ask_take(&mut self, sender: &ComponentSender<Self>, root: &Root) {
+        let form = forms::take(&self.container, sender, root);
+        let (wanted, unwanted) = oneshot::channel();
+        self.form = Some((form, wanted));
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        // Not ended with the page: the helper would go on to measure.
+        sender.command(move |out, _| async move {
+            let cost = backend.estimate(&path, unwanted).await.transpose();
+            if let Some(cost) = cost {
+                // Fails only when the page is gone.
+                out.send(Answer::Estimated(cost)).ok();
+            }
+        });
+    }
+
+    fn ask_schedule(&self, sender: &ComponentSender<Self>) {
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        sender.oneshot_command(async move { Answer::Scheduled(backend.schedule(&path).await) });
+    }
+
+    fn keep(&self, schedule: Schedule, sender: &ComponentSender<Self>) {
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        sender.oneshot_command(async move {
+            Answer::Kept(schedule, backend.set_schedule(&path, schedule).await)
+        });
     }
 
     fn comment(&self, name: String, comment: String, sender: &ComponentSender<Self>) {
@@ -171,6 +261,20 @@ impl SnapshotsPage {
     /// Makes the page show what the model says; the rows stand there already.
     fn render(&self, root: &Root) {
         self.known.show_in(&root.imp().states, Vec::is_empty);
+    }
+}
+
+/// Tells what went wrong, with the way to try again.
+fn failed(
+    heading: &str,
+    error: &gantry_api::Error,
+    again: Message,
+    sender: &ComponentSender<SnapshotsPage>,
+    root: &Root,
+) {
+    if let Some(problem) = Problem::from_error(heading, error) {
+        let input = sender.input_sender().clone();
+        report(root, &problem, Some(Box::new(move || input.emit(again))));
     }
 }
 

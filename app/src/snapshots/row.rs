@@ -35,6 +35,7 @@ impl SnapshotRow {
             .update_property(&[gtk::accessible::Property::Label(&label)]);
         let actions = [
             ("restore", Message::AskRestore(snapshot.clone())),
+            ("compare", Message::Compare(snapshot.name.clone())),
             ("new", Message::AskNew(snapshot.name.clone())),
             ("comment", Message::AskComment(snapshot.clone())),
             ("delete", Message::AskDelete(snapshot.clone())),
@@ -56,8 +57,9 @@ fn facts(snapshot: &Snapshot) -> String {
     let copied = (snapshot.size != 0).then(|| size(snapshot.size));
     let parent = snapshot.parent.as_str();
     let after = (!parent.is_empty()).then(|| tr_name("after {name}", parent));
+    let scheduled = snapshot.scheduled.then(|| tr("by schedule"));
     let name = (!snapshot.comment.is_empty()).then(|| snapshot.name.clone());
-    let facts = [name, date.ok().map(Into::into), copied, after];
+    let facts = [name, date.ok().map(Into::into), copied, after, scheduled];
     facts.into_iter().flatten().collect::<Vec<_>>().join(" · ")
 }
 

@@ -1,6 +1,6 @@
 //! Dialogs that ask one thing.
 
-use std::rc::Rc;
+use std::{cell::RefCell, fmt, rc::Rc};
 
 use adw::prelude::*;
 use gtk::pango;
@@ -110,15 +110,31 @@ pub struct Form<'a> {
     pub verb: &'a str,
 }
 
+/// A form that is shown.
+pub struct Asked(Box<dyn Fn(&str)>);
+
+impl Asked {
+    /// Says this in place of the body.
+    pub fn say(&self, body: &str) {
+        (self.0)(body);
+    }
+}
+
+impl fmt::Debug for Asked {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Asked")
+    }
+}
+
 /// Asks for several things; calls `then` with all of them when the answer is the verb,
 /// which `check` has to allow: its errors are shown as they are made, in place of the
-/// body, and one without words is none yet.
+/// body, and one without words is none yet. What is given back says another body.
 pub fn form(
     parent: &impl IsA<gtk::Widget>,
     form: &Form<'_>,
     check: impl Fn(&[String]) -> Result<(), String> + 'static,
     then: impl FnOnce(Vec<String>) + 'static,
-) {
+) -> Asked {
     let dialog = adw::AlertDialog::new(Some(form.heading), None);
     dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", form.verb)]);
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
@@ -129,7 +145,8 @@ pub fn form(
         .css_classes(["boxed-list"])
         .build();
     let rows: Rc<Vec<Row>> = Rc::new(form.fields.iter().map(Row::new).collect());
-    let (shown, body) = (dialog.downgrade(), form.body.to_owned());
+    let body = Rc::new(RefCell::new(form.body.to_owned()));
+    let (shown, known) = (dialog.downgrade(), Rc::clone(&body));
     let verify = Rc::new({
         let rows = Rc::downgrade(&rows);
         move || {
@@ -137,7 +154,7 @@ pub fn form(
                 let verdict = check(&values(&rows));
                 dialog.set_response_enabled("yes", verdict.is_ok());
                 let said = verdict.err().filter(|said| !said.is_empty());
-                dialog.set_body(said.as_ref().unwrap_or(&body));
+                dialog.set_body(said.as_ref().unwrap_or(&known.borrow()));
             }
         }
     });
@@ -147,6 +164,10 @@ pub fn form(
         row.connect_changed(move || verify());
     }
     verify();
+    let say = move |text: &str| {
+        body.replace(text.to_owned());
+        verify();
+    };
     dialog.set_extra_child(Some(&list));
     dialog.set_focus(rows.first().map(Row::widget));
     dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
@@ -154,6 +175,7 @@ pub fn form(
             then(values(&rows));
         }
     });
+    Asked(Box::new(say))
 }
 
 /// The widget of a field.

@@ -3,8 +3,10 @@
 mod actions;
 pub mod ask;
 mod clock;
+pub mod files;
 mod palette;
 mod property_row;
+mod search_list;
 mod states;
 mod template;
 mod terminal;
@@ -14,5 +16,6 @@ pub(crate) use template::widget;
 pub use actions::install_actions;
 pub use clock::each_second;
 pub use property_row::PropertyRow;
+pub use search_list::{SearchList, SearchRow};
 pub use states::States;
 pub use terminal::Terminal;

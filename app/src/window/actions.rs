@@ -38,6 +38,7 @@ impl Window {
             plain("new", || Message::New),
             plain("retry", || Message::Retry),
             plain("about", || Message::About),
+            plain("import", || Message::ChooseImport),
             plain("defaults", || Message::Defaults),
             plain("autostart", || Message::Autostart),
             plain("computer", || Message::Computer),

@@ -10,12 +10,13 @@ mod job_item;
 mod job_list;
 mod jobs;
 mod jobs_button;
+mod moving;
 mod requests;
 mod root;
 mod tasks;
 mod view;
 
-use std::collections::HashMap;
+use std::{collections::HashMap, path::PathBuf};
 
 use adw::{prelude::*, subclass::prelude::*};
 use relm4::{
@@ -129,15 +130,12 @@ pub enum Message {
     Act(String, Action),
     /// Begin this.
     Begin(Task),
-    /// Stop the container at this path, then begin this.
-    StopAndBegin(String, Task),
-    /// Ask how to clone the container at this path.
-    AskClone(String),
-    /// Ask for the name of a container to be made of a snapshot of the container at this
-    /// path.
-    AskNewFrom(String, String),
-    /// Ask for another name for the container at this path.
-    AskName(String),
+    /// The page of the container at this path wants this.
+    Wanted(String, container::Output),
+    /// Ask which archive is to become a container.
+    ChooseImport,
+    /// Ask what the container of this archive is to be called.
+    AskImport(PathBuf),
     /// Give the container at this path another name.
     Rename(String, String),
     /// Do the action of this name to the container that is shown.
@@ -286,15 +284,10 @@ impl Component for Window {
             }
             Message::Ask(path, action) => self.ask(path, action, &sender, root),
             Message::Act(path, action) => self.act(path, action, None, &sender),
-            Message::StopAndBegin(path, task) => {
-                self.act(path, Action::Stop, Some(task), &sender);
-            }
             Message::Begin(task) => self.begin(task, &sender),
-            Message::AskClone(path) => self.ask_clone(&path, &sender, root),
-            Message::AskNewFrom(path, snapshot) => {
-                self.ask_new_from(&path, snapshot, &sender, root);
-            }
-            Message::AskName(path) => self.ask_name(path, &sender, root),
+            Message::Wanted(path, wanted) => self.wanted(path, wanted, &sender, root),
+            Message::ChooseImport => Self::choose_import(&sender, root),
+            Message::AskImport(from) => self.ask_import(from, &sender, root),
             Message::Rename(path, name) => self.rename(path, name, &sender),
             Message::OnShown(action) => self.act_on_shown(&action, root),
             Message::CancelJob(path) => {
@@ -440,18 +433,8 @@ impl Window {
             let owner = path.clone();
             let page = ContainerPage::builder()
                 .launch((self.backend.clone(), container, self.link == Link::Ready))
-                .forward(sender.input_sender(), move |output| match output {
-                    container::Output::Act(action) => Message::Ask(owner.clone(), action),
-                    container::Output::Rename => Message::AskName(owner.clone()),
-                    container::Output::Clone => Message::AskClone(owner.clone()),
-                    container::Output::Begin(task) => Message::Begin(task),
-                    container::Output::StopAndBegin(task) => {
-                        Message::StopAndBegin(owner.clone(), task)
-                    }
-                    container::Output::NewFrom(snapshot) => {
-                        Message::AskNewFrom(owner.clone(), snapshot)
-                    }
-                    container::Output::Problem(problem) => Message::Problem(problem),
+                .forward(sender.input_sender(), move |wanted| {
+                    Message::Wanted(owner.clone(), wanted)
                 });
             parts.pages.add_child(page.widget());
             page

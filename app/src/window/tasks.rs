@@ -2,7 +2,8 @@ use relm4::ComponentSender;
 
 use super::{Answer, Message, OwnJob, Root, Window};
 use crate::{
-    backend::{CloneOptions, Named, Problem, Task},
+    backend::{Action, CloneOptions, Named, Problem, Task},
+    container,
     create::check_name,
     known::report,
     text::{tr, tr_name},
@@ -10,6 +11,27 @@ use crate::{
 };
 
 impl Window {
+    /// Does what the page of the container at `path` cannot do itself.
+    pub(super) fn wanted(
+        &self,
+        path: String,
+        wanted: container::Output,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        use container::Output;
+        match wanted {
+            Output::Act(action) => self.ask(path, action, sender, root),
+            Output::Rename => self.ask_name(path, sender, root),
+            Output::Clone => self.ask_clone(&path, sender, root),
+            Output::Export => self.ask_export(&path, sender, root),
+            Output::NewFrom(snapshot) => self.ask_new_from(&path, snapshot, sender, root),
+            Output::Begin(task) => self.begin(task, sender),
+            Output::StopAndBegin(task) => self.act(path, Action::Stop, Some(task), sender),
+            Output::Problem(problem) => report(root, &problem, None),
+        }
+    }
+
     pub(super) fn begin(&self, task: Task, sender: &ComponentSender<Self>) {
         let backend = self.backend.clone();
         sender.oneshot_command(async move {

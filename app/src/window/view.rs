@@ -13,6 +13,7 @@ impl Window {
         let absent = matches!(self.link, Link::Absent(_));
         let usable = [
             ("new", online),
+            ("import", online),
             ("defaults", online),
             ("autostart", online),
             ("computer", self.loaded),
