@@ -14,6 +14,16 @@ pub const GLOBAL_CONFIG: &str = "/etc/lxc/lxc.conf";
 pub const DEFAULT_CONFIG: &str = "/etc/lxc/default.conf";
 /// Root's directory for run-time data.
 pub const RUN_DIR: &str = "/run";
+
+/// Where programs of the host are looked for, in this order.
+pub const PROGRAM_DIRECTORIES: [&str; 6] = [
+    "/usr/sbin",
+    "/usr/bin",
+    "/sbin",
+    "/bin",
+    "/usr/local/sbin",
+    "/usr/local/bin",
+];
 /// Where logs of containers in [`DEFAULT_LXC_PATH`] go.
 pub const LOG_DIR: &str = "/var/log/lxc";
 

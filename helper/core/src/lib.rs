@@ -20,6 +20,7 @@ pub mod monitor;
 pub mod name;
 pub mod namespaces;
 pub mod retention;
+pub mod networks;
 pub mod seccomp;
 pub mod settings;
 pub mod signals;
