@@ -1,8 +1,10 @@
 //! How a process of this program begins where systemd starts it.
 
+use crate::failure::{At, Step};
 use nix::unistd::fexecve;
 use rustix::fs::{
-    MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, memfd_create,
+    MemfdFlags, Mode, OFlags, SealFlags, fchmod, fcntl_add_seals, fcntl_get_seals, memfd_create,
+    open,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -40,4 +42,21 @@ pub(crate) fn lead_session() -> io::Result<()> {
         Ok(_) | Err(Errno::PERM) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
+}
+
+/// Lets go of terminal, session and directory of whoever started this.
+pub(crate) fn detach() -> Step<()> {
+    let step = "detaching from the helper";
+    lead_session().at(step, || "cannot begin a session".to_owned())?;
+    rustix::process::chdir("/").at(step, || "cannot enter /".to_owned())?;
+    let null = open(
+        "/dev/null",
+        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )
+    .at(step, || "cannot open /dev/null".to_owned())?;
+    rustix::stdio::dup2_stdin(&null)
+        .and_then(|()| rustix::stdio::dup2_stdout(&null))
+        .and_then(|()| rustix::stdio::dup2_stderr(&null))
+        .at(step, || "cannot set the standard streams".to_owned())
 }

@@ -1,14 +1,14 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Eight modes: `run` is a container's monitor, `attach` supervises one session in
+//! Nine modes: `run` is a container's monitor, `attach` supervises one session in
 //! a container, `destroy` runs the hooks before a container's end, `finish` does the
 //! last in a copy that is to be a container, `netlink` opens a socket in a container's
 //! network namespace, `node` works on its device nodes, `mount` mounts a root file
-//! system where only the helper sees it.
+//! system where only the helper sees it, `network` keeps a network of the host.
 //! Each of these is started with a socket on descriptor 3, over which it reports.
-//! The first four may, after the word `unit`, be the main process of a unit of
-//! systemd's, where their standard error is the journal. The first two outlive
-//! whoever starts them: without a unit, in which `run` has a delegated cgroup,
+//! The first four and the last may, after the word `unit`, be the main process of a unit
+//! of systemd's, where their standard error is the journal. `run`, `attach` and `network`
+//! outlive whoever starts them: without a unit, in which `run` has a delegated cgroup,
 //! they fork and detach themselves. `undo` is what a monitor starts, with a socket
 //! as standard input, to clean up the host's network.
 
@@ -23,6 +23,7 @@ mod destroy;
 mod failure;
 mod finish;
 mod hooks;
+mod keeper;
 mod label;
 mod log;
 mod message;
@@ -39,7 +40,7 @@ mod syslog;
 mod terminal;
 
 use gantry_core::layout::ContainerLayout;
-use gantry_core::name::ContainerName;
+use gantry_core::name::{ContainerName, InterfaceName};
 use std::process::ExitCode;
 
 /// The descriptor of the socket to whoever started this process.
@@ -49,6 +50,7 @@ const INIT: i32 = 4;
 
 const USAGE: &str =
     "usage: gantry-monitor [unit] run|attach|destroy|finish --lxcpath PATH --name NAME
+       gantry-monitor [unit] network --name NAME
        gantry-monitor netlink --pid PID
        gantry-monitor mount to-read|to-write ROOTFS
        gantry-monitor node
@@ -77,6 +79,9 @@ fn main() -> ExitCode {
         ["finish", rest @ ..] => {
             layout(rest).and_then(|layout| Some(finish::main(&layout, starter?)))
         }
+        ["network", "--name", name] => InterfaceName::new(name)
+            .ok()
+            .and_then(|name| Some(keeper::main(&name, starter?, in_unit))),
         ["netlink", "--pid", pid] => pid
             .parse()
             .ok()

@@ -8,9 +8,11 @@ mod addresses;
 mod links;
 mod message;
 mod routes;
+mod tables;
 
 pub(crate) use links::{Link, NewKind, NewLink};
 pub(crate) use routes::Route;
+pub(crate) use tables::Tables;
 
 use message::{HEAD, Message, u16_at, u32_at};
 use nix::sched::{CloneFlags, setns};

@@ -50,7 +50,10 @@ pub(super) fn make(
     // The tag tells later who made it.
     ground
         .host
-        .tag(host_end, &format!("gantry:{}", interfaces.container))
+        .tag(
+            host_end,
+            &format!("gantry:{}:{}", interfaces.container, wire.name),
+        )
         .at(STEP, || format!("cannot tag {name}"))?;
     if let Some(bridge) = bridge {
         connect(wire, veth, &name, host_end, bridge, ground, interfaces)?;

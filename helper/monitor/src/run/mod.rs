@@ -29,7 +29,6 @@ use gantry_core::monitor::Report;
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::{HookStage, Settings};
 use gantry_core::states::State;
-use rustix::fs::{Mode, OFlags, open};
 use serve::Signals;
 use server::Server;
 use std::os::fd::OwnedFd;
@@ -181,7 +180,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
 
 /// The monitor's life, in a process of its own.
 fn live(mut monitor: Monitor) -> ExitCode {
-    let started = detach()
+    let started = begin::detach()
         .and_then(|()| monitor.cgroups.enter_monitor())
         .and_then(|()| monitor.unshare_mounts())
         .and_then(|()| monitor.start());
@@ -199,21 +198,4 @@ fn live(mut monitor: Monitor) -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-/// Lets go of terminal, session and directory of whoever started this.
-fn detach() -> Step<()> {
-    let step = "detaching the monitor";
-    begin::lead_session().at(step, || "cannot begin a session".to_owned())?;
-    rustix::process::chdir("/").at(step, || "cannot enter /".to_owned())?;
-    let null = open(
-        "/dev/null",
-        OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )
-    .at(step, || "cannot open /dev/null".to_owned())?;
-    rustix::stdio::dup2_stdin(&null)
-        .and_then(|()| rustix::stdio::dup2_stdout(&null))
-        .and_then(|()| rustix::stdio::dup2_stderr(&null))
-        .at(step, || "cannot set the standard streams".to_owned())
 }

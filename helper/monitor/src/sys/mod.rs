@@ -22,6 +22,9 @@ use rustix::mount::MountPropagationFlags;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 fn check(result: libc::c_long) -> io::Result<libc::c_long> {
     if result < 0 {
@@ -152,6 +155,26 @@ pub(crate) fn default_signals() {
         libc::sigemptyset(&raw mut none);
         libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
     }
+}
+
+/// A program of the host to run: at `/`, with next to no environment, and with every
+/// signal as a program expects, which would inherit what is blocked here.
+pub(crate) fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command
+        .env_clear()
+        .env("LC_ALL", "C.UTF-8")
+        .current_dir("/")
+        .stdin(Stdio::null());
+    // SAFETY: what runs between fork and exec makes system calls only, and allocates
+    // nothing.
+    unsafe {
+        command.pre_exec(|| {
+            default_signals();
+            Ok(())
+        });
+    }
+    command
 }
 
 /// Sends a signal, also one without a name, to the process of a pidfd.
