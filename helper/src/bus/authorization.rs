@@ -50,6 +50,7 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Manager", "GetDefaults", action::INSPECT),
     ("Manager", "SetDefaults", action::MANAGE),
     ("Manager", "ListHostInterfaces", action::INSPECT),
+    ("Manager", "CreateNetwork", action::NETWORK),
     ("Container", "Start", action::OPERATE),
     ("Container", "Stop", action::OPERATE),
     ("Container", "Reboot", action::OPERATE),
@@ -88,6 +89,17 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Devices", "RemoveNode", action::MANAGE),
     ("Devices", "AddInterface", action::MANAGE),
     ("Devices", "RemoveInterface", action::MANAGE),
+    ("Network", "Up", action::NETWORK),
+    ("Network", "Down", action::NETWORK),
+    ("Network", "Configure", action::NETWORK),
+    ("Network", "Delete", action::NETWORK),
+    ("Network", "Leases", action::INSPECT),
+    ("Network", "AddReservation", action::NETWORK),
+    ("Network", "RemoveReservation", action::NETWORK),
+    ("Network", "AddForward", action::NETWORK),
+    ("Network", "RemoveForward", action::NETWORK),
+    ("Network", "Forwards", action::INSPECT),
+    ("Network", "SetPort", action::NETWORK),
     // These two and the session's are for those whom the object is not for.
     ("Job", "Cancel", action::CANCEL_OTHER),
     ("Job", "Wait", action::INSPECT),
@@ -333,6 +345,7 @@ fn audit(caller: &Caller, header: &Header<'_>, action: &str, details: &Details, 
         path = header.path().map_or("", |path| path.as_str()),
         member = member(header),
         container = details.value("container"),
+        network = details.value("network"),
         flags = details.flags.join(","),
         "{outcome}"
     );
@@ -386,6 +399,10 @@ mod tests {
         (
             "Snapshots",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Snapshots.xml"),
+        ),
+        (
+            "Network",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Network.xml"),
         ),
         (
             "Job",

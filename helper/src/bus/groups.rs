@@ -79,6 +79,9 @@ impl Bus {
     ) -> Result<OwnedObjectPath> {
         let request = autostart_request(options);
         let (caller, (selection, action)) = self.admit_many(header, request).await?;
+        if action == GroupAction::Start {
+            self.engine.networks_of_boot().await;
+        }
         self.act_on(&caller, "Autostart", &selection, action).await
     }
 

@@ -403,6 +403,21 @@ impl ManagerObject {
         Ok(interfaces.into_iter().map(entry).collect())
     }
 
+    /// Describes a network of containers, in /etc/gantry/networks/NAME.conf; its bridge
+    /// has its name, and comes up when a container that is wired to it starts, or by Up.
+    /// Options: driver s (bridge), ipv4 s and ipv6 s (the host's address and the length
+    /// of its prefix; none), dhcp b (on with ipv4), dhcp_range s (FIRST,LAST; all others),
+    /// domain s, nat b (on with ipv4), autostart b (with the host; off).
+    #[zbus(out_args("network"))]
+    async fn create_network(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.create_network(&header, name, options).await
+    }
+
     /// The helper's version.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &str {

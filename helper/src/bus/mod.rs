@@ -16,6 +16,8 @@ mod job;
 mod jobs;
 mod limits;
 mod manager;
+mod network;
+mod networks;
 mod operations;
 mod options;
 mod requests;
@@ -57,6 +59,7 @@ use self::{
     jobs::Jobs,
     limits::{Kind, Limits},
     manager::ManagerObject,
+    networks::Networks,
     sessions::Sessions,
 };
 use crate::engine::Engine;
@@ -85,6 +88,7 @@ struct Bus {
     jobs: Jobs,
     sessions: Sessions,
     containers: Containers,
+    networks: Networks,
     /// Whether the name has been taken: clients hear only what comes from it.
     named: watch::Sender<bool>,
 }
@@ -129,6 +133,7 @@ impl Service {
             jobs: Jobs::default(),
             sessions: Sessions::default(),
             containers: Containers::default(),
+            networks: Networks::default(),
             named: watch::Sender::new(false),
         });
         let manager = ManagerObject { bus: bus.clone() };
@@ -140,6 +145,8 @@ impl Service {
         if let Err(error) = bus.list_containers().await {
             warn!(%error, "could not list the containers");
         }
+        bus.list_networks().await;
+        tokio::spawn(bus.clone().follow_networks());
         bus.adopt_sessions().await;
         bus.take_name().await?;
         bus.named.send_replace(true);

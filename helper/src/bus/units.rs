@@ -114,7 +114,8 @@ impl Launcher for Units {
 }
 
 /// `gantry-container-NAME.service`, `gantry-session-NUMBER.service`,
-/// `gantry-destroy-NAME.service` or `gantry-finish-NAME.service`.
+/// `gantry-destroy-NAME.service`, `gantry-finish-NAME.service` or
+/// `gantry-network-NAME.service`.
 fn unit_name(holder: &Holder) -> String {
     match holder {
         Holder::Monitor(layout) => {
@@ -130,6 +131,7 @@ fn unit_name(holder: &Holder) -> String {
         Holder::Finisher(layout) => {
             format!("gantry-finish-{}.service", escape(layout.name().as_str()))
         }
+        Holder::Network(name) => format!("gantry-network-{}.service", escape(name.as_str())),
     }
 }
 
@@ -154,10 +156,8 @@ fn properties<'a>(
     monitor: &'a str,
     channel: BorrowedFd<'a>,
 ) -> Vec<(&'static str, Value<'a>)> {
-    let layout = holder.layout();
-    let name = layout.name();
     let mut command = vec![monitor.to_owned(), "unit".to_owned()];
-    command.extend(holder.arguments().map(str::to_owned));
+    command.extend(holder.arguments().into_iter().map(str::to_owned));
     let mut properties: Vec<(&'static str, Value<'a>)> = vec![
         ("Slice", SLICE.into()),
         ("Type", "exec".into()),
@@ -173,16 +173,16 @@ fn properties<'a>(
             vec![(Fd::from(channel), "starter")].into(),
         ),
         ("UMask", 0o077_u32.into()),
-        // Every line the monitor writes carries the container's name.
-        (
-            "LogExtraFields",
-            vec![format!("CONTAINER={name}").into_bytes()].into(),
-        ),
         ("SyslogIdentifier", "gantry-monitor".into()),
     ];
+    if let Some(layout) = holder.layout() {
+        // Every line the monitor writes carries the container's name.
+        let field = format!("CONTAINER={}", layout.name()).into_bytes();
+        properties.push(("LogExtraFields", vec![field].into()));
+    }
     match holder {
-        Holder::Monitor(_) => properties.extend([
-            ("Description", format!("Container {name}").into()),
+        Holder::Monitor(layout) => properties.extend([
+            ("Description", format!("Container {}", layout.name()).into()),
             // The monitor's and the payload's groups lie below the unit's.
             ("Delegate", true.into()),
             ("TasksMax", u64::MAX.into()),
@@ -207,18 +207,29 @@ fn properties<'a>(
                     .into(),
             ),
         ]),
-        Holder::Session(_, number) => properties.push((
+        Holder::Session(layout, number) => properties.push((
             "Description",
-            format!("Session {number} in container {name}").into(),
+            format!("Session {number} in container {}", layout.name()).into(),
         )),
-        Holder::Destroyer(_) => properties.push((
+        Holder::Destroyer(layout) => properties.push((
             "Description",
-            format!("Hooks before the end of container {name}").into(),
+            format!("Hooks before the end of container {}", layout.name()).into(),
         )),
-        Holder::Finisher(_) => properties.push((
+        Holder::Finisher(layout) => properties.push((
             "Description",
-            format!("Hooks of the new container {name}").into(),
+            format!("Hooks of the new container {}", layout.name()).into(),
         )),
+        Holder::Network(name) => properties.extend([
+            (
+                "Description",
+                format!("Network {} of containers", name.as_str()).into(),
+            ),
+            // To who keeps it alone, which ends its dnsmasq.
+            ("KillMode", "mixed".into()),
+            // At power-off containers go first.
+            ("Before", vec!["gantry-autostart.service".to_owned()].into()),
+            ("After", vec!["network.target".to_owned()].into()),
+        ]),
     }
     properties
 }

@@ -12,6 +12,7 @@ use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{
     Failure, FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report,
 };
+use gantry_core::name::InterfaceName;
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -32,30 +33,31 @@ pub(crate) enum Holder {
     Destroyer(ContainerLayout),
     /// What does the last that a container's copy needs; nor does this.
     Finisher(ContainerLayout),
+    /// Who keeps a network.
+    Network(InterfaceName),
 }
 
 impl Holder {
-    /// The container's places.
-    pub(crate) fn layout(&self) -> &ContainerLayout {
+    /// The container's places, if it is of a container.
+    pub(crate) fn layout(&self) -> Option<&ContainerLayout> {
         match self {
             Self::Monitor(layout)
             | Self::Session(layout, _)
             | Self::Destroyer(layout)
-            | Self::Finisher(layout) => layout,
+            | Self::Finisher(layout) => Some(layout),
+            Self::Network(_) => None,
         }
     }
 
     /// What gantry-monitor is told to be.
-    pub(crate) fn arguments(&self) -> [&str; 5] {
-        let mode = match self {
-            Self::Monitor(_) => "run",
-            Self::Session(..) => "attach",
-            Self::Destroyer(_) => "destroy",
-            Self::Finisher(_) => "finish",
-        };
-        let layout = self.layout();
-        let (path, name) = (layout.lxc_path(), layout.name().as_str());
-        [mode, "--lxcpath", path, "--name", name]
+    pub(crate) fn arguments(&self) -> Vec<&str> {
+        match self {
+            Self::Monitor(layout) => of_container("run", layout),
+            Self::Session(layout, _) => of_container("attach", layout),
+            Self::Destroyer(layout) => of_container("destroy", layout),
+            Self::Finisher(layout) => of_container("finish", layout),
+            Self::Network(name) => vec!["network", "--name", name.as_str()],
+        }
     }
 }
 
@@ -66,6 +68,11 @@ pub(super) enum Access {
     Read,
     /// Nobody else uses it.
     Write,
+}
+
+fn of_container<'a>(mode: &'a str, layout: &'a ContainerLayout) -> Vec<&'a str> {
+    let (path, name) = (layout.lxc_path(), layout.name().as_str());
+    vec![mode, "--lxcpath", path, "--name", name]
 }
 
 /// How gantry-monitor is started so that it is not held like this process, and
@@ -145,7 +152,8 @@ impl Programs {
         attend(&channel, &layout, work).await
     }
 
-    async fn launch(&self, holder: Holder) -> Result<Channel> {
+    /// Starts a process that reports on the channel.
+    pub(super) async fn launch(&self, holder: Holder) -> Result<Channel> {
         let (channel, theirs) = Channel::pair().map_err(spawn_failed)?;
         self.launcher.launch(holder, theirs).await?;
         Ok(channel)

@@ -149,6 +149,7 @@ impl Engine {
     async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<u32> {
         let config = disk::read_config(&self.layout(name).config())?.config;
         let settings = Settings::from_config(&config)?;
+        self.ready_networks(&settings).await?;
         let offer = self.offer(&settings)?;
         self.load_apparmor(name, &settings).await?;
         let channel = self.0.programs.monitor(self.layout(name)).await?;

@@ -36,6 +36,7 @@ mod lifecycle;
 mod limits;
 mod logs;
 mod manifest;
+mod networks;
 mod new_config;
 mod orphan;
 mod paths;
@@ -62,6 +63,7 @@ pub(crate) use groups::{GroupAction, Selection};
 pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
+pub(crate) use networks::{NetworkChange, NetworkChanges, NetworkFacts, NewForward};
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use snapshots::{NewSnapshot, RestoreOptions, Snapshot};
 pub(crate) use usage::Usage;
@@ -105,6 +107,8 @@ struct Shared {
     sessions: Numbers,
     /// The names of containers that are being made.
     reserved: Mutex<HashSet<ContainerName>>,
+    /// Held while networks change.
+    networks: tokio::sync::Mutex<()>,
     /// Held from the choice of an id range until it stands in a config.
     ranges: tokio::sync::Mutex<()>,
 }
@@ -147,6 +151,7 @@ impl Engine {
             filters: Filters::default(),
             sessions: Numbers::default(),
             reserved: Mutex::default(),
+            networks: tokio::sync::Mutex::default(),
             ranges: tokio::sync::Mutex::default(),
         }));
         engine.let_go_of_left_devices().await;
@@ -157,6 +162,7 @@ impl Engine {
             .map_err(|error| Error::io("watching the LXC path", &error))?;
         engine.adopt_orphans();
         engine.clean_up_what_was_left();
+        engine.repair_networks();
         Ok(engine)
     }
 

@@ -3,7 +3,8 @@
 
 use super::readiness;
 use netlink_packet_core::{
-    NLM_F_DUMP, NLM_F_REQUEST, NetlinkHeader, NetlinkMessage, NetlinkPayload,
+    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
+    NetlinkMessage, NetlinkPayload,
 };
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
@@ -17,6 +18,8 @@ use tokio::io::unix::AsyncFd;
 
 /// RTMGRP_LINK, RTMGRP_IPV4_IFADDR and RTMGRP_IPV6_IFADDR.
 const GROUPS: u32 = 0x1 | 0x10 | 0x100;
+/// The number of every request: one at a time is under way on a socket.
+const SEQUENCE: u32 = 1;
 /// A dump's parts are at most this long, see `netlink_dump` in the kernel.
 const BUFFER: usize = 32 * 1024;
 
@@ -87,15 +90,41 @@ impl Netlink {
         .await
     }
 
-    async fn dump<T>(
-        &self,
-        request: RouteNetlinkMessage,
-        pick: impl Fn(RouteNetlinkMessage) -> Option<T>,
-    ) -> io::Result<Vec<T>> {
-        const SEQUENCE: u32 = 1;
+    /// Makes a link or an address, which must be new.
+    pub(crate) async fn create(&self, what: RouteNetlinkMessage) -> io::Result<()> {
+        self.change(what, NLM_F_CREATE | NLM_F_EXCL).await
+    }
+
+    /// Makes an address or leaves it as it is.
+    pub(crate) async fn ensure(&self, what: RouteNetlinkMessage) -> io::Result<()> {
+        self.change(what, NLM_F_CREATE | NLM_F_REPLACE).await
+    }
+
+    /// Changes or deletes something that is there.
+    pub(crate) async fn request(&self, what: RouteNetlinkMessage) -> io::Result<()> {
+        self.change(what, 0).await
+    }
+
+    async fn change(&self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
+        self.send(request, NLM_F_ACK | flags)?;
+        loop {
+            for message in self.receive().await? {
+                if let NetlinkPayload::Error(answer) = message.payload
+                    && message.header.sequence_number == SEQUENCE
+                {
+                    return match answer.code {
+                        None => Ok(()),
+                        Some(_) => Err(answer.to_io()),
+                    };
+                }
+            }
+        }
+    }
+
+    fn send(&self, request: RouteNetlinkMessage, flags: u16) -> io::Result<()> {
         let mut message =
             NetlinkMessage::new(NetlinkHeader::default(), NetlinkPayload::from(request));
-        message.header.flags = NLM_F_DUMP | NLM_F_REQUEST;
+        message.header.flags = NLM_F_REQUEST | flags;
         message.header.sequence_number = SEQUENCE;
         message.finalize();
         let mut bytes = vec![0; message.buffer_len()];
@@ -106,6 +135,15 @@ impl Netlink {
             SendFlags::empty(),
             &SocketAddrNetlink::new(0, 0),
         )?;
+        Ok(())
+    }
+
+    async fn dump<T>(
+        &self,
+        request: RouteNetlinkMessage,
+        pick: impl Fn(RouteNetlinkMessage) -> Option<T>,
+    ) -> io::Result<Vec<T>> {
+        self.send(request, NLM_F_DUMP)?;
         let mut found = Vec::new();
         loop {
             for message in self.receive().await? {

@@ -2,26 +2,21 @@
 //! shell.
 
 use super::spawn::spawn_at;
+use gantry_core::layout::PROGRAM_DIRECTORIES;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-const PLACES: [&str; 6] = [
-    "/usr/sbin",
-    "/usr/bin",
-    "/sbin",
-    "/bin",
-    "/usr/local/sbin",
-    "/usr/local/bin",
-];
 /// The most that is kept of what a program says, in bytes.
 const MOST_SAID: u64 = 1 << 20;
 
 /// Where a program is, if it can be run.
 pub(crate) fn find(tool: &str) -> Option<PathBuf> {
-    let paths = PLACES.iter().map(|place| Path::new(place).join(tool));
-    paths.into_iter().find(|path| is_program(path))
+    let mut paths = PROGRAM_DIRECTORIES
+        .iter()
+        .map(|directory| Path::new(directory).join(tool));
+    paths.find(|path| is_program(path))
 }
 
 fn is_program(path: &Path) -> bool {

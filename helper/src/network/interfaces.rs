@@ -11,6 +11,10 @@ use std::io;
 /// A network interface of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HostInterface {
+    /// Its number in the kernel.
+    pub(crate) index: u32,
+    /// What is noted on it (`ifalias`): whose it is, where Gantry made it.
+    pub(crate) alias: String,
     /// Its name.
     pub(crate) name: String,
     /// What it is in the kernel's words (`bridge`, `veth`, `vlan`, …);
@@ -56,8 +60,10 @@ fn interface(
     addresses: Vec<String>,
 ) -> Option<HostInterface> {
     let (mut kind, mut hwaddr, mut master) = ("physical".to_owned(), String::new(), String::new());
+    let mut alias = String::new();
     for attribute in &link.attributes {
         match attribute {
+            LinkAttribute::IfAlias(text) => alias.clone_from(text),
             LinkAttribute::Address(bytes) => hwaddr = colons(bytes),
             LinkAttribute::Controller(index) => {
                 master = names.get(index).cloned().unwrap_or_default()
@@ -74,6 +80,8 @@ fn interface(
     }
     let up = link.header.flags.contains(LinkFlags::Up);
     Some(HostInterface {
+        index: link.header.index,
+        alias,
         name: name(link)?.to_owned(),
         kind,
         up,

@@ -1,5 +1,9 @@
-//! Networks, as far as containers are wired to them.
+//! Networks of the host, and how containers are wired to them.
 
 pub(crate) mod addresses;
+pub(crate) mod bridge;
+pub(crate) mod definitions;
+pub(crate) mod firewall;
 pub(crate) mod interfaces;
+pub(crate) mod server;
 pub(crate) mod traffic;

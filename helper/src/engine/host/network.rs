@@ -2,10 +2,14 @@
 
 use super::{HostInterface, Report, Result, Verdict, read, topic};
 use crate::engine::disk::ConfigFile;
+use crate::network::{bridge as bridges, definitions};
+use gantry_core::name::InterfaceName;
+use gantry_core::networks::Places;
+use gantry_core::networks::lxc_net::LxcNet;
 
-/// The bridge of LXC's own service.
+/// LXC's bridge.
 const BRIDGE: &str = "lxcbr0";
-/// Where that service keeps the process id of its DHCP server.
+/// Where LXC's service keeps the process id of its DHCP server.
 const SERVER: &str = "/run/lxc/dnsmasq.pid";
 
 const FORWARDING: [(&str, &str, &str); 2] = [
@@ -24,10 +28,15 @@ const FORWARDING: [(&str, &str, &str); 2] = [
 /// `defaults` is the configuration that new containers begin with.
 pub(super) fn check(report: &mut Report, links: &[HostInterface], defaults: Result<ConfigFile>) {
     let mut add = |item: &str, verdict| report.add(topic::NETWORK, item, verdict);
-    add(BRIDGE, bridge(links));
-    add("new containers", new_containers(links, defaults));
-    if links.iter().any(|link| link.name == BRIDGE) {
-        add("DHCP and DNS", server(read(SERVER).as_deref()));
+    let lxc_net = definitions::lxc_net();
+    add(BRIDGE, bridge(links, &lxc_net));
+    let is_described = |name: &str| matches!(definitions::find(name), Ok(Some(_)));
+    add(
+        "new containers",
+        new_containers(links, defaults, is_described),
+    );
+    if let Some(link) = links.iter().find(|link| link.name == BRIDGE) {
+        add("DHCP and DNS", server(link));
     }
     // By default lxc-net gives addresses of IPv4 alone.
     for (topic, (item, path, sysctl)) in [topic::NETWORK, topic::EXTRAS].into_iter().zip(FORWARDING)
@@ -36,35 +45,43 @@ pub(super) fn check(report: &mut Report, links: &[HostInterface], defaults: Resu
     }
 }
 
-fn bridge(links: &[HostInterface]) -> Verdict {
-    let bridges: Vec<&str> = links
-        .iter()
-        .filter(|link| link.kind == "bridge")
-        .map(|link| link.name.as_str())
-        .collect();
+fn bridge(links: &[HostInterface], lxc_net: &Result<LxcNet>) -> Verdict {
     match links.iter().find(|link| link.name == BRIDGE) {
-        Some(link) if link.up => Ok(format!("Up, with {}.", words(&link.addresses))),
-        Some(_) => Err(format!(
-            "It is down: containers on it reach nobody. Run “ip link set {BRIDGE} up”."
-        )),
-        None if bridges.is_empty() => Err(
-            "Missing, and there is no other bridge to wire containers to. Run “systemctl start lxc-net”."
-                .to_owned(),
-        ),
-        None => Err(format!(
-            "Missing. Run “systemctl start lxc-net”, or wire containers to {}.",
-            bridges.join(" or ")
-        )),
+        Some(link) if link.up => return Ok(format!("Up, with {}.", words(&link.addresses))),
+        Some(_) => {
+            return Err(format!(
+                "It is down: containers on it reach nobody. Run “ip link set {BRIDGE} up”."
+            ));
+        }
+        None => {}
+    }
+    match lxc_net {
+        Ok(LxcNet { wanted: true, .. }) => {
+            Ok("Comes up when a container that is wired to it starts.".to_owned())
+        }
+        Ok(_) => {
+            Err("It is not to be. Set USE_LXC_BRIDGE=\"true\" in /etc/default/lxc-net.".to_owned())
+        }
+        Err(error) => Err(format!("It cannot come up: {error}.")),
     }
 }
 
-fn new_containers(links: &[HostInterface], defaults: Result<ConfigFile>) -> Verdict {
+fn new_containers(
+    links: &[HostInterface],
+    defaults: Result<ConfigFile>,
+    is_described: impl Fn(&str) -> bool,
+) -> Verdict {
     let file = defaults.map_err(|error| format!("None can be created: {error}."))?;
     let Some(link) = file.config.get("lxc.net.0.link") else {
         return Ok("The defaults wire them to nothing.".to_owned());
     };
     if links.iter().any(|one| one.name == link) {
         return Ok(format!("The defaults wire them to {link}."));
+    }
+    if is_described(link) {
+        return Ok(format!(
+            "The defaults wire them to {link}, which comes up with the first of them."
+        ));
     }
     Err(format!(
         "The defaults wire them to {link}, which does not exist, so that they do not start. Create it, or change lxc.net.0.link in /etc/lxc/default.conf."
@@ -78,16 +95,30 @@ fn words(addresses: &[String]) -> String {
     }
 }
 
-/// `pid` is what the service wrote down; the process may be gone.
-fn server(pid: Option<&str>) -> Verdict {
+fn server(link: &HostInterface) -> Verdict {
+    let places = InterfaceName::new(BRIDGE)
+        .map(|name| Places::of(&name))
+        .map_err(|error| error.to_string())?;
+    let is_ours = bridges::is_ours(link, &places);
+    let pid = read(&if is_ours {
+        places.server_pid()
+    } else {
+        SERVER.to_owned()
+    });
+    // What was written down; the process may be gone.
     let program = pid.and_then(|pid| read(&format!("/proc/{}/comm", pid.trim())));
     if program.as_deref() == Some("dnsmasq") {
-        Ok(format!("dnsmasq serves {BRIDGE}."))
-    } else {
-        Err(format!(
-            "No dnsmasq of lxc-net runs on {BRIDGE}, so that containers there get no addresses. Run “systemctl restart lxc-net”."
-        ))
+        return Ok(format!("dnsmasq serves {BRIDGE}."));
     }
+    Err(if is_ours {
+        format!(
+            "No dnsmasq runs on {BRIDGE}, so that containers there get no addresses. Start a container on it, or bring the network up once more."
+        )
+    } else {
+        format!(
+            "No dnsmasq of lxc-net runs on {BRIDGE}, so that containers there get no addresses. Run “systemctl restart lxc-net”."
+        )
+    })
 }
 
 fn forwarding(value: Option<&str>, name: &str) -> Verdict {
@@ -106,6 +137,8 @@ mod tests {
 
     fn link(name: &str, kind: &str, up: bool) -> HostInterface {
         HostInterface {
+            index: 1,
+            alias: String::new(),
             name: name.to_owned(),
             kind: kind.to_owned(),
             up,
@@ -116,20 +149,13 @@ mod tests {
     }
 
     #[test]
-    fn another_bridge_is_offered_where_the_usual_one_is_missing() {
-        assert!(bridge(&[link("lxcbr0", "bridge", true)]).is_ok());
-        assert!(bridge(&[link("lxcbr0", "bridge", false)]).is_err());
-        let problem = bridge(&[link("br0", "bridge", true), link("eth0", "physical", true)]);
-        let problem = problem.unwrap_err();
-        assert!(
-            problem.contains("br0") && !problem.contains("eth0"),
-            "{problem}"
-        );
-    }
-
-    #[test]
-    fn a_process_id_of_something_else_is_no_server() {
-        assert!(server(None).is_err());
-        assert!(server(Some("1\n")).is_err());
+    fn a_bridge_is_up_or_will_come_up_or_is_not_to_be() {
+        let lxc_net = |text: &str| Ok(gantry_core::networks::lxc_net::read(&[text]).unwrap());
+        let (on, off) = (lxc_net(""), lxc_net("USE_LXC_BRIDGE=false"));
+        assert!(bridge(&[link("lxcbr0", "bridge", true)], &on).is_ok());
+        assert!(bridge(&[link("lxcbr0", "bridge", false)], &on).is_err());
+        assert!(bridge(&[link("br0", "bridge", true)], &on).is_ok());
+        let problem = bridge(&[], &off).unwrap_err();
+        assert!(problem.contains("USE_LXC_BRIDGE"), "{problem}");
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Report, Verdict, install, topic};
 use crate::image::busybox::Busybox;
-use crate::linux::tool::find;
+pub(super) use crate::linux::tool::find;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
