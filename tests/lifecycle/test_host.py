@@ -135,7 +135,9 @@ def test_a_closed_limit_of_namespaces_is_found(bus):
 
 
 def test_the_bridge_and_its_server_are_found_once_they_run(bus):
-    assert_remedy(bus, "lxcbr0", "systemctl start lxc-net")
+    assert check(bus)["lxcbr0"] == ("Comes up when a container that is wired to it starts.", True)
+    with covered("/etc/default/lxc-net", 'USE_LXC_BRIDGE="false"\n'):
+        assert_remedy(bus, "lxcbr0", "USE_LXC_BRIDGE")
     run("/usr/libexec/lxc/lxc-net", "start")
     try:
         findings = check(bus)

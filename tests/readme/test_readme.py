@@ -23,6 +23,7 @@ def test_the_busctl_session(bus):
     assert any('"before the upgrade"' in line and '"snap1"' in line for line in lines), lines
     assert "gantry.json" in lines
     assert any('"changes" a(ss)' in line for line in lines), lines
+    assert any(line.startswith("a(sssx) 0") for line in lines), lines
     assert bus.list() == {}
 
 

@@ -7,7 +7,7 @@
 
 use crate::error::{Error, Result};
 use crate::linux::lock::FileLock;
-use crate::linux::{files, programs};
+use crate::linux::{files, tool};
 use gantry_core::networks::{FIREWALL, FIREWALL_LOCK, Forward, Network, Subnet, TABLE};
 use serde_json::{Value, json};
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub(crate) fn check() -> Result<()> {
 }
 
 fn nft() -> Result<std::path::PathBuf> {
-    programs::find("nft").ok_or_else(|| {
+    tool::find("nft").ok_or_else(|| {
         Error::Unsupported(
             "nft is missing, so that no network can be brought up; install it (Debian: nftables)"
                 .to_owned(),

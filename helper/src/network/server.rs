@@ -1,7 +1,7 @@
 //! What a network's dnsmasq is told, and what it tells of leases.
 
 use crate::error::{Error, Result};
-use crate::linux::{files, programs};
+use crate::linux::{files, tool};
 use gantry_core::networks::{Network, Places};
 use nix::unistd::User;
 use std::fmt::Write as _;
@@ -30,7 +30,7 @@ pub(crate) struct Lease {
 
 /// Refuses where the host lacks what the network needs.
 pub(crate) fn check(network: &Network) -> Result<()> {
-    if network.has_server() && programs::find("dnsmasq").is_none() {
+    if network.has_server() && tool::find("dnsmasq").is_none() {
         return Err(Error::Unsupported(format!(
             "dnsmasq is missing, which is to give out addresses and names in the network {}; install it (Debian: dnsmasq-base)",
             network.name.as_str()
