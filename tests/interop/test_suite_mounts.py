@@ -8,7 +8,7 @@ import shutil
 import pytest
 
 import containers
-from engines import ENGINES
+from engines import ENGINES, ranges_of_root
 from gantry import LXC_PATH
 
 ROOT = f"{LXC_PATH}/box/rootfs"
@@ -51,12 +51,7 @@ def test_nodev_and_nosuid_hold_for_the_root(engine):
 
 def test_an_id_mapped_root_is_written_with_its_own_ids(engine):
     """The tree keeps its owners, and what is written belongs to root outside, too."""
-    with open("/etc/subuid") as uids, open("/etc/subgid") as gids:
-        before = uids.read(), gids.read()
-    try:
-        for path in ("/etc/subuid", "/etc/subgid"):
-            with open(path, "a") as file:
-                file.write("root:910000:10000\n")
+    with ranges_of_root():
         containers.append_config("box", "lxc.idmap = u 0 910000 9999", "lxc.idmap = g 0 910000 9999",
                                  "lxc.rootfs.options = idmap=container")
         assert engine.start("box")
@@ -64,10 +59,6 @@ def test_an_id_mapped_root_is_written_with_its_own_ids(engine):
         assert inside(engine, "echo > /written")
         assert os.stat(f"{ROOT}/written").st_uid == 0
         engine.kill("box")
-    finally:
-        for path, text in zip(("/etc/subuid", "/etc/subgid"), before):
-            with open(path, "w") as file:
-                file.write(text)
 
 
 def test_sys_mixed_is_writable_for_networks_alone(engine):

@@ -106,8 +106,6 @@ def test_where_a_group_is(pair, command, controller):
 OTHERWISE = {
     # Stock calls this one obsolete and says nothing; a client may wait for a word.
     "1 bare": (request(1), {"ret": 0, "inline": 0}),
-    # Stock forgets to say no, and keeps the client.
-    "13 bare": (request(13), {"ret": -38}),
     # An empty name is none: the group in the unified hierarchy. Stock hangs up.
     "6 empty": (request(6, b"\0"), {"ret": 0}),
     # Stock reads on behind a text that does not end.
@@ -143,7 +141,7 @@ DEADLY = {"7 bare": request(7), "12 of no state": request(12, inline=-1), "lengt
 @pytest.mark.parametrize("name", OTHERWISE)
 def test_another_answer_for_a_reason(pair, name):
     sent, answer = OTHERWISE[name]
-    stock, own = both(pair, sent, seconds=0.3 if name == "13 bare" else 5)
+    stock, own = both(pair, sent)
     if "data" not in answer:
         own.pop("data", None)
     own["fds"] = len(own["fds"])

@@ -72,7 +72,10 @@ def test_a_legacy_container_runs_and_is_converted_in_place(bus, legacy):
     box.kill()
     assert config_of("old").decode() == legacy, "a start changed the file"
 
+    preview = convert(box, dry_run=GLib.Variant("b", True))
+    assert config_of("old").decode() == legacy, "a preview changed the file"
     changes = convert(box)
+    assert changes == preview
     new = config_of("old").decode()
     assert "line 5: 'lxc.utsname = old' is now 'lxc.uts.name = old'" in changes
     assert "line 6: 'lxc.tty=2' is now 'lxc.tty.max = 2'" in changes

@@ -96,10 +96,3 @@ def test_a_creation_being_under_way_elsewhere_hinders_the_start(bus, box):
         os.unlink(f"{LXC_PATH}/box/partial")
     assert bus.list() == {"box": "STOPPED"}
     box.start()
-
-
-def test_settings_not_acted_on_are_a_warning_in_the_log(box):
-    containers.append_config("box", "lxc.seccomp.notify.proxy = unix:/run/proxy")
-    box.start()
-    with os.fdopen(box.call("ReadLog", "(sa{sv})", "container", {})) as log:
-        assert "lxc.seccomp.notify.proxy" in log.read()

@@ -146,24 +146,6 @@ fn check_owner(file: &OwnedFd) -> io::Result<()> {
     Err(io::Error::new(io::ErrorKind::PermissionDenied, reason))
 }
 
-/// The keys that are set but not acted on by this version, each once, with
-/// what follows from it.
-pub(crate) fn not_acted_on(settings: &Settings) -> Vec<String> {
-    let seccomp = &settings.seccomp;
-    [
-        (&seccomp.notify_proxy, "lxc.seccomp.notify.proxy"),
-        (&seccomp.notify_cookie, "lxc.seccomp.notify.cookie"),
-    ]
-    .into_iter()
-    .filter(|(value, _)| value.is_some())
-    .map(|(_, key)| {
-        format!(
-            "{key} is set but this version does not act on it: calls to notify of fail with ENOSYS"
-        )
-    })
-    .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

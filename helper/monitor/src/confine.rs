@@ -99,9 +99,16 @@ impl Confinement {
             .map(|text| Label::context(text, "keycreate"))
     }
 
-    /// Puts the filter on this process for good.
-    pub(crate) fn filter_system_calls(&self) -> Step<()> {
-        self.filter.as_ref().map_or(Ok(()), |filter| {
+    /// Whether the filter leaves calls to whoever listens.
+    pub(crate) fn notifies(&self) -> Step<bool> {
+        let program = self.filter.as_ref().map(Filter::program).transpose();
+        let program = program.at(STEP, || "cannot read the system call filter".to_owned())?;
+        Ok(program.is_some_and(|program| sys::notifies(&program)))
+    }
+
+    /// Puts the filter on this process for good, and gives what listens to it.
+    pub(crate) fn filter_system_calls(&self) -> Step<Option<OwnedFd>> {
+        self.filter.as_ref().map_or(Ok(None), |filter| {
             filter.load().at(STEP, || {
                 "cannot load the filter of lxc.seccomp.profile".to_owned()
             })
@@ -119,14 +126,17 @@ impl From<OwnedFd> for Filter {
 }
 
 impl Filter {
-    /// Puts it on this process for good.
-    pub(crate) fn load(&self) -> io::Result<()> {
+    /// Puts it on this process for good, and gives what listens to it if it notifies.
+    pub(crate) fn load(&self) -> io::Result<Option<OwnedFd>> {
+        sys::load_filter(&mut self.program()?)
+    }
+
+    fn program(&self) -> io::Result<Vec<Instruction>> {
         let mut bytes = vec![0; MAX_INSTRUCTIONS * size_of::<Instruction>()];
         // The file's position is shared with others.
         let length = File::from(self.0.try_clone()?).read_at(&mut bytes, 0)?;
         bytes.truncate(length);
-        let mut program: Vec<Instruction> = bytes.chunks_exact(8).filter_map(instruction).collect();
-        sys::load_filter(&mut program)
+        Ok(bytes.chunks_exact(8).filter_map(instruction).collect())
     }
 }
 

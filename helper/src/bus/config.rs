@@ -76,12 +76,15 @@ impl Bus {
         target: Target,
         options: Dictionary,
     ) -> Result<Vec<String>> {
-        let request = Options::read(options, |options| options.take::<u64>("revision"));
+        let request = Options::read(options, |options| {
+            Ok((options.take::<u64>("revision")?, options.flag("dry_run")?))
+        });
         // It means what it meant, or is not written.
         let admitted = self.admit(header, target, request, |_| Risk::None).await?;
+        let (revision, dry_run) = admitted.request;
         Ok(self
             .engine
-            .convert_config(&admitted.id, admitted.request)
+            .convert_config(&admitted.id, revision, dry_run)
             .await?)
     }
 }

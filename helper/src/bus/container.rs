@@ -234,8 +234,8 @@ impl ContainerObject {
 
     /// Writes the keys of LXC 1.x and 2.0 in the config as those of today, which is all
     /// that LXC 3 and newer read, and says so line by line; none when there were none.
-    /// Everything else in the file stays. Included files stay, too, and are named when
-    /// they have such keys. Options: revision t (the config must have this one).
+    /// Everything else in the file stays. Included files stay, too, and are named when they
+    /// have such keys. Options: revision t (the config must have it), dry_run b (only say so).
     #[zbus(out_args("changes"))]
     async fn convert_config(
         &self,

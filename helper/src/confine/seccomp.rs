@@ -169,8 +169,7 @@ fn action(action: Action) -> ScmpAction {
         Action::Errno(number) => ScmpAction::Errno(number.into()),
         Action::Allow => ScmpAction::Allow,
         Action::Trap => ScmpAction::Trap,
-        // What LXC answers when no proxy decides.
-        Action::Notify => ScmpAction::Errno(libc::ENOSYS),
+        Action::Notify => ScmpAction::Notify,
     }
 }
 

@@ -113,12 +113,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Writes legacy keys as modern ones and says what was changed. `revision` as of
-    /// [`Engine::set_config`], where it is given.
+    /// Writes legacy keys as modern ones and says what was changed, or, for a `dry_run`,
+    /// what would be. `revision` as of [`Engine::set_config`], where it is given.
     pub(crate) async fn convert_config(
         &self,
         id: &ContainerId,
         revision: Option<u64>,
+        dry_run: bool,
     ) -> Result<Vec<String>> {
         let path = self.config_path(id)?;
         let _lock = self.lock(&id.name).await?;
@@ -135,7 +136,7 @@ impl Engine {
             )));
         }
         check_revision(&path, revision.unwrap_or(file.revision))?;
-        if modern.text != old.text() {
+        if modern.text != old.text() && !dry_run {
             replace(&path, &modern.text)?;
         }
         self.refresh().await?;

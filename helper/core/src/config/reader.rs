@@ -295,7 +295,7 @@ impl Reader<'_> {
             }
             Ok(Included::Missing) if value.ends_with('/') => Vec::new(),
             Ok(Included::Missing) => match stock::file(&path) {
-                Some(text) => vec![(path, text.to_owned())],
+                Some(text) => vec![(path, text)],
                 None => return fail(format!("the included file '{value}' does not exist")),
             },
             Err(error) => return fail(format!("'{value}' cannot be read: {error}")),

@@ -12,37 +12,29 @@ lxc.tty.dir = lxc
 lxc.tty.max = 4
 lxc.pty.max = 1024
 lxc.cap.drop = mac_admin mac_override sys_time sys_module sys_rawio
-lxc.cgroup.devices.deny = a
-lxc.cgroup.devices.allow = c *:* m
-lxc.cgroup.devices.allow = b *:* m
-lxc.cgroup.devices.allow = c 1:3 rwm
-lxc.cgroup.devices.allow = c 1:5 rwm
-lxc.cgroup.devices.allow = c 1:7 rwm
-lxc.cgroup.devices.allow = c 5:0 rwm
-lxc.cgroup.devices.allow = c 5:1 rwm
-lxc.cgroup.devices.allow = c 5:2 rwm
-lxc.cgroup.devices.allow = c 1:8 rwm
-lxc.cgroup.devices.allow = c 1:9 rwm
-lxc.cgroup.devices.allow = c 136:* rwm
-lxc.cgroup.devices.allow = c 10:229 rwm
-lxc.cgroup2.devices.deny = a
-lxc.cgroup2.devices.allow = c *:* m
-lxc.cgroup2.devices.allow = b *:* m
-lxc.cgroup2.devices.allow = c 1:3 rwm
-lxc.cgroup2.devices.allow = c 1:5 rwm
-lxc.cgroup2.devices.allow = c 1:7 rwm
-lxc.cgroup2.devices.allow = c 5:0 rwm
-lxc.cgroup2.devices.allow = c 5:1 rwm
-lxc.cgroup2.devices.allow = c 5:2 rwm
-lxc.cgroup2.devices.allow = c 1:8 rwm
-lxc.cgroup2.devices.allow = c 1:9 rwm
-lxc.cgroup2.devices.allow = c 136:* rwm
-lxc.cgroup2.devices.allow = c 10:229 rwm
+DEVICES
 lxc.mount.auto = cgroup:mixed proc:mixed sys:mixed
 lxc.mount.entry = /sys/fs/fuse/connections sys/fs/fuse/connections none bind,optional 0 0
 lxc.seccomp.profile = /usr/share/lxc/config/common.seccomp
 lxc.include = /usr/share/lxc/config/common.conf.d/
 ";
+
+/// Where it says DEVICES in [`COMMON`], for either version of control groups.
+const COMMON_DEVICES: &[&str] = &[
+    "deny = a",
+    "allow = c *:* m",
+    "allow = b *:* m",
+    "allow = c 1:3 rwm",
+    "allow = c 1:5 rwm",
+    "allow = c 1:7 rwm",
+    "allow = c 5:0 rwm",
+    "allow = c 5:1 rwm",
+    "allow = c 5:2 rwm",
+    "allow = c 1:8 rwm",
+    "allow = c 1:9 rwm",
+    "allow = c 136:* rwm",
+    "allow = c 10:229 rwm",
+];
 
 const USERNS: &str = "\
 lxc.cgroup.devices.deny =
@@ -70,15 +62,16 @@ const DISTRIBUTION_USERNS: &str = "lxc.include = /usr/share/lxc/config/userns.co
 const DEBIAN: &str = "\
 lxc.include = /usr/share/lxc/config/common.conf
 lxc.tty.dir =
-lxc.cgroup.devices.allow = c 254:0 rm
-lxc.cgroup.devices.allow = c 10:200 rwm
-lxc.cgroup.devices.allow = c 10:228 rwm
-lxc.cgroup.devices.allow = c 10:232 rwm
-lxc.cgroup2.devices.allow = c 254:0 rm
-lxc.cgroup2.devices.allow = c 10:200 rwm
-lxc.cgroup2.devices.allow = c 10:228 rwm
-lxc.cgroup2.devices.allow = c 10:232 rwm
+DEVICES
 ";
+
+/// And in [`DEBIAN`].
+const DEBIAN_DEVICES: &[&str] = &[
+    "allow = c 254:0 rm",
+    "allow = c 10:200 rwm",
+    "allow = c 10:228 rwm",
+    "allow = c 10:232 rwm",
+];
 
 const UBUNTU: &str = "\
 lxc.include = /usr/share/lxc/config/debian.common.conf
@@ -112,31 +105,38 @@ lxc.environment = VIRTUALIZATION=lxc
 ";
 
 /// What stands in for a file that is not installed.
-pub(super) fn file(path: &Path) -> Option<&'static str> {
+pub(super) fn file(path: &Path) -> Option<String> {
     let name = path.strip_prefix(DIRECTORY).ok()?.to_str()?;
-    match name {
-        "common.conf" => Some(COMMON),
-        "userns.conf" => Some(USERNS),
-        "nesting.conf" => Some(NESTING),
-        "oci.common.conf" => Some(""),
+    let (text, devices) = match name {
+        "common.conf" => (COMMON, COMMON_DEVICES),
+        "userns.conf" => (USERNS, &[][..]),
+        "nesting.conf" => (NESTING, &[][..]),
+        "oci.common.conf" => ("", &[][..]),
         _ => match name.split_once('.')? {
-            (distribution, "common.conf") => of_distribution(distribution),
+            (distribution, "common.conf") => of_distribution(distribution)?,
             (distribution, "userns.conf") => {
-                of_distribution(distribution).map(|_| DISTRIBUTION_USERNS)
+                of_distribution(distribution)?;
+                (DISTRIBUTION_USERNS, &[][..])
             }
-            _ => None,
+            _ => return None,
         },
-    }
+    };
+    let rules = ["cgroup", "cgroup2"].into_iter().flat_map(|version| {
+        let line = move |rule: &&str| format!("lxc.{version}.devices.{rule}\n");
+        devices.iter().map(line)
+    });
+    Some(text.replace("DEVICES\n", &rules.collect::<String>()))
 }
 
-fn of_distribution(name: &str) -> Option<&'static str> {
+/// Lines and rules about devices.
+fn of_distribution(name: &str) -> Option<(&'static str, &'static [&'static str])> {
     match name {
-        "debian" | "devuan" | "kali" | "gentoo" | "slackware" => Some(DEBIAN),
-        "ubuntu" => Some(UBUNTU),
-        "centos" | "opensuse" | "oracle" | "sparclinux" => Some(CENTOS),
-        "fedora" => Some(FEDORA),
-        "archlinux" => Some(ARCH),
-        "voidlinux" => Some(VOID),
+        "debian" | "devuan" | "kali" | "gentoo" | "slackware" => Some((DEBIAN, DEBIAN_DEVICES)),
+        "ubuntu" => Some((UBUNTU, &[])),
+        "centos" | "opensuse" | "oracle" | "sparclinux" => Some((CENTOS, &[])),
+        "fedora" => Some((FEDORA, &[])),
+        "archlinux" => Some((ARCH, &[])),
+        "voidlinux" => Some((VOID, &[])),
         _ => None,
     }
 }

@@ -56,6 +56,17 @@ impl<'a> Client<'a> {
 
     /// One command on a connection of its own.
     pub(crate) fn ask(&self, command: Command, data: &[u8]) -> Step<Response> {
+        self.ask_with(command, data, None)
+    }
+
+    /// Gives the monitor what listens to the calls of a session's filter. One that does
+    /// not take it, as LXC's without a proxy, leaves the calls to fail with ENOSYS.
+    pub(crate) fn hand_over(&self, listener: &OwnedFd) -> Step<()> {
+        self.ask_with(Command::SeccompNotifyAddListener, &[], Some(listener))
+            .map(drop)
+    }
+
+    fn ask_with(&self, command: Command, data: &[u8], fd: Option<&OwnedFd>) -> Step<Response> {
         let socket = self.connect()?;
         let header = match data {
             [] => RequestHeader::inline(command, 0),
@@ -64,6 +75,10 @@ impl<'a> Client<'a> {
         let request = [header.encode().as_slice(), data].concat();
         let what = || format!("the monitor of '{}' does not answer", self.layout.name());
         sys::send(&socket, &request, &[]).at(STEP, what)?;
+        if let Some(fd) = fd {
+            // As LXC's client does: it follows, with one byte.
+            sys::send(&socket, &[0], &[fd]).at(STEP, what)?;
+        }
         let mut buffer = [0; HEADER_LEN];
         let packet = sys::receive(&socket, &mut buffer).at(STEP, what)?;
         let head = buffer.get(..packet.length).unwrap_or_default();

@@ -10,12 +10,13 @@ use crate::message;
 use crate::process_limits;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
-use gantry_core::monitor::{AttachRequest, FailureKind};
+use gantry_core::monitor::{AttachRequest, Failure, FailureKind};
 use gantry_core::namespaces::Namespace;
 use nix::sched::{CloneFlags, setns};
 use rustix::fs::{Mode, readlinkat};
 use rustix::io::Errno;
 use rustix::thread::{CapabilitySet as Set, capabilities, set_capabilities};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::ffi::{CStr, CString};
 use std::io;
@@ -31,6 +32,16 @@ pub(super) enum Streams {
     Pipes([OwnedFd; 3]),
 }
 
+/// What the process says on its way to become the program. Its end, without a failure
+/// before, is the program's beginning.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) enum FromProgram {
+    /// The filter is in force, and what listens to it comes along.
+    Filtered,
+    /// It did not become the program.
+    Failed(Failure),
+}
+
 /// Where a session goes, what it is, and what filters its system calls.
 pub(super) struct Entering<'a> {
     pub(super) target: &'a Target,
@@ -42,11 +53,15 @@ pub(super) struct Entering<'a> {
 /// to enter is told over `supervisor`; one to execute is told on standard
 /// error, and by the status that shells use.
 pub(super) fn run(entering: &Entering<'_>, streams: Streams, supervisor: OwnedFd) -> ! {
-    let user = match enter(entering, &streams) {
+    let user = match enter(entering, &streams, &supervisor) {
         Ok(user) => user,
         Err(failure) => {
             // If the supervisor is gone there is nobody to tell.
-            drop(message::send(&supervisor, &failure, &[]));
+            drop(message::send(
+                &supervisor,
+                &FromProgram::Failed(failure),
+                &[],
+            ));
             sys::exit_now(1);
         }
     };
@@ -60,7 +75,7 @@ pub(super) fn run(entering: &Entering<'_>, streams: Streams, supervisor: OwnedFd
     sys::exit_now(if not_found { 127 } else { 126 })
 }
 
-fn enter(entering: &Entering<'_>, streams: &Streams) -> Step<User> {
+fn enter(entering: &Entering<'_>, streams: &Streams, supervisor: &OwnedFd) -> Step<User> {
     let (target, request) = (entering.target, entering.request);
     for tasks in &target.tasks {
         cgroup::enter(tasks).at(STEP, || "cannot enter the container's cgroup".to_owned())?;
@@ -95,9 +110,12 @@ fn enter(entering: &Entering<'_>, streams: &Streams) -> Step<User> {
         rustix::thread::set_no_new_privs(true).at(STEP, || "cannot set no_new_privs".to_owned())?;
     }
     if let Some(filter) = entering.filter {
-        filter
-            .load()
-            .at(STEP, || "cannot load the system call filter".to_owned())?;
+        let loaded = filter.load();
+        let listener = loaded.at(STEP, || "cannot load the system call filter".to_owned())?;
+        if let Some(listener) = listener {
+            let sent = message::send(supervisor, &FromProgram::Filtered, &[&listener]);
+            sent.at(STEP, || "cannot reach the supervisor".to_owned())?;
+        }
     }
     sys::become_user(request.uid, request.gid, Some(&[]))
         .at(STEP, || format!("cannot become user {}", request.uid))?;

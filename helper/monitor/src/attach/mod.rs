@@ -18,7 +18,8 @@ use crate::failure::{At, Step, failed, failure};
 use crate::message;
 use crate::sys::{self, Fork};
 use crate::terminal;
-use enter::{Entering, Streams};
+use client::Client;
+use enter::{Entering, FromProgram, Streams};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{AttachReply, AttachRequest, Failure, FailureKind, Hello};
 use gantry_core::namespaces::Namespace;
@@ -110,7 +111,7 @@ fn start(layout: &ContainerLayout, starter: &OwnedFd) -> Step<(Session, Vec<Owne
         request: &request,
         filter: filter.as_ref(),
     };
-    let (pid, pidfd) = start_program(&entering, ends.program)?;
+    let (pid, pidfd) = start_program(layout, &entering, ends.program)?;
     let hello = Hello {
         session: request.session,
         owner: request.owner,
@@ -168,7 +169,11 @@ fn open_streams(target: &Target, request: &AttachRequest) -> Step<Ends> {
 }
 
 /// Starts the child and waits until it has become the program.
-fn start_program(entering: &Entering<'_>, streams: Streams) -> Step<(i32, OwnedFd)> {
+fn start_program(
+    layout: &ContainerLayout,
+    entering: &Entering<'_>,
+    streams: Streams,
+) -> Step<(i32, OwnedFd)> {
     let target = entering.target;
     if target.joins(Namespace::Pid) {
         // Concerns the next child only.
@@ -192,16 +197,23 @@ fn start_program(entering: &Entering<'_>, streams: Streams) -> Step<(i32, OwnedF
         Fork::Parent(pid, pidfd) => {
             drop(theirs);
             drop(streams);
-            match message::receive::<Failure>(&ours)
-                .at(STEP, || "cannot hear the session's process".to_owned())?
-            {
-                None => Ok((pid, pidfd)),
-                Some((failure, _)) => {
-                    let options = rustix::process::WaitIdOptions::EXITED;
-                    let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
-                    rustix::process::waitid(id, options).at(STEP, || "cannot wait".to_owned())?;
-                    Err(failure)
-                }
+            loop {
+                let heard = message::receive::<FromProgram>(&ours)
+                    .at(STEP, || "cannot hear the session's process".to_owned())?;
+                let failure = match heard {
+                    None => return Ok((pid, pidfd)),
+                    Some((FromProgram::Filtered, fds)) => {
+                        for listener in &fds {
+                            Client::new(layout).hand_over(listener)?;
+                        }
+                        continue;
+                    }
+                    Some((FromProgram::Failed(failure), _)) => failure,
+                };
+                let options = rustix::process::WaitIdOptions::EXITED;
+                let id = rustix::process::WaitId::PidFd(std::os::fd::AsFd::as_fd(&pidfd));
+                rustix::process::waitid(id, options).at(STEP, || "cannot wait".to_owned())?;
+                return Err(failure);
             }
         }
     }

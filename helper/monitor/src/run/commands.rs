@@ -113,7 +113,7 @@ impl Monitor {
             }
             return;
         };
-        let answer = self.answer(fd, &request).unwrap_or_else(|failure| failure);
+        let answer = self.answer(fd, request).unwrap_or_else(|failure| failure);
         let Some(connection) = self.server.connections.get_mut(&fd) else {
             return;
         };
@@ -132,7 +132,7 @@ impl Monitor {
             .release(|holder| *holder == Holder::Connection(fd as u64));
     }
 
-    fn answer(&mut self, fd: i32, request: &Request) -> Result<Option<Answer>, Option<Answer>> {
+    fn answer(&mut self, fd: i32, request: Request) -> Result<Option<Answer>, Option<Answer>> {
         let header = &request.header;
         let answered = match (
             Command::from_number(header.command),
@@ -146,7 +146,7 @@ impl Monitor {
         answered.map(Some).map_err(Some)
     }
 
-    fn command(&mut self, fd: i32, command: Command, request: &Request) -> Parsed<Answer> {
+    fn command(&mut self, fd: i32, command: Command, request: Request) -> Parsed<Answer> {
         let data = request.data.as_slice();
         Ok(match command {
             Command::GetTtyFd => self.give_tty(fd, request.header.inline_i32()),
@@ -210,13 +210,17 @@ impl Monitor {
                 &CgroupDescriptor::decode(data).map_err(invalid)?,
                 self.cgroups.limit(),
             ),
-            // There is none.
-            Command::GetSeccompNotifyFd => Answer::failure(libc::EBADF),
+            Command::GetSeccompNotifyFd => {
+                Answer::fd(self.notifier.listener().and_then(|fd| fd.try_clone().ok()))
+            }
+            Command::SeccompNotifyAddListener => {
+                for listener in request.fds {
+                    self.notifier.listen(listener);
+                }
+                Answer::inline(0)
+            }
             Command::GetSystemdScope => Answer::failure(libc::EINVAL),
-            Command::Stop
-            | Command::SeccompNotifyAddListener
-            | Command::Freeze
-            | Command::Unfreeze => Answer::failure(libc::ENOSYS),
+            Command::Stop | Command::Freeze | Command::Unfreeze => Answer::failure(libc::ENOSYS),
         })
     }
 

@@ -25,6 +25,7 @@ impl Monitor {
         self.run_end_hooks(if reboot { "reboot" } else { "stop" });
         self.console.disconnect();
         self.init = None;
+        self.notifier.end();
         self.cgroups.remove_payload();
         if reboot && !self.stopping {
             self.interfaces.remove();
@@ -70,6 +71,7 @@ impl Monitor {
         self.run_end_hooks("stop");
         self.console.disconnect();
         self.init = None;
+        self.notifier.end();
         self.cgroups.remove_payload();
         self.interfaces.remove();
         self.set_state(State::Stopped);

@@ -8,6 +8,7 @@ mod ephemeral;
 mod forget;
 mod live;
 mod namespaces;
+mod notify;
 mod serve;
 mod server;
 mod start;
@@ -29,6 +30,7 @@ use gantry_core::monitor::Report;
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::{HookStage, Settings};
 use gantry_core::states::State;
+use notify::Notifier;
 use serve::Signals;
 use server::Server;
 use std::os::fd::OwnedFd;
@@ -52,6 +54,7 @@ struct Monitor {
     server: Server,
     hooks: Hooks,
     confinement: Confinement,
+    notifier: Notifier,
     cgroups: Cgroups,
     interfaces: Interfaces,
     console: Console,
@@ -128,9 +131,6 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     let (config, settings, included) = config::load(&layout)?;
     log::report(&Report::Listening);
     log::open(&layout, &settings)?;
-    for key in config::not_acted_on(&settings) {
-        log::notice(key);
-    }
     let confinement = Confinement::new(&settings, offer)?;
     network::check(&settings)?;
     let mut cgroups = Cgroups::find(&settings.cgroup_dirs, in_unit)?;
@@ -154,6 +154,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     let signals = Signals::receive()?;
     cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
     Ok(Monitor {
+        notifier: Notifier::new(&settings.seccomp),
         layout,
         config,
         included,

@@ -71,9 +71,11 @@ impl Monitor {
         awaited: &[BorrowedFd<'_>],
         deadline: Option<Instant>,
     ) -> Step<()> {
+        let deadline = deadline.into_iter().chain(self.notifier.deadline()).min();
         for fd in self.wait(awaited, deadline)? {
             self.dispatch(fd);
         }
+        self.notifier.expire();
         Ok(())
     }
 
@@ -91,6 +93,7 @@ impl Monitor {
         if !self.is_ending {
             waiting.extend(self.init.iter().map(|init| reading(init.pidfd.as_fd())));
         }
+        waiting.extend(self.notifier.awaited().into_iter().map(reading));
         waiting.extend(self.server.listener().map(AsFd::as_fd).map(reading));
         let connections = self.server.connections.values();
         waiting
@@ -134,9 +137,15 @@ impl Monitor {
             self.server.accept();
         } else if self.server.connections.contains_key(&fd) {
             self.serve_connection(fd);
-        } else {
+        } else if !self.notifier.ready(fd, self.pids()) {
             self.console.ready(fd);
         }
+    }
+
+    /// The monitor's own and init's.
+    fn pids(&self) -> [i32; 2] {
+        let own = rustix::process::getpid().as_raw_nonzero().get();
+        [own, self.init.as_ref().map_or(-1, |init| init.pid)]
     }
 
     fn take_signals(&mut self) {

@@ -3,12 +3,12 @@
 use crate::failure::{Step, failure};
 use crate::log;
 use crate::sys;
-use gantry_core::command::{HEADER_LEN, RequestHeader, ResponseHeader, StateInterest};
+use gantry_core::command::{Command, HEADER_LEN, RequestHeader, ResponseHeader, StateInterest};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::FailureKind;
 use nix::sys::socket::{
-    AddressFamily, Backlog, MsgFlags, SockFlag, SockType, UnixAddr, UnixCredentials, bind,
-    getsockopt, listen, recv, socket, sockopt,
+    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, UnixCredentials, bind, getsockopt,
+    listen, socket, sockopt,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +28,7 @@ pub(super) struct Server {
 pub(super) struct Connection {
     pub(super) socket: OwnedFd,
     received: Vec<u8>,
+    fds: Vec<OwnedFd>,
     unsent: Vec<u8>,
     pub(super) role: Role,
 }
@@ -48,6 +49,8 @@ pub(super) enum Role {
 pub(super) struct Request {
     pub(super) header: RequestHeader,
     pub(super) data: Vec<u8>,
+    /// What came along.
+    pub(super) fds: Vec<OwnedFd>,
 }
 
 impl Server {
@@ -105,12 +108,7 @@ impl Server {
             let fd = socket.as_raw_fd();
             let may =
                 getsockopt(&socket, sockopt::PeerCredentials).is_ok_and(|peer| may_command(&peer));
-            let mut connection = Connection {
-                socket,
-                received: Vec::new(),
-                unsent: Vec::new(),
-                role: Role::Asking,
-            };
+            let mut connection = Connection::new(socket);
             if !may || self.connections.len() >= MAX_CONNECTIONS {
                 // It learns so if it listens; that it may not is no fault here.
                 connection.answer(ResponseHeader::failure(libc::EPERM), &[], &[]);
@@ -131,11 +129,11 @@ fn may_command(peer: &UnixCredentials) -> bool {
 }
 
 impl Connection {
-    #[cfg(test)]
-    pub(super) fn new(socket: OwnedFd) -> Self {
+    fn new(socket: OwnedFd) -> Self {
         Self {
             socket,
             received: Vec::new(),
+            fds: Vec::new(),
             unsent: Vec::new(),
             role: Role::Asking,
         }
@@ -151,19 +149,19 @@ impl Connection {
     pub(super) fn read(&mut self) -> io::Result<Option<Request>> {
         let mut buffer = [0; 1024];
         loop {
-            match recv(self.socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            match sys::receive(&self.socket, &mut buffer) {
+                Ok(packet) if packet.length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
                 // After its command a client has nothing more to say.
                 Ok(_) if !matches!(self.role, Role::Asking) => {}
-                Ok(length) => {
-                    self.received.extend(buffer.iter().take(length));
+                Ok(packet) => {
+                    self.received.extend(buffer.iter().take(packet.length));
+                    self.fds = packet.fds;
                     if let Some(request) = self.request()? {
                         return Ok(Some(request));
                     }
                 }
-                Err(nix::errno::Errno::EAGAIN) => return Ok(None),
-                Err(nix::errno::Errno::EINTR) => {}
-                Err(errno) => return Err(errno.into()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(error),
             }
         }
     }
@@ -182,9 +180,15 @@ impl Connection {
         let Some(data) = self.received.get(HEADER_LEN..HEADER_LEN + header.data_len) else {
             return Ok(None);
         };
+        // Of these commands the descriptor follows with a byte of its own.
+        let listener = Command::SeccompNotifyAddListener.number();
+        if header.command == listener && self.fds.is_empty() {
+            return Ok(None);
+        }
         let request = Request {
             header,
             data: data.to_vec(),
+            fds: std::mem::take(&mut self.fds),
         };
         self.received = Vec::new();
         Ok(Some(request))
@@ -227,7 +231,6 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gantry_core::command::Command;
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
 

@@ -55,6 +55,9 @@ impl Monitor {
                 }
             };
         }
+        if self.confinement.notifies()? {
+            self.notifier.begin()?;
+        }
         self.run_hooks(HookStage::PreStart, &[])?;
         let name = self.layout.name().as_str().to_owned();
         self.cgroups
@@ -357,9 +360,13 @@ impl Monitor {
         }
     }
 
-    /// Waits until the socket closes at exec.
+    /// Waits until the socket closes at exec; all that comes with a message before is
+    /// what listens to the filter.
     fn await_exec(&mut self, socket: &OwnedFd) -> Step<()> {
-        while let Some((message, _)) = self.hear(socket)? {
+        while let Some((message, fds)) = self.hear(socket)? {
+            for listener in fds {
+                self.notifier.listen(listener);
+            }
             handle(message)?;
         }
         Ok(())
@@ -383,7 +390,7 @@ fn handle(message: FromInit) -> Step<()> {
     match message {
         FromInit::Line(line) => log::write(line.level, line.message),
         FromInit::Failed(failure) => return Err(failure),
-        FromInit::Ready { .. } => {}
+        FromInit::Ready { .. } | FromInit::Filtered { .. } => {}
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! The last steps before init: rights, hooks of the container, exec.
 
-use super::Plan;
 use super::dev::Terminals;
 use super::mounts::filesystem;
+use super::{FromInit, Plan};
 use crate::failure::{At, Step, failed};
 use crate::hooks::variables;
 use crate::label::Label;
+use crate::message;
 use crate::sys;
 use gantry_core::caps::{Capability, CapabilitySet};
 use gantry_core::monitor::FailureKind;
@@ -48,7 +49,12 @@ pub(super) fn write_sysctls(settings: &Settings) -> Step<()> {
 }
 
 /// Gives up rights and becomes init.
-pub(super) fn run(plan: &Plan<'_>, terminals: Terminals, label: Option<Label>) -> Step<Infallible> {
+pub(super) fn run(
+    plan: &Plan<'_>,
+    terminals: Terminals,
+    label: Option<Label>,
+    monitor: &OwnedFd,
+) -> Step<Infallible> {
     let settings = plan.settings;
     // Then reboot(2) is about the container.
     let own_pids = plan.owns(Namespace::Pid);
@@ -65,7 +71,14 @@ pub(super) fn run(plan: &Plan<'_>, terminals: Terminals, label: Option<Label>) -
             .at(STEP, || "cannot set lxc.no_new_privs".to_owned())?;
     }
     // Its hooks are the container's own programs, and held like them.
-    plan.confinement.filter_system_calls()?;
+    if let Some(listener) = plan.confinement.filter_system_calls()? {
+        message::send(
+            monitor,
+            &FromInit::Filtered { notifies: true },
+            &[&listener],
+        )
+        .at(STEP, || "cannot reach the monitor".to_owned())?;
+    }
     plan.hooks.run(HookStage::Start, &[], None)?;
 
     let environment = environment(settings, &terminals);

@@ -51,6 +51,8 @@ pub(crate) enum FromInit {
     /// The container is built. With it come the devpts directory, the
     /// console's master if there is one, and the ttys' masters.
     Ready { console: bool },
+    /// The filter is in force; what listens to it comes along.
+    Filtered { notifies: bool },
     /// It cannot be.
     Failed(Failure),
     /// A line for the log.
@@ -148,7 +150,7 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     }
     rootfs::settle(&root)?;
     expect_go(monitor)?;
-    become_init::run(&plan, terminals, label.or(context))
+    become_init::run(&plan, terminals, label.or(context), monitor)
 }
 
 /// A session keyring of the container's own.

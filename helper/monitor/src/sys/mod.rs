@@ -8,14 +8,16 @@ mod core_scheduling;
 mod filter;
 mod loop_device;
 mod memory;
+mod notify;
 mod packet;
 
 pub(crate) use birth::{Fork, fork, fork_within};
 pub(crate) use bpf::{attach_device_program, load_device_program};
 pub(crate) use core_scheduling::{no_core_scheduling, share_core, take_core};
-pub(crate) use filter::{Instruction, load_filter};
+pub(crate) use filter::{Instruction, load_filter, notifies};
 pub(crate) use loop_device::attach_loop_device;
 pub(crate) use memory::Spare;
+pub(crate) use notify::{DATA, NOTIFICATION, RESPONSE, answer_call, check_call, receive_call};
 pub(crate) use packet::{receive, send};
 
 use rustix::mount::MountPropagationFlags;
