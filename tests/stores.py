@@ -1,6 +1,7 @@
 """File systems for tests of stores, each in a file."""
 
 import os
+import struct
 import tempfile
 from contextlib import contextmanager, nullcontext
 
@@ -95,3 +96,50 @@ class Snapshots:
 
     def delete(self, name):
         self.job("Delete", "(sa{sv})", name, {})
+
+
+def fill(root, first=0):
+    """Files with all that a file can have, as programs of the container with this first id would make them."""
+    run("sh", "-ec", f"""cd {root}
+        echo text >file; ln -s /nowhere link; mkfifo fifo; cp /bin/true capable; echo x >'new\nline'
+        truncate -s 100M hole; touch -d '2001-02-03 04:05:06.789' old; mkdir -p deep/er; echo below >deep/er/file
+        chown -h {first}:{first} link fifo capable hole old new* deep deep/er
+        chown {first + 1234}:{first + 56} file deep/er/file; ln file hard; chmod 4751 file; chmod 1777 deep
+        setfattr -n user.note -v kept file; setfacl -m u:{first + 99}:r,g:{first + 7}:rw file
+        setfacl -d -m u:{first + 99}:rwx deep; setcap -n {first} cap_net_raw+ep capable
+        touch -d '2002-03-04 05:06:07.89' deep/er deep link -h""")
+
+
+def first_id(container):
+    """The host's id of the container's root."""
+    return os.stat(f"{container.folder}/rootfs").st_uid
+
+
+def everything(root, first=0):
+    """What every file below a root file system has, but those of /dev, with the ids that the container sees."""
+    seen = {}
+    for at, folders, files in os.walk(root):
+        for name in ["", *folders, *files]:
+            path = os.path.join(at, name)
+            info = os.lstat(path)
+            is_folder = os.path.isdir(path) and not os.path.islink(path)
+            attributes = {}
+            for key in os.listxattr(path, follow_symlinks=False):
+                attributes[key] = inner(key, os.getxattr(path, key, follow_symlinks=False), first)
+            seen[os.path.relpath(path, root)] = (
+                info.st_mode, info.st_uid - first, info.st_gid - first, info.st_mtime_ns, info.st_rdev,
+                None if is_folder else (info.st_size, info.st_nlink), attributes,
+                os.readlink(path) if os.path.islink(path) else "")
+    return {path: value for path, value in seen.items() if not path.startswith("dev/")}
+
+
+def inner(key, value, first):
+    """An attribute with the ids in it as the container sees them."""
+    if key.startswith("system.posix_acl"):
+        entries = struct.iter_unpack("<HHI", value[4:])
+        return [(tag, mode, number - first if tag in (2, 8) else None) for tag, mode, number in entries]
+    if key == "security.capability":
+        # Version 2 has no root id and is root's of the host.
+        (root,) = struct.unpack("<I", value[20:24]) if len(value) == 24 else (0,)
+        return value[4:20], root - first
+    return value

@@ -16,6 +16,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
@@ -227,6 +228,35 @@ def console():
     report(f"{CONSOLE_BYTES // 1_000_000} MB through the console", ours, theirs)
 
 
+def moving(name, what):
+    """Export beside `tar czf`, import beside `tar xzf`, of the same root file system."""
+    figures = {key: ([], []) for key in ("export", "size of the archive", "import")}
+    container = bus.container(name)
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        ours, theirs, place = (f"{folder}/{name}" for name in ("ours", "theirs", "place"))
+        for _ in range(max(3, ROUNDS // 5)):
+            with open(ours, "wb") as file:
+                figures["export"][0].append(timed(lambda: job(container.call(
+                    "Export", "(ha{sv})", 0, {}, fds=[file.fileno()]))))
+            figures["export"][1].append(timed(lambda: quiet(
+                "tar", "--numeric-owner", "-czf", theirs, "-C", gantry.LXC_PATH, name)))
+            with open(ours, "rb") as file:
+                figures["import"][0].append(timed(lambda: job(bus.manager(
+                    "ImportContainer", "(hsa{sv})", 0, "imported", {}, fds=[file.fileno()]))))
+            job(bus.container("imported").call("Destroy", "(a{sv})", {}))
+            os.mkdir(place)
+            figures["import"][1].append(timed(lambda: quiet("tar", "--numeric-owner", "-xzf", theirs, "-C", place)))
+            shutil.rmtree(place)
+        for index, path in enumerate((ours, theirs)):
+            figures["size of the archive"][index].append(os.path.getsize(path) / 1e6)
+    for key, figure in figures.items():
+        report(f"{key} ({what}; tar czf, xzf)", *figure, unit="MB" if "size" in key else "ms")
+
+
+def job(path):
+    gantry.Job(bus, path).result(600)
+
+
 print(f"medians of {ROUNDS} rounds, interleaved{'':<7}Gantry  stock LXC       ratio")
 bus.create("busybox", template="busybox")
 life("busybox", "busybox")
@@ -237,4 +267,5 @@ console()
 with open(os.environ["GANTRY_DEBIAN_TAR"], "rb") as tar:
     bus.create("debian", template="local", rootfs=gantry.GLib.Variant("h", 0), fds=[tar.fileno()], wait=300)
 life("debian", "debian")
+moving("debian", "debian")
 boot("debian")

@@ -143,6 +143,21 @@ impl IdMaps {
         })
     }
 
+    /// Whether any id of the host is in both.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        let meets =
+            |a: &IdMap, b: &IdMap| a.kind == b.kind && a.host_range().overlaps(b.host_range());
+        self.0.iter().any(|a| other.0.iter().any(|b| meets(a, b)))
+    }
+
+    /// Whether they are as those of a new container, so that another range does as well.
+    pub fn is_like_new(&self) -> bool {
+        [IdKind::User, IdKind::Group].into_iter().all(|kind| {
+            let maps: Vec<&IdMap> = self.of(kind).collect();
+            matches!(maps.as_slice(), [map] if map.container == 0 && map.count <= RANGE_SIZE)
+        })
+    }
+
     /// Refuses what the kernel would refuse when the maps are written: ids
     /// mapped twice, or maps of one kind only. The error is a reason.
     pub fn check(&self) -> Result<(), String> {

@@ -1,6 +1,6 @@
 //! The interface of the root object.
 
-use std::{os::fd::OwnedFd, sync::Arc};
+use std::sync::Arc;
 
 use gantry_api::{ContainerEntry, HostFinding};
 use zbus::{
@@ -17,7 +17,7 @@ use super::{
     error::{Result, from_engine},
     jobs::Outcome,
     options::{Dictionary, Options},
-    requests::{create_request, fitting, new_name, stop_options},
+    requests::{create_request, fitting, import_request, stop_options},
     usage::read_interval,
 };
 use crate::engine::{ContainerId, CreateRequest, GroupAction, HostInterface};
@@ -104,10 +104,11 @@ impl ManagerObject {
             .await
     }
 
-    /// Makes a container of an archive: a tar stream of an LXC container directory, plain
-    /// or compressed; the job's result has container o. Options: allow_unsafe b: the
-    /// archive's config may contain what equals root on the host, which needs
-    /// io.gantry.manage-unsafe.
+    /// Makes a container of an archive: what Export wrote, a tar stream of an LXC container
+    /// directory, or a backup of Incus or LXD, plain or compressed. The job's result has container o and warnings as: what
+    /// this host lacks for it. Ids that others have here become free ones. Options: keep_mac b
+    /// (hardware addresses; else new ones are drawn), allow_unsafe b: the archive's config may
+    /// contain what equals root on the host, which needs io.gantry.manage-unsafe.
     #[zbus(out_args("job"))]
     async fn import_container(
         &self,
@@ -116,30 +117,28 @@ impl ManagerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath> {
-        let request = Options::read(options, |options| options.flag("allow_unsafe"))
-            .and_then(|allow_unsafe| Ok((new_name(name)?, allow_unsafe)));
+        let request = import_request(archive.into(), name, options);
         let caller = self.bus.callers.identify(&header).await?;
         let details = match &request {
-            Ok((name, allow_unsafe)) => Details::of(&ContainerId::system(name.clone()))
-                .flagged(allow_unsafe.then(|| "archive".to_owned())),
+            Ok(request) => Details::of(&ContainerId::system(request.name.clone()))
+                .flagged(request.allow_unsafe.then(|| "archive".to_owned())),
             Err(_) => Details::default(),
         };
-        let (name, allow_unsafe) = self
+        let mut request = self
             .bus
             .authority
             .permit(&caller, &header, request, &details)
             .await?;
         // Root needs nobody's permission.
-        let allow_unsafe = allow_unsafe || caller.uid == 0;
-        let (bus, archive) = (self.bus.clone(), OwnedFd::from(archive));
-        let objects = [path_of(&ContainerId::system(name.clone()))];
+        request.allow_unsafe |= caller.uid == 0;
+        let bus = self.bus.clone();
+        let objects = [path_of(&ContainerId::system(request.name.clone()))];
         self.bus
             .start_job(&caller, "ImportContainer", &objects, |work| async move {
-                let id = bus
-                    .engine
-                    .import(archive, name, allow_unsafe, &work)
-                    .await?;
-                Ok(bus.made(&id).await)
+                let imported = bus.engine.import(request, &work).await?;
+                let mut outcome = bus.made(&imported.id).await;
+                outcome.insert("warnings", imported.warnings.into());
+                Ok(outcome)
             })
             .await
     }

@@ -11,8 +11,8 @@ use super::{
     options::{Dictionary, Options},
 };
 use crate::engine::{
-    CloneOptions, Compression, CreateRequest, ExecuteRequest, ExportOptions, Format, Size,
-    StopOptions,
+    CloneOptions, Compression, CreateRequest, ExecuteRequest, ExportOptions, Format, ImportRequest,
+    Size, StopOptions,
 };
 
 /// The most bytes of config text in one request: parsing it comes before the question
@@ -221,6 +221,22 @@ pub(super) fn export_request(
             },
         };
         Ok((target, options))
+    })
+}
+
+/// The arguments and options of ImportContainer.
+pub(super) fn import_request(
+    archive: OwnedFd,
+    name: &str,
+    options: Dictionary,
+) -> gantry_api::Result<ImportRequest> {
+    Options::read(options, |options| {
+        Ok(ImportRequest {
+            archive,
+            name: new_name(name)?,
+            allow_unsafe: options.flag("allow_unsafe")?,
+            keep_mac: options.flag("keep_mac")?,
+        })
     })
 }
 

@@ -373,7 +373,7 @@ fn copied_config(
 }
 
 /// An address in the range that LXC draws from since version 6.
-fn new_address() -> Result<String> {
+pub(super) fn new_address() -> Result<String> {
     let random =
         files::random_bytes(3).map_err(|error| Error::io("reading random bytes", &error))?;
     let octets: Vec<String> = random.iter().map(|octet| format!("{octet:02x}")).collect();

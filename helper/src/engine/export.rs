@@ -145,14 +145,9 @@ impl Packing {
         let directory = self.source.layout.directory();
         let text = Content::Text(config(&self.source, &directory)?);
         self.files.push((PathBuf::from("config"), text));
-        let name = self.source.layout.name().to_string();
         let maps = maps_of(&self.source.config);
-        let manifest = Manifest::new(
-            &name,
-            &directory.display().to_string(),
-            &self.source.backend,
-            self.snapshots,
-        );
+        let (layout, backend) = (&self.source.layout, &self.source.backend);
+        let manifest = Manifest::new(layout, backend, &maps, self.snapshots);
         let tops = self.files.iter().map(|(place, _)| place);
         let mut members: Vec<String> = tops
             .chain(self.trees.iter().map(|(place, _)| place))

@@ -30,6 +30,26 @@ impl Engine {
         ))
     }
 
+    /// Whether neither a container nor another user of this host has one of these ids.
+    pub(super) fn are_free(&self, maps: &IdMaps) -> Result<bool> {
+        if IdMaps(self.used_ids()?).overlaps(maps) {
+            return Ok(false);
+        }
+        for (kind, file) in [(IdKind::User, SUBUID), (IdKind::Group, SUBGID)] {
+            let of_others = subordinate(file)?;
+            let mut of_others = of_others
+                .iter()
+                .filter(|ids| !matches!(ids.owner.as_str(), "root" | "0"));
+            if of_others.any(|ids| {
+                maps.of(kind)
+                    .any(|map| map.host_range().overlaps(ids.range))
+            }) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The maps of every container in the LXC path, and of those that are
     /// being made.
     fn used_ids(&self) -> Result<Vec<IdMap>> {

@@ -1,278 +1,285 @@
 //! Containers that come as an archive.
 
-use super::config::parse;
+use super::adopt::{Arrival, claim, find_base};
 use super::create::{blocking, discard};
-use super::destroy::relocated;
-use super::disk;
 use super::idmaps::maps_of;
+use super::incus::Backup;
+use super::manifest::Manifest;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work};
 use crate::image::confined::all_ids;
+use crate::image::pack::{self, Plan, Store};
+use crate::image::sink::Sink;
 use crate::image::stream::Stream;
 use crate::image::unpack::{self, Target};
 use crate::linux::files;
 use crate::storage::dir;
-use gantry_core::config::Config;
-use gantry_core::idmap::IdKind;
+use futures_util::future::BoxFuture;
+use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
-use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
+use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Where the archive is unpacked, below the staging directory.
 const TREE: &str = "tree";
+/// Where a root file system waits to be given other owners.
+const RAW: &str = "raw";
 /// The container gets a /dev of its own.
-const DEVICES: [&str; 2] = ["rootfs/dev/*", "*/rootfs/dev/*"];
-/// What belongs to where the container was before.
-const LEFT_BEHIND: [&str; 4] = ["partial", "lxc_snapshots", "lxc_rdepends", "snaps"];
+const DEVICES: [&str; 3] = ["rootfs/dev/*", "*/rootfs/dev/*", "snaps/*/rootfs/dev/*"];
+
+/// What to import, and how.
+#[derive(Debug)]
+pub(crate) struct ImportRequest {
+    /// A tar stream: file, pipe or socket, plain or compressed with gzip, bzip2, xz or
+    /// zstd.
+    pub(crate) archive: OwnedFd,
+    /// The container's name.
+    pub(crate) name: ContainerName,
+    /// Take a config that equals root on the host.
+    pub(crate) allow_unsafe: bool,
+    /// Keep the hardware addresses; else new ones are drawn.
+    pub(crate) keep_mac: bool,
+}
+
+/// A container that came.
+#[derive(Debug)]
+pub(crate) struct Imported {
+    /// Which it is.
+    pub(crate) id: ContainerId,
+    /// What the host lacks for it, and what could not be taken over.
+    pub(crate) warnings: Vec<String>,
+}
 
 impl Engine {
-    /// Makes a container from a tar stream of an LXC container directory
-    /// (`config` and `rootfs`, also below one directory), plain or compressed.
-    /// Until it returns there is none of that name, and when it fails or is
-    /// cancelled nothing is left.
+    /// Makes a container of an archive: one of Gantry's, a tar stream of an LXC container
+    /// directory (`config` and `rootfs`, also below one directory), or a backup of Incus or
+    /// LXD. Until it returns there is none of that name, and when it fails or is cancelled
+    /// nothing is left.
     ///
     /// Without `allow_unsafe` an archive whose config equals root on the host
     /// is refused with [`Error::NotAuthorized`].
-    pub(crate) async fn import(
-        &self,
-        archive: OwnedFd,
-        name: ContainerName,
-        allow_unsafe: bool,
-        work: &Work,
-    ) -> Result<ContainerId> {
-        Stream::check(&archive)?;
-        let layout = self.layout(&name);
-        let id = ContainerId::system(name);
+    pub(crate) async fn import(&self, request: ImportRequest, work: &Work) -> Result<Imported> {
+        Stream::check(&request.archive)?;
+        let layout = self.layout(&request.name);
+        let id = ContainerId::system(request.name.clone());
         if layout.directory().symlink_metadata().is_ok() || self.facts(&id).is_some() {
             return Err(exists(&layout));
         }
         let _name = self.reserve(&id.name)?;
         let _lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
-        let (base, group) = match self
-            .unpack(archive, &layout, &staging, allow_unsafe, work)
-            .await
-        {
-            Ok(unpacked) => unpacked,
+        let (arrival, group) = match self.bring_in(request, &layout, &staging, work).await {
+            Ok(brought) => brought,
             Err(error) => return Err(discard(staging, error).await),
         };
         work.stage("finishing");
-        let part = base
+        let part = arrival
+            .base
             .strip_prefix(staging.path())
             .map_or_else(|_| PathBuf::from(TREE), Path::to_path_buf);
         blocking(move || staging.publish(Some(&part), group, &layout)).await?;
         self.refresh().await?;
-        Ok(id)
+        for warning in &arrival.warnings {
+            work.log(warning);
+        }
+        Ok(Imported {
+            id,
+            warnings: arrival.warnings,
+        })
     }
 
-    /// Unpacks and checks. Gives where the container's directory is, and the
-    /// host's id of the root group of a mapped container.
+    /// Unpacks, checks and fits in. Gives the host's id of the root group of a mapped
+    /// container, too.
+    async fn bring_in(
+        &self,
+        request: ImportRequest,
+        layout: &ContainerLayout,
+        staging: &Staging,
+        work: &Work,
+    ) -> Result<(Arrival, Option<u32>)> {
+        let tree = staging.path().join(TREE);
+        files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
+        let known = self.unpack(request.archive, &tree, staging, work).await?;
+        work.stage("checking");
+        let backup = match known {
+            None => Backup::unfold(&tree, layout)?,
+            Some(_) => None,
+        };
+        let base = match &backup {
+            Some(backup) => backup.base.clone(),
+            None => find_base(&tree)?,
+        };
+        let mut arrival = Arrival::read(&base, layout, known.as_ref().map(|(sealed, _)| sealed))?;
+        let packed = match backup {
+            Some(backup) => {
+                arrival.warnings.extend(backup.warnings);
+                backup.packed
+            }
+            None => arrival.maps()?,
+        };
+        let maps = match known {
+            Some((_, maps)) => maps,
+            None => self.give_owners(&arrival, packed, staging, work).await?,
+        };
+        arrival.adopt(layout, &maps, request.keep_mac, request.allow_unsafe)?;
+        let shared = self.sharing_ids(&maps)?;
+        arrival.warnings.extend(shared.into_iter().map(|id| {
+            format!(
+                "container '{id}' has the same host ids; give one of them others to keep them apart"
+            )
+        }));
+        let group = maps.host_of(IdKind::Group, 0);
+        blocking(move || {
+            claim(&arrival, group)?;
+            Ok((arrival, group))
+        })
+        .await
+    }
+
+    /// Unpacks. Gives the manifest of an archive of Gantry's, and the ids that what is in
+    /// it has got.
     async fn unpack(
         &self,
         archive: OwnedFd,
-        layout: &ContainerLayout,
+        tree: &Path,
         staging: &Staging,
-        allow_unsafe: bool,
         work: &Work,
-    ) -> Result<(PathBuf, Option<u32>)> {
-        let tree = staging.path().join(TREE);
-        files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
-        // The owners in the archive are the host's ids already.
-        unpack::unpack(
-            &self.0.programs,
-            archive,
-            Target::directory(&tree),
-            &all_ids(),
-            &DEVICES,
-            work,
-        )
-        .await?;
-        work.stage("checking");
-        let base = find_base(&tree)?;
-        let config = self.adopt_config(&base, layout, allow_unsafe, work)?;
-        for left in LEFT_BEHIND {
-            let path = base.join(left);
-            dir::remove(&path).map_err(|error| Error::path("removing", &path, &error))?;
-        }
-        work.check()?;
-        Ok((base, maps_of(&config).host_of(IdKind::Group, 0)))
+    ) -> Result<Option<(Manifest, IdMaps)>> {
+        let known = Arc::new(Mutex::new(None));
+        let (engine, found, place) = (self, known.clone(), staging.path().to_path_buf());
+        let target = tree.to_path_buf();
+        let choose = move |text: Option<String>| -> BoxFuture<'_, Result<IdMaps>> {
+            Box::pin(async move {
+                // The owners in other archives are the host's ids already.
+                let Some(text) = text else {
+                    return Ok(all_ids());
+                };
+                let manifest = Manifest::parse(&text)?;
+                let maps = engine.fitting_maps(manifest.maps()?, place).await?;
+                give_to_root(&target, &maps)?;
+                *found.lock().unwrap_or_else(PoisonError::into_inner) =
+                    Some((manifest, maps.clone()));
+                Ok(if maps.is_empty() { all_ids() } else { maps })
+            })
+        };
+        let programs = &self.0.programs;
+        unpack::unpack_by(programs, archive, Target::directory(tree), choose, &DEVICES, work).await?;
+        let found = known.lock().unwrap_or_else(PoisonError::into_inner).take();
+        Ok(found)
     }
 
-    /// Reads the config that came, and puts one in its place that fits here.
-    fn adopt_config(
+    /// The maps for a container that had these: the same where they are free, else, if
+    /// they are as new containers have them, others. They are taken from then on: by a
+    /// file below `staging` which the search for free ids finds.
+    async fn fitting_maps(&self, old: IdMaps, staging: PathBuf) -> Result<IdMaps> {
+        if old.is_empty() {
+            return Ok(old);
+        }
+        let _one_at_a_time = self.0.ranges.lock().await;
+        let engine = self.clone();
+        blocking(move || {
+            let maps = if old.is_like_new() && !engine.are_free(&old)? {
+                engine.choose_ids()?
+            } else {
+                old
+            };
+            let lines: String = maps
+                .0
+                .iter()
+                .map(|map| format!("lxc.idmap = {map}\n"))
+                .collect();
+            let path = staging.join("config");
+            files::replace(&path, lines.as_bytes(), 0o600)
+                .map_err(|error| Error::path("writing", &path, &error))?;
+            Ok(maps)
+        })
+        .await
+    }
+
+    /// Gives a root file system that was unpacked as it is in the archive, where owners are
+    /// ids of a host by the maps `packed`, the owners that it is to have here. Gives the
+    /// maps.
+    async fn give_owners(
         &self,
-        base: &Path,
-        layout: &ContainerLayout,
-        allow_unsafe: bool,
+        arrival: &Arrival,
+        packed: IdMaps,
+        staging: &Staging,
         work: &Work,
-    ) -> Result<Config> {
-        let path = base.join("config");
-        let came = disk::read_config(&path)?.config;
-        came.check()?;
-        let old = old_layout(&came)?;
-        let text = relocated(&came, &old, layout)?;
-        let config = parse(&layout.config(), &text)?;
-        let mut risks = config.unsafe_changes(&parse(&layout.config(), "")?);
-        // Where it is has just been decided here.
-        risks.retain(|key| key != "lxc.rootfs.path");
-        if maps_of(&config).is_empty() {
-            risks.push("no lxc.idmap, which makes it privileged".to_owned());
-        }
-        if !allow_unsafe && !risks.is_empty() {
-            return Err(Error::NotAuthorized(format!(
-                "the archive's config has what equals root on the host: {}",
-                risks.join(", ")
-            )));
-        }
-        for id in self.sharing_ids(&config) {
-            work.log(format!(
-                "container '{id}' has the same host ids; give one of them others to keep them apart"
-            ));
-        }
-        // It came with an owner and a mode of its own.
-        dir::remove(&path).map_err(|error| Error::path("replacing", &path, &error))?;
-        files::replace(&path, text.as_bytes(), 0o640)
-            .map_err(|error| Error::path("writing", &path, &error))?;
-        Ok(config)
+    ) -> Result<IdMaps> {
+        let new = self
+            .fitting_maps(arrival.maps()?, staging.path().to_path_buf())
+            .await?;
+        let rootfs = arrival.base.join("rootfs");
+        let failed = |error: io::Error| Error::path("moving", &rootfs, &error);
+        let owner = rootfs.symlink_metadata().map_err(failed)?.uid();
+        let from = match packed.container_of(IdKind::User, owner) {
+            None if new.is_empty() => return Ok(new),
+            // It was packed from inside.
+            None => all_ids(),
+            Some(_) if packed == new => return Ok(new),
+            Some(_) => packed,
+        };
+        work.stage("giving the files their owners");
+        let raw = staging.path().join(RAW);
+        std::fs::rename(&rootfs, &raw).map_err(failed)?;
+        let plan = Plan {
+            root: PathBuf::from(super::RUN_ROOTFS),
+            tar: pack::tar()?,
+            packer: Vec::new(),
+            manifest: None,
+            owner: (0, 0),
+            files: Vec::new(),
+            trees: vec![(PathBuf::from("rootfs"), Store::Tree(raw.clone()))],
+            members: vec!["rootfs".to_owned()],
+        };
+        let (source, sink) = io::pipe().map_err(failed)?;
+        let sink = Sink::open(sink.into())?;
+        let place = staging.path().join("shifted");
+        files::create_dirs(&place, 0o700).map_err(failed)?;
+        give_to_root(&place, &new)?;
+        let programs = &self.0.programs;
+        let quiet = work.part("owners");
+        let packed = pack::pack(programs, &plan, &from, sink, &quiet);
+        let unpacked = unpack::unpack(
+            programs,
+            source.into(),
+            Target::directory(&place),
+            &new,
+            &["rootfs/dev/*"],
+            &quiet,
+        );
+        // What fails ends the pipe, and with it the other.
+        let (packed, unpacked) = tokio::join!(packed, unpacked);
+        packed?;
+        unpacked?;
+        std::fs::rename(place.join("rootfs"), &rootfs).map_err(failed)?;
+        blocking(move || dir::remove(&raw).map_err(|error| Error::path("removing", &raw, &error)))
+            .await?;
+        Ok(new)
     }
 
-    /// The containers whose maps overlap with those of a config.
-    fn sharing_ids(&self, config: &Config) -> Vec<ContainerName> {
-        let maps = maps_of(config);
-        let names = std::fs::read_dir(self.lxc_path()).into_iter().flatten();
-        names
+    /// The containers whose maps overlap with these.
+    fn sharing_ids(&self, maps: &IdMaps) -> Result<Vec<ContainerName>> {
+        let lxc_path = Path::new(self.lxc_path());
+        let entries = std::fs::read_dir(lxc_path)
+            .map_err(|error| Error::path("reading", lxc_path, &error))?;
+        Ok(entries
             .filter_map(|entry| ContainerName::new(entry.ok()?.file_name().to_str()?).ok())
             .filter(|name| {
-                let other = disk::read_config(&self.layout(name).config())
-                    .map(|file| maps_of(&file.config));
-                other.is_ok_and(|other| {
-                    let meets = |a: &gantry_core::idmap::IdMap, b: &gantry_core::idmap::IdMap| {
-                        a.kind == b.kind && a.host_range().overlaps(b.host_range())
-                    };
-                    maps.0.iter().any(|a| other.0.iter().any(|b| meets(a, b)))
-                })
+                let other = super::disk::read_config(&self.layout(name).config());
+                other.is_ok_and(|file| maps_of(&file.config).overlaps(maps))
             })
-            .collect()
+            .collect())
     }
 }
 
-/// The directory of the archive that holds the container. What must be a
-/// directory or a file is one, and no link.
-fn find_base(tree: &Path) -> Result<PathBuf> {
-    let mut base = tree.to_path_buf();
-    if base.join("config").symlink_metadata().is_err() {
-        let failed = |error: std::io::Error| Error::path("reading", tree, &error);
-        let mut entries: Vec<PathBuf> = std::fs::read_dir(tree)
-            .map_err(failed)?
-            .filter_map(|entry| Some(entry.ok()?.path()))
-            .collect();
-        match (entries.pop(), entries.is_empty()) {
-            (Some(only), true) => base = only,
-            _ => return Err(not_a_container("it has no 'config'")),
-        }
-    }
-    let is = |path: PathBuf, wanted: fn(&std::fs::Metadata) -> bool| {
-        path.symlink_metadata()
-            .is_ok_and(|metadata| wanted(&metadata))
-    };
-    if !is(base.clone(), std::fs::Metadata::is_dir)
-        || !is(base.join("config"), std::fs::Metadata::is_file)
-    {
-        return Err(not_a_container("'config' is missing or no file"));
-    }
-    if !is(base.join("rootfs"), std::fs::Metadata::is_dir) {
-        return Err(not_a_container("'rootfs' is missing or no directory"));
-    }
-    Ok(base)
-}
-
-/// Where the container was, by the path of its root file system.
-fn old_layout(config: &Config) -> Result<ContainerLayout> {
-    let path = config
-        .get("lxc.rootfs.path")
-        .ok_or_else(|| not_a_container("its config has no lxc.rootfs.path"))?;
-    let rootfs = RootfsPath::parse(path);
-    if !matches!(rootfs.kind, RootfsKind::Dir | RootfsKind::Unprefixed) {
-        return Err(Error::Unsupported(format!(
-            "the archive's container is stored on {}; only 'dir' can be imported",
-            rootfs.kind.prefix()
-        )));
-    }
-    let path = Path::new(&rootfs.path);
-    let unusual = || {
-        not_a_container(&format!(
-            "lxc.rootfs.path is {}, not LXCPATH/NAME/rootfs",
-            path.display()
-        ))
-    };
-    let directory = path
-        .parent()
-        .filter(|_| path.ends_with("rootfs"))
-        .ok_or_else(unusual)?;
-    let name = directory
-        .file_name()
-        .and_then(|name| name.to_str())
-        .ok_or_else(unusual)?;
-    let lxc_path = directory
-        .parent()
-        .and_then(Path::to_str)
-        .ok_or_else(unusual)?;
-    Ok(ContainerLayout::new(lxc_path, ContainerName::new(name)?))
-}
-
-fn not_a_container(why: &str) -> Error {
-    Error::InvalidArgument(format!(
-        "the archive is not of an LXC container's directory: {why}"
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_container_may_lie_in_a_directory() {
-        let tree = tempfile::tempdir().unwrap();
-        let make = |base: &Path| {
-            std::fs::create_dir_all(base.join("rootfs")).unwrap();
-            std::fs::write(base.join("config"), "").unwrap();
-        };
-        assert!(find_base(tree.path()).is_err());
-        make(&tree.path().join("c1"));
-        assert_eq!(find_base(tree.path()).unwrap(), tree.path().join("c1"));
-        make(tree.path());
-        assert_eq!(find_base(tree.path()).unwrap(), tree.path());
-    }
-
-    #[test]
-    fn links_are_no_root_file_system() {
-        let tree = tempfile::tempdir().unwrap();
-        std::fs::write(tree.path().join("config"), "").unwrap();
-        std::os::unix::fs::symlink("/", tree.path().join("rootfs")).unwrap();
-        assert!(matches!(
-            find_base(tree.path()),
-            Err(Error::InvalidArgument(_))
-        ));
-    }
-
-    #[test]
-    fn where_it_was_is_known_by_its_root() {
-        let config = |path: &str| {
-            let text = format!("lxc.rootfs.path = {path}\n");
-            Config::read(
-                Path::new("/x"),
-                text,
-                &mut gantry_core::config::SkipIncludes,
-            )
-        };
-        let old = old_layout(&config("dir:/srv/lxc/web/rootfs")).unwrap();
-        assert_eq!(old.directory(), Path::new("/srv/lxc/web"));
-        assert!(old_layout(&config("/srv/web")).is_err());
-        assert!(matches!(
-            old_layout(&config("zfs:tank/lxc/web")),
-            Err(Error::Unsupported(_))
-        ));
-    }
+/// Gives a directory to a container's root, who is to fill it.
+fn give_to_root(directory: &Path, maps: &IdMaps) -> Result<()> {
+    let (uid, gid) = dir::root_of(maps);
+    std::os::unix::fs::chown(directory, Some(uid), Some(gid))
+        .map_err(|error| Error::path("giving away", directory, &error))
 }

@@ -5,6 +5,7 @@
 //! before every answer. Nothing here lives or dies with a container: monitors
 //! and sessions go on when this process ends, and are adopted by the next.
 
+mod adopt;
 mod apparmor;
 mod attach;
 mod client;
@@ -29,7 +30,9 @@ mod held_device;
 mod host;
 mod idmaps;
 mod import;
+mod incus;
 mod init;
+mod lacks;
 mod launcher;
 mod leftovers;
 mod lifecycle;
@@ -60,6 +63,7 @@ pub(crate) use destroy::DestroyOptions;
 pub(crate) use export::{ExportOptions, Format};
 pub(crate) use facts::{ContainerId, Event, Facts, Owner};
 pub(crate) use groups::{GroupAction, Selection};
+pub(crate) use import::ImportRequest;
 pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;

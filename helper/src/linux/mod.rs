@@ -18,7 +18,7 @@ pub(crate) mod netlink;
 pub(crate) mod packing;
 pub(crate) mod process;
 pub(crate) mod readiness;
-mod seal;
+pub(crate) mod seal;
 pub(crate) mod space;
 pub(crate) mod spawn;
 pub(crate) mod tool;
