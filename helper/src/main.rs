@@ -38,7 +38,11 @@ use crate::{
 
 fn main() -> ExitCode {
     // Before there are threads: workers are this program started anew.
-    if let Some(status) = linux::worker::run_if_asked().or_else(linux::copier::run_if_asked) {
+    let worker = linux::worker::run_if_asked()
+        .or_else(linux::copier::run_if_asked)
+        .or_else(linux::script::run_if_asked)
+        .or_else(image::worker::run_if_asked);
+    if let Some(status) = worker {
         return status;
     }
     // What the helper makes is root's alone unless said otherwise.

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 
 import gantry
+import image_server
 import people
 from agent import Agent
 from people import REFUSALS, Person, place, rule
@@ -313,3 +314,23 @@ def test_43_every_authorised_action_is_in_the_log(bus, log):
     bus.manager("GetContainer", "(s)", "web")
     lines = [line for line in pathlib.Path(log).read_text().splitlines() if "authorised" in line]
     assert any('member="GetContainer"' in line and 'container="web"' in line and "uid=0" in line for line in lines)
+
+
+def test_unsigned_images_and_strange_servers_have_actions_of_their_own(bus):
+    """And scripts of the host that make root file systems are what equals root."""
+    image = {"template": ("s", "download"), "distribution": ("s", "no"), "release": ("s", "no"), "cache": ("s", "only")}
+    with rule("""
+        return action.id === "io.gantry.manage" || action.id === "io.gantry.inspect"
+            ? polkit.Result.YES : polkit.Result.NO;
+    """), Person("bob") as bob:
+        def create(**more):
+            return bob.manager("CreateContainer", "(sa{sv})", "web", {**image, **more})[0]
+
+        assert create() == ""
+        assert create(untrusted=("b", True)) == "NotAuthorized"
+        assert bob.manager("CreateContainer", "(sa{sv})", "web", {"template": ("s", "local2")})[0] == "NotAuthorized"
+        assert bob.manager("ListRemoteImages", "(sa{sv})", "http://127.0.0.1:1", {})[0] == "NotAuthorized"
+        assert bob.manager("ListRemoteImages", "(sa{sv})", "", {"proxy": ("s", "http://127.0.0.1:1")})[0] == "NotAuthorized"
+        with image_server.cached(bus) as path:
+            assert bob.ask((path, "Image", "Delete", "(a{sv})", [{}]))[0][0] == "NotAuthorized"
+    assert bus.list() == {}

@@ -95,7 +95,8 @@ def test_stock_lxc_finds_the_same_in_the_kernel(bus):
 
 @pytest.mark.parametrize("tool, package", [
     ("/usr/bin/xz", "xz-utils"), ("/usr/sbin/dnsmasq", "dnsmasq-base"), ("/usr/sbin/nft", "nftables"),
-    ("/usr/bin/busybox", "busybox-static"), ("/usr/bin/newuidmap", "uidmap"),
+    ("/usr/bin/busybox", "busybox-static"), ("/usr/bin/sqv", "sqv"),
+    ("/usr/bin/mmdebstrap", "mmdebstrap"), ("/usr/bin/newuidmap", "uidmap"),
 ])
 def test_a_missing_tool_names_its_package(bus, tool, package):
     item = os.path.basename(tool)

@@ -3,6 +3,7 @@
 import pathlib
 import re
 
+import image_server
 from gantry import run
 
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
@@ -10,8 +11,12 @@ README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 
 def test_the_busctl_session(bus):
     (session,) = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.M | re.S)
-    lines = run("bash", "-euo", "pipefail", "-c", session).stdout.splitlines()
+    architecture = run("dpkg", "--print-architecture").stdout.strip()
+    with image_server.site(port=8080, host="localhost") as site:
+        site.publish(words=("debian", "trixie", architecture, "default"))
+        lines = run("bash", "-euo", "pipefail", "-c", session).stdout.splitlines()
     assert lines.count('s "done"') == session.count("Job Wait "), lines
+    assert any('"first_login" s "Log in as root.' in line for line in lines), lines
     assert any('"web1" "system" "RUNNING"' in line for line in lines), lines
     assert 'as 1 "web1"' in lines
     assert 's "FROZEN"' in lines

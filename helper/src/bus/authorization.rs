@@ -51,6 +51,9 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Manager", "SetDefaults", action::MANAGE),
     ("Manager", "ListHostInterfaces", action::INSPECT),
     ("Manager", "CreateNetwork", action::NETWORK),
+    // An administrator's own servers: action::INSPECT.
+    ("Manager", "ListRemoteImages", action::IMAGE),
+    ("Image", "Delete", action::IMAGE),
     ("Container", "Start", action::OPERATE),
     ("Container", "Stop", action::OPERATE),
     ("Container", "Reboot", action::OPERATE),
@@ -117,6 +120,8 @@ pub(super) struct Details {
     flags: Vec<String>,
     /// The object is the caller's own.
     own: bool,
+    /// The action that takes the place of the method's.
+    instead: Option<&'static str>,
 }
 
 impl Details {
@@ -138,6 +143,18 @@ impl Details {
             own,
             ..Self::default()
         }
+    }
+
+    /// The same without what is unsafe, which has been judged.
+    pub(super) fn unflagged(mut self) -> Self {
+        self.flags.clear();
+        self
+    }
+
+    /// Another action than the method's decides, where nothing is flagged.
+    pub(super) fn instead(mut self, action: &'static str) -> Self {
+        self.instead = Some(action);
+        self
     }
 
     fn value(&self, key: &str) -> &str {
@@ -369,7 +386,7 @@ fn action_of(header: &Header<'_>, details: &Details) -> gantry_api::Result<&'sta
         .ok_or_else(|| Error::NotAuthorized(format!("nobody may call {interface}.{member}")))?;
     Ok(match details {
         Details { own: true, .. } => OWN_OBJECT,
-        Details { flags, .. } if flags.is_empty() => action,
+        Details { flags, instead, .. } if flags.is_empty() => instead.unwrap_or(action),
         _ => action::MANAGE_UNSAFE,
     })
 }
@@ -403,6 +420,10 @@ mod tests {
         (
             "Network",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Network.xml"),
+        ),
+        (
+            "Image",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Image.xml"),
         ),
         (
             "Job",

@@ -113,8 +113,8 @@ impl JobObject {
         self.job.facts().can_cancel()
     }
 
-    /// What came of it: 'container' (o) for jobs that make one, 'containers' (as) for those
-    /// on groups.
+    /// What came of it: 'container' (o) and 'first_login' (s) for jobs that make one,
+    /// 'containers' (as) for those on groups, 'images' (aa{sv}) of a server.
     #[zbus(property)]
     fn result(&self) -> HashMap<String, Value<'static>> {
         let result = self.job.facts().result;

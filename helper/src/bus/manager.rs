@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use gantry_api::{ContainerEntry, HostFinding};
+use gantry_api::{ContainerEntry, HostFinding, action};
 use zbus::{
     interface,
     message::Header,
@@ -70,14 +70,21 @@ impl ManagerObject {
         Ok(self.bus.show_container(&admitted.facts).await)
     }
 
-    /// Makes a container; the job's result has container o. Options: template s (busybox or
-    /// local; busybox, or local when rootfs is given), rootfs h (for local: a tar stream,
-    /// plain or compressed), backend s (dir, overlay, btrfs, loop, or best: btrfs where
-    /// the LXC path is on it, else dir), dir s (for dir: where to put the root file
-    /// system), fstype s and fssize t (for loop: the image's file system, ext4, and its
-    /// bytes, 1 GiB), owner s (system), privileged b, config as (lines 'key = value'),
-    /// architecture s, start b, ephemeral b. What equals root on the host needs
-    /// io.gantry.manage-unsafe.
+    /// Makes a container; the job's result has container o and first_login s, which says who
+    /// to log in as, where that is known. Options: template s (busybox; local: of rootfs h, a
+    /// tar stream, plain or compressed; download; debootstrap; or the name of a script in
+    /// /usr/share/lxc/templates, with template_args as; busybox, or local when rootfs is
+    /// given). For download and debootstrap: distribution s, release s, architecture s (the
+    /// host's), variant s, cache s ('only' what is in the cache, or 'refresh'; left out: the
+    /// cache until it expires). For download: server s (https://HOST; that of LXC's
+    /// template), proxy s (http://HOST:PORT; that of the helper's environment), untrusted b
+    /// (also an image that is not signed with a key that this host knows, which needs
+    /// io.gantry.image-untrusted). For debootstrap: mirror s. For all: backend s (dir,
+    /// overlay, btrfs, loop, or best: btrfs where the LXC path is on it, else dir), dir s
+    /// (for dir: where to put the root file system), fstype s and fssize t (for loop: the
+    /// image's file system, ext4, and its bytes, 1 GiB), owner s (system), privileged b,
+    /// config as (lines 'key = value'), architecture s, start b, ephemeral b. What equals
+    /// root on the host needs io.gantry.manage-unsafe, and scripts do.
     #[zbus(out_args("job"))]
     async fn create_container(
         &self,
@@ -88,18 +95,28 @@ impl ManagerObject {
         let request = create_request(name, options);
         let caller = self.bus.callers.identify(&header).await?;
         let (request, details) = self.about(request);
-        let request = self
-            .bus
-            .authority
+        let authority = &self.bus.authority;
+        let mut request = authority
             .permit(&caller, &header, request, &details)
             .await?;
+        if request.image.as_ref().is_some_and(|image| image.untrusted) {
+            let details = details.unflagged().instead(action::IMAGE_UNTRUSTED);
+            request = authority
+                .permit(&caller, &header, Ok(request), &details)
+                .await?;
+        }
         self.bus.engine.check_create(&request).await?;
         let bus = self.bus.clone();
         let objects = [path_of(&ContainerId::system(request.name.clone()))];
         self.bus
             .start_job(&caller, "CreateContainer", &objects, |work| async move {
-                let id = bus.engine.create(request, &work).await?;
-                Ok(bus.made(&id).await)
+                let made = bus.engine.create(request, &work).await;
+                // What was downloaded stays, whatever came of the container.
+                bus.show_images().await;
+                let (id, first_login) = made?;
+                let mut outcome = bus.made(&id).await;
+                outcome.insert("first_login", first_login.into());
+                Ok(outcome)
             })
             .await
     }
@@ -417,6 +434,22 @@ impl ManagerObject {
         self.bus.create_network(&header, name, options).await
     }
 
+    /// What an image server has, for this host's architecture. The empty name: the default
+    /// server and those whose keys lie in /etc/gantry/image-keys; others need
+    /// io.gantry.image. The job's result has images aa{sv}: server s, distribution s,
+    /// release s, architecture s, variant s, serial s (the build), title s, cached b (this
+    /// build is here). Options: all_architectures b, proxy s as in
+    /// CreateContainer.
+    #[zbus(out_args("job"))]
+    async fn list_remote_images(
+        &self,
+        server: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        self.bus.list_remote_images(&header, server, options).await
+    }
+
     /// The helper's version.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &str {
@@ -428,6 +461,8 @@ impl ManagerObject {
     fn features(&self) -> Vec<&str> {
         vec![
             "template-busybox",
+            "template-debootstrap",
+            "template-download",
             "template-local",
             "backend-dir",
             "backend-overlay",

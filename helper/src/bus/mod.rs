@@ -12,6 +12,7 @@ mod containers;
 mod devices;
 mod error;
 mod groups;
+mod images;
 mod job;
 mod jobs;
 mod limits;
@@ -56,6 +57,7 @@ use self::{
     authorization::Authority,
     callers::Callers,
     containers::Containers,
+    images::Images,
     jobs::Jobs,
     limits::{Kind, Limits},
     manager::ManagerObject,
@@ -88,6 +90,7 @@ struct Bus {
     jobs: Jobs,
     sessions: Sessions,
     containers: Containers,
+    images: Images,
     networks: Networks,
     /// Whether the name has been taken: clients hear only what comes from it.
     named: watch::Sender<bool>,
@@ -133,6 +136,7 @@ impl Service {
             jobs: Jobs::default(),
             sessions: Sessions::default(),
             containers: Containers::default(),
+            images: Images::default(),
             networks: Networks::default(),
             named: watch::Sender::new(false),
         });
@@ -145,6 +149,7 @@ impl Service {
         if let Err(error) = bus.list_containers().await {
             warn!(%error, "could not list the containers");
         }
+        bus.show_images().await;
         bus.list_networks().await;
         tokio::spawn(bus.clone().follow_networks());
         bus.adopt_sessions().await;

@@ -8,6 +8,7 @@ use gantry_core::{name::ContainerName, namespaces::Namespace, states::State};
 
 use super::{
     admission::shortened,
+    images::choose_image,
     options::{Dictionary, Options},
 };
 use crate::engine::{
@@ -160,6 +161,7 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
             }
         }
         let mut request = CreateRequest::new(name, &template);
+        choose_image(options, &mut request)?;
         request.rootfs = rootfs;
         if let Some(backend) = options.take("backend")? {
             request.backend = backend;
@@ -170,7 +172,6 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         request.privileged = options.flag("privileged")?;
         request.config = options.take("config")?.unwrap_or_default();
         fitting(&request.config)?;
-        request.architecture = options.take("architecture")?;
         request.start = options.flag("start")?;
         request.ephemeral = options.flag("ephemeral")?;
         Ok(request)

@@ -6,8 +6,12 @@ use super::launcher::{Access, Programs};
 use super::new_config::{config_text, lines};
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, duplicate};
+use crate::image::bootstrap::BootstrapRequest;
+use crate::image::build;
 use crate::image::busybox::Busybox;
 use crate::image::confined::Workers;
+use crate::image::download::ImageRequest;
+use crate::image::metadata::Metadata;
 use crate::image::stream::Stream;
 use crate::image::unpack::{self, Target};
 use crate::linux::files;
@@ -25,7 +29,10 @@ const CONFIG_MODE: u32 = 0o640;
 /// The container gets a /dev of its own.
 const DEVICES: [&str; 2] = ["dev/*", "./dev/*"];
 /// Templates of LXC that are not there yet.
-const LATER_TEMPLATES: [&str; 5] = ["debootstrap", "download", "oci", "debian", "ubuntu"];
+const LATER_TEMPLATES: [&str; 1] = ["oci"];
+
+/// The templates that are no scripts.
+const TEMPLATES: [&str; 5] = ["busybox", "debootstrap", "download", "local", "oci"];
 
 /// What container to make. Options that the contract has and this version
 /// does not act on are refused by whoever builds this.
@@ -33,8 +40,16 @@ const LATER_TEMPLATES: [&str; 5] = ["debootstrap", "download", "oci", "debian", 
 pub(crate) struct CreateRequest {
     /// Its name, [`ContainerName::new_host`].
     pub(crate) name: ContainerName,
-    /// `busybox` or `local`.
+    /// `busybox`, `local`, `download`, `debootstrap`, or the name of a script of LXC's.
     pub(crate) template: String,
+    /// For `download`: which image of which server.
+    pub(crate) image: Option<ImageRequest>,
+    /// For `debootstrap`: what to make.
+    pub(crate) bootstrap: Option<BootstrapRequest>,
+    /// More arguments for a script.
+    pub(crate) template_args: Vec<String>,
+    /// What the image says, once it is there.
+    pub(super) metadata: Option<Metadata>,
     /// For `local`: a tar stream (file, pipe or socket), plain or compressed
     /// with gzip, bzip2, xz or zstd.
     pub(crate) rootfs: Option<OwnedFd>,
@@ -62,6 +77,10 @@ impl CreateRequest {
             wish: Wish::new(name.clone()),
             name,
             template: template.to_owned(),
+            image: None,
+            bootstrap: None,
+            template_args: Vec::new(),
+            metadata: None,
             rootfs: None,
             backend: "dir".to_owned(),
             privileged: false,
@@ -70,6 +89,13 @@ impl CreateRequest {
             start: false,
             ephemeral: false,
         }
+    }
+}
+
+impl CreateRequest {
+    /// Whether its template is one of ours, not a script of the host.
+    pub(crate) fn is_built_in(&self) -> bool {
+        TEMPLATES.contains(&self.template.as_str())
     }
 }
 
@@ -85,16 +111,22 @@ impl Engine {
     pub(crate) async fn check_create(&self, request: &CreateRequest) -> Result<()> {
         let layout = self.layout(&request.name);
         match (request.template.as_str(), &request.rootfs) {
+            ("download", None) if request.image.is_some() => {}
+            ("debootstrap", None) => {
+                if let Some(bootstrap) = &request.bootstrap {
+                    bootstrap.check()?;
+                }
+            }
             ("busybox", None) => {
                 blocking(Busybox::find).await?;
             }
             ("local", Some(rootfs)) => {
                 Stream::check(rootfs)?;
             }
-            ("busybox", Some(_)) => {
-                return Err(Error::InvalidArgument(
-                    "the template 'busybox' takes no rootfs".to_owned(),
-                ));
+            (template, Some(_)) if template != "local" => {
+                return Err(Error::InvalidArgument(format!(
+                    "the template '{template}' takes no rootfs"
+                )));
             }
             ("local", None) => {
                 return Err(Error::InvalidArgument(
@@ -104,13 +136,11 @@ impl Engine {
             }
             (other, _) if LATER_TEMPLATES.contains(&other) => {
                 return Err(Error::Unsupported(format!(
-                    "the template '{other}' is not there yet; use busybox or local"
+                    "the template '{other}' is not there yet; use busybox, debootstrap, download or local"
                 )));
             }
-            (other, _) => {
-                return Err(Error::InvalidArgument(format!(
-                    "there is no template '{other}'; use busybox or local"
-                )));
+            (script, _) => {
+                build::script(script)?;
             }
         }
         let (backend, wish) = (request.backend.clone(), request.wish.clone());
@@ -134,6 +164,9 @@ impl Engine {
     /// elsewhere, config keys). Empty: it is in the safe subset.
     pub(crate) fn unsafe_create(&self, request: &CreateRequest) -> Result<Vec<String>> {
         let mut found = Vec::new();
+        if !request.is_built_in() {
+            found.push("template".to_owned());
+        }
         if request.privileged {
             found.push("privileged".to_owned());
         }
@@ -147,18 +180,20 @@ impl Engine {
     }
 
     /// Makes a container. Until it returns there is none of that name, and
-    /// when it fails or is cancelled nothing is left.
+    /// when it fails or is cancelled nothing is left but what was downloaded. Gives
+    /// also what is to be known for logging in first.
     pub(crate) async fn create(
         &self,
         mut request: CreateRequest,
         work: &Work,
-    ) -> Result<ContainerId> {
+    ) -> Result<(ContainerId, String)> {
         work.stage("checking");
         self.check_create(&request).await?;
         let id = ContainerId::system(request.name.clone());
         let layout = self.layout(&id.name);
         let name = self.reserve(&id.name)?;
         let lock = self.lock(&id.name).await?;
+        let first_login = self.fetch_image(&mut request, work).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let group = match self.fill(&mut request, &layout, &staging, work).await {
             Ok(group) => group,
@@ -172,7 +207,7 @@ impl Engine {
             work.stage("starting");
             self.start(&id).await?;
         }
-        Ok(id)
+        Ok((id, first_login))
     }
 
     /// Makes config and root file system. Gives the host's id of the root
@@ -185,6 +220,8 @@ impl Engine {
         work: &Work,
     ) -> Result<Option<u32>> {
         let (maps, made) = self.begin(request, layout, staging).await?;
+        self.run_script(request, layout, &made.path, staging, work)
+            .await?;
         let root = duplicate::open(&self.0.programs, &made.files, Access::Write).await?;
         give_to(&root, dir::root_of(&maps))
             .map_err(|error| Error::io("making the root directory", &error))?;
@@ -198,7 +235,19 @@ impl Engine {
                         mount: Some(root.as_fd()),
                     },
                 };
-                unpack::unpack(&self.0.programs, archive, target, &maps, &DEVICES, work).await?;
+                let excludes = request.excludes();
+                let left_out: Vec<&str> =
+                    excludes.iter().map(String::as_str).chain(DEVICES).collect();
+                unpack::unpack(
+                    &self.0.programs,
+                    archive,
+                    target,
+                    &maps,
+                    &left_out,
+                    work,
+                )
+                .await?;
+                request.settle(&root, layout, staging, dir::root_of(&maps))?;
             }
             None => {
                 work.stage("writing busybox");

@@ -61,12 +61,16 @@ pub(super) fn config_text(
         text.push('\n');
     }
     text.push_str("\n# Template specific configuration\n");
-    text.push_str(COMMON);
+    let image = request.image_config(layout);
+    if !image.includes {
+        text.push_str(COMMON);
+    }
     if request.template == "busybox" {
         text.push_str(busybox::CONFIG);
-    } else {
+    } else if !image.includes {
         text.push_str("lxc.tty.max = 4\n");
     }
+    text.push_str(&image.text);
     let privileged = maps.is_empty()
         && maps_of(&Config::read(
             &layout.config(),
@@ -74,17 +78,21 @@ pub(super) fn config_text(
             &mut SkipIncludes,
         ))
         .is_empty();
-    if privileged {
+    if privileged && !image.includes {
         text.push_str(&device_rules());
     }
     // Writing to a String cannot fail.
     write!(
         text,
-        "\n# Container specific configuration\nlxc.rootfs.path = {rootfs}\nlxc.uts.name = \"{}\"\nlxc.arch = {}\n",
+        "\n# Container specific configuration\nlxc.rootfs.path = {rootfs}\nlxc.uts.name = \"{}\"\n",
         layout.name(),
-        request.architecture.as_deref().unwrap_or(std::env::consts::ARCH)
     )
     .unwrap_or_default();
+    // An image knows for what it is made.
+    let own = (!image.text.contains("lxc.arch")).then_some(std::env::consts::ARCH);
+    if let Some(architecture) = request.architecture.as_deref().or(own) {
+        writeln!(text, "lxc.arch = {architecture}").unwrap_or_default();
+    }
     for map in &maps.0 {
         writeln!(text, "lxc.idmap = {map}").unwrap_or_default();
     }

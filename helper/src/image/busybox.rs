@@ -101,6 +101,9 @@ lxc.mount.entry = tmpfs dev/shm tmpfs rw,nosuid,nodev,create=dir 0 0
 lxc.mount.entry = mqueue dev/mqueue mqueue rw,create=dir,optional 0 0
 ";
 
+/// What is to be known for logging in.
+pub(crate) const FIRST_LOGIN: &str = "Log in as root; there is no password. Set one with passwd.";
+
 /// The host's busybox, opened.
 #[derive(Debug)]
 pub(crate) struct Busybox {

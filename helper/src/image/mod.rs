@@ -1,8 +1,19 @@
 //! What root file systems are made of, and the archives that containers move in.
 
+pub(crate) mod bootstrap;
+pub(crate) mod build;
 pub(crate) mod busybox;
+pub(crate) mod cache;
+mod catalog;
 pub(crate) mod confined;
+pub(crate) mod download;
+mod fetch;
+pub(crate) mod lists;
+pub(crate) mod metadata;
+mod outside;
 pub(crate) mod pack;
+pub(crate) mod server;
 pub(crate) mod sink;
 pub(crate) mod stream;
 pub(crate) mod unpack;
+pub(crate) mod worker;

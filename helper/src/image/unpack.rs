@@ -174,7 +174,7 @@ fn start(
     Ok((worker, sink.into()))
 }
 
-fn refuse_full(target: Target<'_>) -> Result<()> {
+pub(crate) fn refuse_full(target: Target<'_>) -> Result<()> {
     let mount = target.mount.map(|mount| mount.as_raw_fd());
     let mount = mount.map(|number| PathBuf::from(format!("/proc/self/fd/{number}")));
     let target = target.place;

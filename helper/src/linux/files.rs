@@ -1,5 +1,6 @@
 //! Files of root's, read and replaced with care.
 
+use super::btrfs::make_writable;
 use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
@@ -203,6 +204,26 @@ pub(crate) fn ensure_directory(path: &Path, mode: u32) -> io::Result<()> {
     }
     create_dirs(path, mode)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+}
+
+/// Removes a tree. Links in it are removed, not followed; what is mounted
+/// below it is not touched and makes this fail.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match std::fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_dir() => match std::fs::remove_dir_all(path) {
+            // Snapshots of btrfs to be read, in what a comparison left.
+            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
+                for entry in std::fs::read_dir(path)?.flatten() {
+                    make_writable(&entry.path())?;
+                }
+                std::fs::remove_dir_all(path)
+            }
+            result => result,
+        },
+        Ok(_) => std::fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Opens a directory to work below it. The last part of the path may not be a

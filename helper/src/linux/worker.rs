@@ -141,9 +141,8 @@ pub(super) fn make_root(root: &Path, size: &str) -> io::Result<()> {
     lend_system(root)
 }
 
-/// Leaves everything behind but the tree, which cannot be written to any more, and all
-/// rights over the host; `place` in it becomes the working directory.
-pub(super) fn shut_in(root: &Path, place: &str, profile: Option<Profile>) -> io::Result<()> {
+/// Makes a tree, read-only from here on, the root of this process.
+pub(super) fn enter(root: &Path) -> io::Result<()> {
     let none = None::<&str>;
     mount(
         none,
@@ -154,7 +153,20 @@ pub(super) fn shut_in(root: &Path, place: &str, profile: Option<Profile>) -> io:
     )?;
     chdir(root)?;
     pivot_root(".", ".")?;
-    umount2(".", MntFlags::MNT_DETACH)?;
+    Ok(umount2(".", MntFlags::MNT_DETACH)?)
+}
+
+/// A descriptor that the helper has started this worker with; to be taken once.
+pub(crate) fn descriptor(number: i32) -> OwnedFd {
+    // SAFETY: the helper starts a worker with this descriptor open, and nothing else in
+    // this process knows of it.
+    unsafe { OwnedFd::from_raw_fd(number) }
+}
+
+/// Leaves everything behind but the tree, which cannot be written to any more, and all
+/// rights over the host; `place` in it becomes the working directory.
+pub(super) fn shut_in(root: &Path, place: &str, profile: Option<Profile>) -> io::Result<()> {
+    enter(root)?;
     chdir(place)?;
     unshare(
         CloneFlags::CLONE_NEWUSER
@@ -240,9 +252,7 @@ pub(super) struct Helper {
 
 /// Takes on a descriptor that the helper has started the worker with.
 pub(super) fn adopt(number: i32) -> io::Result<OwnedFd> {
-    // SAFETY: the helper starts a worker with these descriptors open, and nothing else in
-    // this process knows of them.
-    let fd = unsafe { OwnedFd::from_raw_fd(number) };
+    let fd = descriptor(number);
     // What the worker runs has no business with them.
     rustix::io::fcntl_setfd(&fd, rustix::io::FdFlags::CLOEXEC)?;
     Ok(fd)

@@ -2,8 +2,8 @@
 
 use super::{Backend, Files, Made, Place, Wish, elsewhere, overlay};
 use crate::error::{Error, Result};
-use crate::linux::btrfs::make_writable;
 use crate::linux::files;
+pub(crate) use crate::linux::files::remove;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{CWD, Mode};
@@ -109,26 +109,6 @@ fn check_directory(directory: &Path, name: &str) -> Result<()> {
 pub(crate) fn root_of(maps: &IdMaps) -> (u32, u32) {
     let id = |kind| maps.host_of(kind, 0).unwrap_or(0);
     (id(IdKind::User), id(IdKind::Group))
-}
-
-/// Removes a tree. Links in it are removed, not followed; what is mounted
-/// below it is not touched and makes this fail.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match std::fs::remove_dir_all(path) {
-            // Snapshots of btrfs to be read, in what a comparison left.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                for entry in std::fs::read_dir(path)?.flatten() {
-                    make_writable(&entry.path())?;
-                }
-                std::fs::remove_dir_all(path)
-            }
-            result => result,
-        },
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::path::Path;
 /// without it.
 type Tool = (&'static str, &'static str, &'static str);
 
-const USUAL: [Tool; 8] = [
+const USUAL: [Tool; 9] = [
     ("tar", "tar", "no root file system can be unpacked"),
     (
         "gzip",
@@ -33,6 +33,11 @@ const USUAL: [Tool; 8] = [
         "archives that end in .bz2 cannot be unpacked",
     ),
     (
+        "sqv",
+        "sqv",
+        "signatures of images cannot be checked, so that none with a key is used",
+    ),
+    (
         "dnsmasq",
         "dnsmasq-base",
         "containers get no addresses and names from their bridge",
@@ -48,7 +53,12 @@ const USUAL: [Tool; 8] = [
 /// Debian's uidmap: LXC's own tools map ids with these, Gantry does not.
 const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
-const RARE: [Tool; 3] = [
+const RARE: [Tool; 4] = [
+    (
+        "mmdebstrap",
+        "mmdebstrap",
+        "Debian and Ubuntu cannot be made of their packages, unless debootstrap is there",
+    ),
     (
         "mkfs.ext4",
         "e2fsprogs",

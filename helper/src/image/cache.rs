@@ -1,0 +1,410 @@
+//! The cache of images, where and as LXC's download template keeps it: each uses what
+//! the other has fetched.
+
+use super::catalog::is_word;
+use super::metadata::Metadata;
+use super::outside::Entry;
+use crate::error::{Error, Result};
+use crate::linux::files;
+use crate::linux::lock::FileLock;
+use rustix::fs::{AtFlags, CWD, RenameFlags, Timespec, Timestamps, UTIME_OMIT};
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Where the images are, in `DISTRIBUTION/RELEASE/ARCHITECTURE/VARIANT`.
+const CACHE: &str = "/var/cache/lxc/download";
+/// In it, what is not there whole; no distribution has such a name.
+const WORKSHOP: &str = "/var/cache/lxc/download/.gantry";
+/// The root file system of an image.
+pub(crate) const ROOTFS: &str = "rootfs.tar.xz";
+/// Which build it is.
+const SERIAL: &str = "build_id";
+/// What only Gantry notes of an image.
+const RECORD: &str = ".gantry.json";
+/// The most bytes of a note.
+const MOST: u64 = 64 << 10;
+
+/// Which image: words that can be parts of paths.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct ImageId {
+    /// `debian`
+    pub(crate) distribution: String,
+    /// `trixie`
+    pub(crate) release: String,
+    /// As Debian calls it: `amd64`.
+    pub(crate) architecture: String,
+    /// `default`
+    pub(crate) variant: String,
+}
+
+impl ImageId {
+    /// Refuses what is no word.
+    pub(crate) fn new(
+        distribution: &str,
+        release: &str,
+        architecture: &str,
+        variant: &str,
+    ) -> Result<Self> {
+        for (what, word) in [
+            ("distribution", distribution),
+            ("release", release),
+            ("architecture", architecture),
+            ("variant", variant),
+        ] {
+            if !is_word(word) {
+                return Err(Error::InvalidArgument(match word {
+                    "" => format!("the {what} is missing; give it as option '{what}'"),
+                    _ => format!("'{}' is not the name of a {what}", word.escape_debug()),
+                }));
+            }
+        }
+        Ok(Self {
+            distribution: distribution.to_owned(),
+            release: release.to_owned(),
+            architecture: architecture.to_owned(),
+            variant: variant.to_owned(),
+        })
+    }
+
+    /// Whether a server's entry is of this image.
+    pub(crate) fn is(&self, entry: &Entry) -> bool {
+        self.words()
+            == [
+                &entry.distribution,
+                &entry.release,
+                &entry.architecture,
+                &entry.variant,
+            ]
+    }
+
+    fn words(&self) -> [&String; 4] {
+        [
+            &self.distribution,
+            &self.release,
+            &self.architecture,
+            &self.variant,
+        ]
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.words()
+            .into_iter()
+            .fold(PathBuf::from(CACHE), |path, word| path.join(word))
+    }
+
+    /// One word for it.
+    pub(crate) fn word(&self) -> String {
+        self.words().map(String::as_str).join("_")
+    }
+}
+
+impl std::fmt::Display for ImageId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.words().map(String::as_str).join(" "))
+    }
+}
+
+/// What is noted of an image that Gantry has fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Record {
+    /// The server it is from.
+    pub(crate) server: String,
+    /// Whether its checksums were signed with a key of that server.
+    pub(crate) signed: bool,
+    /// The SHA-256 of the root file system.
+    pub(crate) sha256: String,
+}
+
+/// An image that is there.
+#[derive(Debug)]
+pub(crate) struct Cached {
+    pub(crate) serial: String,
+    /// None: LXC's template has fetched it.
+    pub(crate) record: Option<Record>,
+    pub(crate) metadata: Metadata,
+    pub(crate) rootfs: File,
+}
+
+/// What is known of an image without opening it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Facts {
+    pub(crate) id: ImageId,
+    pub(crate) serial: String,
+    /// Bytes on the disk.
+    pub(crate) size: u64,
+    /// Seconds since 1970.
+    pub(crate) last_used: i64,
+}
+
+/// The image, if it is there.
+pub(crate) fn open(id: &ImageId) -> Result<Option<Cached>> {
+    let directory = id.directory();
+    let rootfs = match files::open_regular(&directory.join(ROOTFS)) {
+        Ok((file, _)) => file,
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::path("opening", &directory.join(ROOTFS), &error)),
+    };
+    Ok(Some(Cached {
+        serial: note(&directory.join(SERIAL))
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        record: note(&directory.join(RECORD)).and_then(|text| serde_json::from_str(&text).ok()),
+        metadata: Metadata::load(&directory)?,
+        rootfs,
+    }))
+}
+
+fn note(path: &Path) -> Option<String> {
+    let (file, _) = files::open_regular(path).ok()?;
+    String::from_utf8(files::read_bounded(&file, MOST).ok()?).ok()
+}
+
+impl Cached {
+    /// Whether it is time to look for a newer build.
+    pub(crate) fn has_expired(&self) -> bool {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        self.metadata
+            .expiry()
+            .is_some_and(|expiry| expiry < now.as_secs())
+    }
+
+    /// Notes that it is used, in the file's time of access.
+    pub(crate) fn touch(&self) -> Result<()> {
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let times = Timestamps {
+            last_access: Timespec {
+                tv_sec: i64::try_from(now.as_secs()).unwrap_or_default(),
+                tv_nsec: 0,
+            },
+            last_modification: Timespec {
+                tv_sec: 0,
+                tv_nsec: UTIME_OMIT,
+            },
+        };
+        rustix::fs::futimens(&self.rootfs, &times)
+            .map_err(|error| Error::io("noting the use of an image", &error.into()))
+    }
+}
+
+/// Every image there is.
+pub(crate) fn list() -> Vec<Facts> {
+    let mut found = Vec::new();
+    collect(Path::new(CACHE), &mut Vec::new(), &mut found);
+    found.sort_by(|a, b| a.id.cmp(&b.id));
+    found
+}
+
+fn collect(directory: &Path, words: &mut Vec<String>, found: &mut Vec<Facts>) {
+    if let [distribution, release, architecture, variant] = words.as_slice() {
+        let id = ImageId::new(distribution, release, architecture, variant);
+        found.extend(id.ok().and_then(|id| facts(directory, id)));
+        return;
+    }
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if is_directory && is_word(&name) {
+            words.push(name);
+            collect(&entry.path(), words, found);
+            words.pop();
+        }
+    }
+}
+
+fn facts(directory: &Path, id: ImageId) -> Option<Facts> {
+    let rootfs = directory
+        .join(ROOTFS)
+        .symlink_metadata()
+        .ok()
+        .filter(std::fs::Metadata::is_file)?;
+    let sizes = std::fs::read_dir(directory)
+        .ok()?
+        .flatten()
+        .filter_map(|entry| Some(entry.metadata().ok()?.len()));
+    Some(Facts {
+        serial: note(&directory.join(SERIAL))
+            .unwrap_or_default()
+            .trim()
+            .to_owned(),
+        size: sizes.sum(),
+        last_used: rootfs.atime(),
+        id,
+    })
+}
+
+/// Takes an image away.
+pub(crate) fn delete(id: &ImageId) -> Result<()> {
+    let directory = id.directory();
+    let failed = |error: io::Error| Error::path("removing", &directory, &error);
+    let _lock = Workshop::lock(id)?.ok_or_else(|| {
+        Error::Busy(format!(
+            "the image {id} is being downloaded; cancel that first"
+        ))
+    })?;
+    let workshop = Workshop::of(id);
+    workshop.clear()?;
+    files::create_dirs(&workshop.path, 0o700).map_err(failed)?;
+    match std::fs::rename(&directory, workshop.path.join("old")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::NotFound(format!("there is no image {id}")));
+        }
+        result => result.map_err(failed)?,
+    }
+    workshop.clear()?;
+    // Those above it, as far as they are empty.
+    for above in directory.ancestors().skip(1).take(3) {
+        if std::fs::remove_dir(above).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Where an image is put together.
+#[derive(Debug)]
+pub(crate) struct Workshop {
+    pub(crate) path: PathBuf,
+    id: ImageId,
+}
+
+impl Workshop {
+    /// That of an image. It need not be there.
+    pub(crate) fn of(id: &ImageId) -> Self {
+        Self {
+            path: Path::new(WORKSHOP).join(id.word()),
+            id: id.clone(),
+        }
+    }
+
+    /// The place for lists.
+    pub(crate) fn lists() -> PathBuf {
+        Path::new(WORKSHOP).join("lists")
+    }
+
+    /// Makes the image nobody else's business. None: it is somebody's.
+    pub(crate) fn lock(id: &ImageId) -> Result<Option<FileLock>> {
+        let path = Path::new(WORKSHOP).join(format!("{}.lock", id.word()));
+        // Others may look into the cache, as LXC's template leaves it.
+        files::ensure_directory(Path::new(CACHE), 0o755)
+            .and_then(|()| FileLock::try_take(&path))
+            .map_err(|error| Error::path("locking", &path, &error))
+    }
+
+    /// Keeps what has come of a build, and takes away what has come of others.
+    pub(crate) fn prepare(&self, server: &str, serial: &str) -> Result<()> {
+        let origin = format!("{server} {serial}\n");
+        let path = self.path.join("origin");
+        if note(&path).is_some_and(|found| found == origin) {
+            return Ok(());
+        }
+        self.clear()?;
+        files::create_dirs(&self.path, 0o700)
+            .and_then(|()| files::replace(&path, origin.as_bytes(), 0o600))
+            .map_err(|error| Error::path("writing", &path, &error))
+    }
+
+    /// Takes everything away.
+    pub(crate) fn clear(&self) -> Result<()> {
+        files::remove(&self.path).map_err(|error| Error::path("removing", &self.path, &error))
+    }
+
+    /// A file in it, with what it holds already.
+    pub(crate) fn file(&self, name: &str) -> Result<File> {
+        let path = self.path.join(name);
+        File::options()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(|error| Error::path("opening", &path, &error))
+    }
+
+    /// Makes what lies here the image: the root file system, and the texts in `meta`.
+    pub(crate) fn publish(&self, meta: &Path, serial: &str, record: &Record) -> Result<()> {
+        let directory = self.id.directory();
+        let failed = |error: io::Error| Error::path("making", &directory, &error);
+        let new = self.path.join("new");
+        files::remove(&new).map_err(failed)?;
+        files::ensure_directory(&new, 0o755).map_err(failed)?;
+        if meta.is_dir() {
+            for entry in std::fs::read_dir(meta).map_err(failed)? {
+                let name = entry.map_err(failed)?.file_name();
+                if !name.to_str().is_some_and(Metadata::is_read) {
+                    continue;
+                }
+                let (file, _) = files::open_regular(&meta.join(&name)).map_err(failed)?;
+                let bytes = files::read_bounded(&file, 1 << 20).map_err(failed)?;
+                files::replace(&new.join(&name), &bytes, 0o644).map_err(failed)?;
+            }
+        }
+        std::fs::rename(self.path.join(ROOTFS), new.join(ROOTFS)).map_err(failed)?;
+        let record = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        files::replace(&new.join(RECORD), &record, 0o644).map_err(failed)?;
+        files::replace(&new.join(SERIAL), format!("{serial}\n").as_bytes(), 0o644)
+            .map_err(failed)?;
+        files::ensure_directory(directory.parent().unwrap_or(Path::new(CACHE)), 0o755)
+            .map_err(failed)?;
+        match rustix::fs::renameat_with(CWD, &new, CWD, &directory, RenameFlags::EXCHANGE) {
+            Err(rustix::io::Errno::NOENT) => std::fs::rename(&new, &directory).map_err(failed)?,
+            result => result.map_err(|error| failed(error.into()))?,
+        }
+        self.clear()
+    }
+
+    /// Takes the root file system from the image that is there, if it is the same.
+    pub(crate) fn adopt(&self) -> Result<()> {
+        let path = self.path.join(ROOTFS);
+        files::remove(&path)
+            .and_then(|()| {
+                Ok(rustix::fs::linkat(
+                    CWD,
+                    self.id.directory().join(ROOTFS),
+                    CWD,
+                    &path,
+                    AtFlags::empty(),
+                )?)
+            })
+            .map_err(|error| Error::path("linking", &path, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_have_words() {
+        let id = ImageId::new("debian", "trixie", "amd64", "default").unwrap();
+        assert_eq!(
+            id.directory(),
+            Path::new("/var/cache/lxc/download/debian/trixie/amd64/default")
+        );
+        assert_eq!(id.to_string(), "debian trixie amd64 default");
+        for bad in ["", "..", "a/b", ".gantry", "a b"] {
+            assert!(
+                matches!(
+                    ImageId::new(bad, "x", "y", "z"),
+                    Err(Error::InvalidArgument(_))
+                ),
+                "{bad}"
+            );
+        }
+    }
+}

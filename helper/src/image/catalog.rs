@@ -1,0 +1,235 @@
+//! The lists of images that servers have. Read in a worker: nothing here is believed.
+
+use super::outside::{Entry, Listed};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// The most images of a list.
+const MOST: usize = 20_000;
+/// What a list begins with that is JSON (simplestreams).
+const JSON: u8 = b'{';
+/// The root file system in a list of simplestreams.
+const ROOT: &str = "root.tar.xz";
+
+/// The images of a list in either layout; what makes no sense is left out.
+pub(crate) fn read(text: &[u8]) -> Vec<Entry> {
+    let start = text.iter().find(|byte| !byte.is_ascii_whitespace());
+    let mut entries = match start {
+        Some(&JSON) => products(text),
+        _ => index(&String::from_utf8_lossy(text)),
+    };
+    entries.retain(Entry::is_sound);
+    entries.truncate(MOST);
+    entries
+}
+
+/// LXC's layout: `DISTRIBUTION;RELEASE;ARCHITECTURE;VARIANT;BUILD;FOLDER` a line.
+fn index(text: &str) -> Vec<Entry> {
+    let entry = |line: &str| -> Option<Entry> {
+        let mut fields = line.trim().split(';').map(str::to_owned);
+        Some(Entry {
+            distribution: fields.next()?,
+            release: fields.next()?,
+            architecture: fields.next()?,
+            variant: fields.next()?,
+            serial: fields.next()?,
+            folder: fields.next()?.trim_matches('/').to_owned(),
+            ..Entry::default()
+        })
+    };
+    text.lines().filter_map(entry).collect()
+}
+
+#[derive(Deserialize)]
+struct Products {
+    products: BTreeMap<String, Product>,
+}
+
+#[derive(Deserialize)]
+struct Product {
+    os: String,
+    release: String,
+    arch: String,
+    #[serde(default)]
+    variant: Option<String>,
+    #[serde(default)]
+    release_title: Option<String>,
+    versions: BTreeMap<String, Version>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    items: BTreeMap<String, Item>,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    #[serde(default)]
+    path: String,
+    #[serde(default)]
+    sha256: String,
+    #[serde(default)]
+    size: u64,
+}
+
+/// Simplestreams: the newest build of each product that has a root file system as tar.
+fn products(text: &[u8]) -> Vec<Entry> {
+    let Ok(list) = serde_json::from_slice::<Products>(text) else {
+        return Vec::new();
+    };
+    let entry = |product: Product| -> Option<Entry> {
+        let (serial, version) =
+            product
+                .versions
+                .into_iter()
+                .rev()
+                .find_map(|(serial, version)| {
+                    let root = version.items.get(ROOT)?;
+                    let folder = root.path.rsplit_once('/')?.0.trim_matches('/').to_owned();
+                    Some((serial, (folder, version)))
+                })?;
+        let (folder, version) = version;
+        let files = version.items.into_values().filter_map(|item| {
+            let name = item.path.strip_prefix(&format!("{folder}/"))?.to_owned();
+            let sha256 = item.sha256.to_lowercase();
+            let sound = is_word(&name) && is_sha256(&sha256);
+            sound.then_some((
+                name,
+                Listed {
+                    sha256,
+                    size: item.size,
+                },
+            ))
+        });
+        Some(Entry {
+            distribution: product.os.to_lowercase(),
+            title: product.release_title.unwrap_or_default(),
+            release: product.release,
+            architecture: product.arch,
+            variant: product.variant.unwrap_or_else(|| "default".to_owned()),
+            serial,
+            files: files.collect(),
+            folder,
+        })
+    };
+    list.products.into_values().filter_map(entry).collect()
+}
+
+impl Entry {
+    /// Whether its words can be parts of paths and addresses.
+    pub(crate) fn is_sound(&self) -> bool {
+        let words = [
+            &self.distribution,
+            &self.release,
+            &self.architecture,
+            &self.variant,
+            &self.serial,
+        ];
+        words.into_iter().all(|word| is_word(word))
+            && self.folder.len() <= 512
+            && self.folder.split('/').all(is_word)
+            && self.title.len() <= 200
+            && !self.title.chars().any(char::is_control)
+            && self.files.len() <= 64
+            && self
+                .files
+                .iter()
+                .all(|(name, file)| is_word(name) && is_sha256(&file.sha256))
+    }
+}
+
+/// Whether it can be one component of a path: letters, digits and `._:+~-`, no dot first.
+pub(crate) fn is_word(word: &str) -> bool {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._:+~-".contains(&byte);
+    (1..=128).contains(&word.len()) && !word.starts_with(['.', '-']) && word.bytes().all(is_plain)
+}
+
+/// Whether it is a SHA-256 in lower-case hexadecimal digits.
+pub(crate) fn is_sha256(text: &str) -> bool {
+    text.len() == 64
+        && text
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// The checksums of a `SHA256SUMS`, by the name of the file.
+pub(crate) fn checksums(text: &str) -> BTreeMap<String, String> {
+    let line = |line: &str| {
+        let (sum, name) = line.trim().split_once(char::is_whitespace)?;
+        let name = name
+            .trim_start()
+            .trim_start_matches('*')
+            .trim_start_matches("./");
+        (is_sha256(sum) && is_word(name)).then(|| (name.to_owned(), sum.to_owned()))
+    };
+    text.lines().take(1000).filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_layouts_are_read() {
+        let line = "debian;trixie;amd64;default;20260829_05:24;/images/debian/trixie/amd64/default/20260829_05:24/\n";
+        let entries = read(line.as_bytes());
+        assert_eq!(entries.len(), 1);
+        assert_eq!(
+            entries[0].folder,
+            "images/debian/trixie/amd64/default/20260829_05:24"
+        );
+        let sum = "ab".repeat(32);
+        let json = format!(
+            r#"{{"format": "products:1.0", "products": {{"debian:trixie:amd64:default": {{
+                "arch": "amd64", "os": "Debian", "release": "trixie", "variant": "default",
+                "versions": {{
+                    "20260101_05:24": {{"items": {{"root.tar.xz": {{"path": "old/rootfs.tar.xz", "sha256": "{sum}", "size": 1}}}}}},
+                    "20260829_05:24": {{"items": {{"root.tar.xz": {{"path": "images/new/rootfs.tar.xz", "sha256": "{sum}", "size": 7}}}}}},
+                    "20260901_05:24": {{"items": {{"disk.qcow2": {{"path": "x/disk.qcow2", "sha256": "{sum}", "size": 1}}}}}}
+                }}}}}}}}"#
+        );
+        let entries = read(json.as_bytes());
+        assert_eq!(entries.len(), 1);
+        assert_eq!(
+            (entries[0].distribution.as_str(), entries[0].serial.as_str()),
+            ("debian", "20260829_05:24")
+        );
+        assert_eq!(
+            entries[0].files["rootfs.tar.xz"],
+            Listed {
+                sha256: sum,
+                size: 7
+            }
+        );
+    }
+
+    #[test]
+    fn what_leads_elsewhere_is_left_out() {
+        for line in [
+            "..;trixie;amd64;default;1;/x",
+            "debian;../../etc;amd64;default;1;/x",
+            "debian;trixie;amd64;default;1;/x/../y",
+            "debian;trixie;amd64;default;1;//host/x",
+            "debian;trixie;amd64;default;1;/x?y",
+            "debian;trixie;amd64;default;1",
+            "debian;tri xie;amd64;default;1;/x",
+        ] {
+            let sound = read(line.as_bytes());
+            assert!(sound.is_empty() || sound[0].folder == "host/x", "{line}");
+        }
+        assert!(read(b"{\"products\": 3}").is_empty());
+        assert!(read(&[0xff; 100]).is_empty());
+    }
+
+    #[test]
+    fn checksums_have_names() {
+        let sum = "0".repeat(64);
+        let sums = checksums(&format!(
+            "{sum}  rootfs.tar.xz\n{sum} *meta.tar.xz\n{sum}  ../x\nshort  y\n"
+        ));
+        assert_eq!(
+            sums.keys().collect::<Vec<_>>(),
+            ["meta.tar.xz", "rootfs.tar.xz"]
+        );
+    }
+}

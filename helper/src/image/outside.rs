@@ -1,0 +1,91 @@
+//! What a worker is asked for and answers: the line between the helper and those of its
+//! processes that touch bytes from outside, as one JSON value a line.
+
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The first argument that makes this program such a worker; the second says which, the
+/// third is the helper's process number.
+pub(crate) const WORKER: &str = "image-worker";
+/// Fetches one file: the order on standard input, its content to [`FILE_FD`].
+pub(crate) const FETCH: &str = "fetch";
+/// Reads a list of images, on standard input: an [`Entry`] a line on standard output.
+pub(crate) const READ: &str = "read";
+/// Checks the signature [`FILE_FD`] of standard input by the keys in [`KEYS_FD`].
+pub(crate) const VERIFY: &str = "verify";
+/// The descriptor of the file that is written, or of the signature.
+pub(crate) const FILE_FD: i32 = 3;
+/// The descriptor of the keys.
+pub(crate) const KEYS_FD: i32 = 4;
+
+/// A file to fetch.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Order {
+    /// Where it is, `http://` or `https://`.
+    pub(crate) url: String,
+    /// The proxy to go through.
+    pub(crate) proxy: Option<String>,
+    /// How much of it is there already.
+    pub(crate) offset: u64,
+    /// The ETag of what is there: with an offset, the rest is wanted only if it is the
+    /// same still; without, nothing is wanted if it is.
+    pub(crate) tag: Option<String>,
+    /// The most bytes to take.
+    pub(crate) limit: u64,
+}
+
+/// What a worker that fetches says.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) enum Said {
+    /// It comes: how much is there from before, how much there will be, and its ETag.
+    Begun {
+        /// Bytes from before that stand.
+        offset: u64,
+        /// Bytes in all, if the server says.
+        total: Option<u64>,
+        /// Its ETag.
+        tag: Option<String>,
+    },
+    /// So many bytes are there.
+    Bytes(u64),
+    /// All is there.
+    Done,
+    /// It is what it was.
+    Same,
+    /// The server has no such file.
+    Missing,
+    /// It broke off and may be gone on with: the connection's fault, or the server's.
+    Broken(String),
+    /// It will not come.
+    Refused(String),
+}
+
+/// An image that a server has.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Entry {
+    /// `debian`
+    pub(crate) distribution: String,
+    /// `trixie`
+    pub(crate) release: String,
+    /// `amd64`
+    pub(crate) architecture: String,
+    /// `default`, `cloud`, …
+    pub(crate) variant: String,
+    /// Which build it is.
+    pub(crate) serial: String,
+    /// Its folder on the server, without a slash at either end.
+    pub(crate) folder: String,
+    /// What people call it; empty if the list does not say.
+    pub(crate) title: String,
+    /// The files whose sizes and checksums (SHA-256) the list says.
+    pub(crate) files: BTreeMap<String, Listed>,
+}
+
+/// What a list says of a file.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Listed {
+    /// Its SHA-256, in hexadecimal digits.
+    pub(crate) sha256: String,
+    /// Its size in bytes.
+    pub(crate) size: u64,
+}
