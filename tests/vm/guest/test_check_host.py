@@ -3,7 +3,6 @@ has a remedy."""
 
 # What a clean Debian has not, and why that is right.
 KNOWN = {
-    "lxcbr0": "LXC's bridge comes with LXC",
     "zfs": "its module is not part of Debian's kernel",
     "lxcfs": "it is not installed",
     "reflinks": "ext4 has none",
