@@ -85,7 +85,7 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
 
 /// Removes a directory, into which a process that dies with its helper may write for a
 /// moment longer.
-fn empty_at_last(path: &Path) -> Result<()> {
+pub(super) fn empty_at_last(path: &Path) -> Result<()> {
     let deadline = Instant::now() + DYING;
     loop {
         match Trash::left(path).empty() {

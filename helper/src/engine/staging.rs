@@ -2,6 +2,7 @@
 //! hidden directories there, so that one rename is the moment at which a
 //! container comes or goes.
 
+use super::leftovers::empty_at_last;
 use super::{Engine, Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
@@ -132,7 +133,7 @@ fn seal(source: &Path, group: Option<u32>) -> std::io::Result<()> {
 impl Drop for Staging {
     fn drop(&mut self) {
         if !self.published
-            && let Err(error) = Trash(std::mem::take(&mut self.path)).empty()
+            && let Err(error) = empty_at_last(&self.path)
         {
             tracing::error!("{error}");
         }
