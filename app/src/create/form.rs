@@ -26,7 +26,7 @@ impl Kind {
             (Self::Image, has("template-download")),
             (Self::Debootstrap, has("template-debootstrap")),
             (Self::Archive, true),
-            (Self::Script, has("template-script")),
+            (Self::Script, true),
         ];
         let offered = all.into_iter().filter(|(_, offered)| *offered);
         offered.map(|(kind, _)| kind).collect()
@@ -211,7 +211,7 @@ mod tests {
     #[test]
     fn only_what_the_helper_can_do_is_offered() {
         let features = ["template-download", "backend-dir", "backend-loop"].map(str::to_owned);
-        let kinds = [Kind::Busybox, Kind::Image, Kind::Archive];
+        let kinds = [Kind::Busybox, Kind::Image, Kind::Archive, Kind::Script];
         assert_eq!(Kind::offered(&features), kinds);
         assert_eq!(backends(&features), ["", "dir", "loop"]);
     }

@@ -8,7 +8,6 @@ use super::manifest::Manifest;
 use super::{Error, Result, disk, lacks};
 use crate::linux::files;
 use crate::linux::seal::{CHECKSUM, MANIFEST};
-use crate::storage::dir;
 use gantry_core::config::Config;
 use gantry_core::idmap::IdMaps;
 use gantry_core::layout::ContainerLayout;
@@ -156,7 +155,7 @@ impl Arrival {
     fn remove_foreign(&self) -> Result<()> {
         let failed = |error: std::io::Error| Error::path("reading", &self.base, &error);
         let remove =
-            |path: &Path| dir::remove(path).map_err(|error| Error::path("removing", path, &error));
+            |path: &Path| files::remove(path).map_err(|error| Error::path("removing", path, &error));
         for entry in std::fs::read_dir(&self.base).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             // Gantry keeps notes of its own in hidden files.
@@ -243,7 +242,7 @@ fn unsealed(base: &Path, warnings: &mut Vec<String>) -> Result<Option<Manifest>>
 fn write_config(base: &Path, text: &str) -> Result<()> {
     let path = base.join("config");
     // It came with an owner and a mode of its own.
-    dir::remove(&path).map_err(|error| Error::path("replacing", &path, &error))?;
+    files::remove(&path).map_err(|error| Error::path("replacing", &path, &error))?;
     files::replace(&path, text.as_bytes(), 0o640)
         .map_err(|error| Error::path("writing", &path, &error))
 }

@@ -257,7 +257,7 @@ impl Engine {
         packed?;
         unpacked?;
         std::fs::rename(place.join("rootfs"), &rootfs).map_err(failed)?;
-        blocking(move || dir::remove(&raw).map_err(|error| Error::path("removing", &raw, &error)))
+        blocking(move || files::remove(&raw).map_err(|error| Error::path("removing", &raw, &error)))
             .await?;
         Ok(new)
     }

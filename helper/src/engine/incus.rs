@@ -5,7 +5,6 @@ use super::create::CreateRequest;
 use super::new_config::config_text;
 use super::{Error, Result};
 use crate::linux::files;
-use crate::storage::dir;
 use gantry_core::idmap::{IdMap, IdMaps, IdRange, RANGE_SIZE};
 use gantry_core::layout::ContainerLayout;
 use serde::Deserialize;
@@ -122,7 +121,8 @@ impl Backup {
         request.architecture =
             Some(instance.architecture).filter(|architecture| !architecture.is_empty());
         let maps = (!translated.privileged).then(|| IdMaps::for_range(THEIRS, THEIRS));
-        let text = config_text(&request, target, &maps.unwrap_or_default())?;
+        let rootfs = format!("dir:{}", target.rootfs().display());
+        let text = config_text(&request, target, &maps.unwrap_or_default(), &rootfs)?;
         parse(&target.config(), &text)?.check()?;
         let path = base.join("config");
         files::replace(&path, text.as_bytes(), 0o640)
@@ -159,7 +159,7 @@ fn clear(base: &Path) -> Result<()> {
     for entry in std::fs::read_dir(base).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_name() != "rootfs" {
-            dir::remove(&entry.path()).map_err(failed)?;
+            files::remove(&entry.path()).map_err(failed)?;
         }
     }
     Ok(())

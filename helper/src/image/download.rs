@@ -8,7 +8,7 @@ use super::lists::{Catalog, MOST_SUMS, catalog};
 use super::metadata::Metadata;
 use super::outside::Entry;
 use super::server::Server;
-use super::unpack;
+use super::unpack::{self, Target};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
@@ -343,7 +343,7 @@ impl<W: Workers> Download<'_, W> {
         unpack::unpack(
             self.fetcher.workers,
             archive.into(),
-            &meta,
+            Target::directory(&meta),
             &IdMaps::default(),
             &[],
             self.fetcher.work,

@@ -7,7 +7,6 @@ pub(crate) use crate::linux::files::remove;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{CWD, Mode};
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
