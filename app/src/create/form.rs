@@ -98,8 +98,7 @@ impl CreateDialog {
         for row in [&parts.distribution, &parts.release, &parts.mirror] {
             row.set_visible(kind == Kind::Debootstrap);
         }
-        let takes_arguments = matches!(kind, Kind::Debootstrap | Kind::Script);
-        parts.arguments.set_visible(takes_arguments);
+        parts.arguments.set_visible(kind == Kind::Script);
         let backend = self.backend(root);
         let is = |names: &[&str]| names.contains(&backend.as_str());
         parts.folder.set_visible(is(&["dir"]));
@@ -125,6 +124,9 @@ impl CreateDialog {
         let template = match self.kind(root) {
             Kind::Busybox => Template::Busybox,
             Kind::Image => Template::Image(self.image.clone().ok_or_else(String::new)?),
+            Kind::Debootstrap if parts.release.text().trim().is_empty() => {
+                return Err(String::new());
+            }
             Kind::Debootstrap => Template::Debootstrap,
             Kind::Archive => Template::Archive(self.archive.clone().ok_or_else(String::new)?),
             Kind::Script => match parts.script.text().trim() {

@@ -308,7 +308,7 @@ fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
     parts
         .name
         .connect_changed(move |_| to.emit(Message::Edited));
-    for row in [&parts.script, &parts.arguments, &parts.size] {
+    for row in [&parts.script, &parts.release, &parts.arguments, &parts.size] {
         let to = input.clone();
         row.connect_changed(move |_| to.emit(Message::Edited));
     }
