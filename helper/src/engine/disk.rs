@@ -11,7 +11,7 @@ use gantry_core::settings::{Settings, groups};
 use gantry_core::states::State;
 use gantry_core::values::rootfs::RootfsPath;
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -67,15 +67,26 @@ pub(super) struct ConfigFile {
 /// Reads a config. Errors are about the file; those in its text are in the
 /// [`Config`].
 pub(super) fn read_config(path: &Path) -> Result<ConfigFile> {
-    read_with(path, &mut DiskIncludes)
+    let (text, metadata) = read_own(path)?;
+    Ok(ConfigFile {
+        config: Config::read(path, text, &mut DiskIncludes),
+        revision: files::revision(&metadata),
+    })
 }
 
-/// Reads a config alone, for what is never in the files that it includes.
-pub(super) fn read_own(path: &Path) -> Result<Config> {
-    Ok(read_with(path, &mut SkipIncludes)?.config)
+/// The root file system that a config names, and nothing else of it: of a thousand
+/// snapshots each has a config.
+pub(super) fn read_rootfs(path: &Path) -> Result<Option<String>> {
+    let (text, _) = read_own(path)?;
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("rootfs"))
+        .collect();
+    let config = Config::read(path, lines.join("\n"), &mut SkipIncludes);
+    Ok(config.get("lxc.rootfs.path").map(str::to_owned))
 }
 
-fn read_with(path: &Path, includes: &mut dyn Includes) -> Result<ConfigFile> {
+fn read_own(path: &Path) -> Result<(String, Metadata)> {
     let broken = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::NotFound(format!("{} does not exist", path.display()))
@@ -83,15 +94,8 @@ fn read_with(path: &Path, includes: &mut dyn Includes) -> Result<ConfigFile> {
         _ => whole_file_fault(path, &error.to_string()),
     };
     let (file, metadata) = files::open_regular(path).map_err(broken)?;
-    let text = text_of(
-        path,
-        files::read_bounded(&file, MAX_CONFIG).map_err(broken)?,
-    )?;
-    let config = Config::read(path, text, includes);
-    Ok(ConfigFile {
-        config,
-        revision: files::revision(&metadata),
-    })
+    let bytes = files::read_bounded(&file, MAX_CONFIG).map_err(broken)?;
+    Ok((text_of(path, bytes)?, metadata))
 }
 
 /// The error that says a config file as a whole cannot be used.

@@ -370,7 +370,7 @@ pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
             continue;
         };
         let snapshot = snapshot_layout(layout, name)?;
-        let Ok(config) = disk::read_own(&snapshot.config()) else {
+        let Ok(rootfs) = disk::read_rootfs(&snapshot.config()) else {
             continue;
         };
         let kept = kept(&snapshot);
@@ -390,10 +390,7 @@ pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
                 created,
                 parent: kept.parent,
                 size: kept.size,
-                backend: config
-                    .get("lxc.rootfs.path")
-                    .map(disk::backend)
-                    .unwrap_or_default(),
+                backend: rootfs.as_deref().map(disk::backend).unwrap_or_default(),
                 current: name == current,
                 scheduled: kept.scheduled,
                 name,
