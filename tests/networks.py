@@ -79,7 +79,7 @@ def leased(box):
 
 def addresses(link):
     """The host's lasting addresses on a link."""
-    text = run("ip", "-json", "addr", "show", "dev", link).stdout
+    text = run("ip", "-json", "addr", "show", "dev", link, check=False).stdout or "[]"
     found = [address for one in json.loads(text) for address in one["addr_info"]]
     return {f"{a['local']}/{a['prefixlen']}" for a in found if a["scope"] == "global"}
 

@@ -48,7 +48,9 @@ def test_a_job_from_beginning_to_end(bus):
     assert facts == {
         "Operation": "CreateContainer", "Objects": [bus.container("fresh").path], "StartedBy": 0, "State": "done",
         "Stage": facts["Stage"], "Progress": 1.0, "Bytes": facts["Bytes"], "Total": facts["Total"],
-        "CanCancel": False, "Result": {"container": bus.container("fresh").path}, "ErrorName": "", "ErrorMessage": "",
+        "CanCancel": False, "ErrorName": "", "ErrorMessage": "",
+        "Result": {"container": bus.container("fresh").path,
+                   "first_login": "Log in as root; there is no password. Set one with passwd."},
     }
     assert job.wait(0) == "done", "it can be asked again"
     with pytest.raises(gantry.Refused) as refused:

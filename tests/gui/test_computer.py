@@ -64,9 +64,9 @@ def test_a_refusal_says_why_and_can_be_tried_again(pretend, driver):
 def test_the_real_helper_is_asked_and_asked_again(driver, bus):
     with driver.running(desktop.GANTRY) as app:
         app.menu("Main Menu", "t")
-        # No bridge is in the sandbox.
-        app.find("label", "lxcbr0")
-        app.find("label", "Missing, and there is no other bridge")
+        # No init system is in the sandbox.
+        app.find("label", "autostart")
+        app.find("label", "Nothing starts containers at boot.")
         driver.screenshot("computer-real")
         app.press("button", "Check Again")
-        app.find("label", "Missing, and there is no other bridge")
+        app.find("label", "Nothing starts containers at boot.")

@@ -159,7 +159,8 @@ def test_another_bridge_is_shown_as_somebody_elses(bus):
     with containers.bridge("theirs0", "10.66.0.1/24"):
         until(lambda: "theirs0" in names(bus))
         theirs = Network(bus, "theirs0")
-        assert theirs.get("Managed") is False and theirs.get("Addresses") == ["10.66.0.1/24"]
+        until(lambda: theirs.get("Addresses") == ["10.66.0.1/24"])
+        assert theirs.get("Managed") is False
         for call in (theirs.down, theirs.delete, lambda: theirs.configure(domain="x")):
             with containers.refused("WrongState"):
                 call()

@@ -62,7 +62,7 @@ def test_a_container_comes_back_as_it_left(bus, backend):
         assert not set(idmap(web)) & set(idmap(twin))
         if backend == "dir":
             # Where the source can be read without a mount.
-            assert everything(f"{twin.folder}/rootfs") == everything(f"{web.folder}/rootfs")
+            assert everything(f"{twin.folder}/rootfs", first_id(twin)) == everything(f"{web.folder}/rootfs", first_id(web))
         twin.start()
         assert twin.execute("stat", "-c", "%u %g", "/file")[1] == "7 8\n"
         assert twin.execute("sh", "-c", "cat /file; test -e /etc/issue || echo gone; hostname")[1] == "text\ngone\ntwin\n"
@@ -140,14 +140,17 @@ def test_26_a_changed_or_shortened_archive_is_refused(bus):
     web = bus.create("web", template="busybox")
     plain = export(web, compression="none")
     packed = export(web)
-    middle = plain.index(b"rootfs/bin/busybox") + 200_000
+    # Somewhere in busybox, which is most of it.
+    middle = len(plain) // 2
     changed = plain[:middle] + bytes([plain[middle] ^ 1]) + plain[middle + 1:]
     manifest = plain.replace(b'"backend": "dir"', b'"backend": "zfs"', 1)
     trailer = plain[:-1536] + plain[-1536:].replace(b"sha256 ", b"sha256 0", 1)[:1536]
     for bad in (changed, manifest, trailer, plain[:-2048], plain[:-1], plain[: len(plain) // 2], plain + bytes(512),
                 packed[: len(packed) // 2], packed[:-3]):
-        # A plain one that does not end in zeros is no archive at all.
-        with refused("VerificationFailed" if bad[-512:] == bytes(512) or bad[:4] == packed[:4] else "InvalidArgument"):
+        # A plain one that does not end in zeros is no archive at all, and of a packed one
+        # it is chance who stumbles first.
+        names = {"VerificationFailed"} if bad[-512:] == bytes(512) else {"InvalidArgument"}
+        with refused(*(names | {"VerificationFailed"} if bad[:4] == packed[:4] else names)):
             import_result(bus, bad, "twin")
         assert os.listdir(LXC_PATH) == ["web"] and list(bus.list()) == ["web"]
 

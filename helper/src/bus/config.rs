@@ -5,7 +5,8 @@ use zbus::message::Header;
 use super::{
     Bus,
     admission::Risk,
-    error::Result,
+    authorization::Details,
+    error::{Result, from_engine},
     operations::Target,
     options::{Dictionary, Options},
     requests::fitting,
@@ -86,5 +87,28 @@ impl Bus {
             .engine
             .convert_config(&admitted.id, revision, dry_run)
             .await?)
+    }
+
+    pub(super) async fn set_defaults(
+        &self,
+        header: &Header<'_>,
+        text: String,
+        revision: u64,
+        options: Dictionary,
+    ) -> Result<()> {
+        let caller = self.callers.identify(header).await?;
+        let flags = match Options::none(options).and_then(|()| fitting([&text])) {
+            Ok(()) => self
+                .engine
+                .unsafe_defaults(&text)
+                .await
+                .map_err(from_engine),
+            Err(error) => Err(error),
+        };
+        let details = Details::default().flagged(flags.clone().unwrap_or_default());
+        self.authority
+            .permit(&caller, header, flags, &details)
+            .await?;
+        Ok(self.engine.set_defaults(&text, revision).await?)
     }
 }

@@ -14,7 +14,7 @@ use zbus::{
 };
 
 use super::{
-    Bus, Properties, container::ContainerObject, devices::DevicesObject,
+    Bus, Properties, container::ContainerObject, devices::DevicesObject, jobs::Outcome,
     resources::ResourcesObject, snapshots::SnapshotsObject,
 };
 use crate::engine::{self, ContainerId, Event, Facts};
@@ -108,6 +108,12 @@ impl Bus {
         for facts in list {
             self.bring_up_to_date(&facts.id).await;
         }
+    }
+
+    /// The outcome of a job that made a container, which is on the bus by now.
+    pub(super) async fn made(self: &Arc<Self>, id: &ContainerId) -> Outcome {
+        self.settle(id).await;
+        Outcome::from([("container", path_of(id).into_inner().into())])
     }
 
     /// Makes sure that the bus shows what was just done to a container.

@@ -15,12 +15,12 @@ use super::{
     authorization::Details,
     containers::path_of,
     error::{Result, from_engine},
-    jobs::Outcome,
+    networks::wiring,
     options::{Dictionary, Options},
-    requests::{create_request, fitting, import_request, stop_options},
+    requests::{create_request, import_request, stop_options},
     usage::read_interval,
 };
-use crate::engine::{ContainerId, CreateRequest, GroupAction, HostInterface};
+use crate::engine::{ContainerId, CreateRequest, GroupAction};
 
 /// What is served at the root.
 pub(super) struct ManagerObject {
@@ -389,22 +389,9 @@ impl ManagerObject {
         options: Dictionary,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
-        let caller = self.bus.callers.identify(&header).await?;
-        let flags = match Options::none(options).and_then(|()| fitting([&text])) {
-            Ok(()) => self
-                .bus
-                .engine
-                .unsafe_defaults(&text)
-                .await
-                .map_err(from_engine),
-            Err(error) => Err(error),
-        };
-        let details = Details::default().flagged(flags.clone().unwrap_or_default());
         self.bus
-            .authority
-            .permit(&caller, &header, flags, &details)
-            .await?;
-        Ok(self.bus.engine.set_defaults(&text, revision).await?)
+            .set_defaults(&header, text, revision, options)
+            .await
     }
 
     /// What containers can be wired to: name s, kind s (bridge, physical, vlan, …), up b,
@@ -416,7 +403,7 @@ impl ManagerObject {
     ) -> Result<Vec<Properties>> {
         self.permit(&header, Ok(())).await?;
         let interfaces = self.bus.engine.host_interfaces().await?;
-        Ok(interfaces.into_iter().map(entry).collect())
+        Ok(interfaces.into_iter().map(wiring).collect())
     }
 
     /// Describes a network of containers, in /etc/gantry/networks/NAME.conf; its bridge
@@ -481,14 +468,6 @@ impl ManagerObject {
     }
 }
 
-impl Bus {
-    /// The outcome of a job that made a container, which is on the bus by now.
-    pub(super) async fn made(self: &Arc<Self>, id: &ContainerId) -> Outcome {
-        self.settle(id).await;
-        Outcome::from([("container", path_of(id).into_inner().into())])
-    }
-}
-
 impl ManagerObject {
     /// For what is not about one container.
     async fn permit<T>(&self, header: &Header<'_>, request: gantry_api::Result<T>) -> Result<T> {
@@ -516,15 +495,4 @@ impl ManagerObject {
             Err(error) => (Err(from_engine(error)), details),
         }
     }
-}
-
-fn entry(interface: HostInterface) -> Properties {
-    Properties::from([
-        ("name", interface.name.into()),
-        ("kind", interface.kind.into()),
-        ("up", interface.up.into()),
-        ("hwaddr", interface.hwaddr.into()),
-        ("master", interface.master.into()),
-        ("addresses", interface.addresses.into()),
-    ])
 }

@@ -21,7 +21,7 @@ use super::{
     network::NetworkObject,
     options::{Dictionary, Options},
 };
-use crate::engine::{NetworkChange, NetworkChanges, NetworkFacts};
+use crate::engine::{HostInterface, NetworkChange, NetworkChanges, NetworkFacts};
 
 /// The networks on the bus, with the facts that were announced last.
 #[derive(Default)]
@@ -149,5 +149,17 @@ fn properties(facts: &NetworkFacts) -> Properties {
         ("Autostart", facts.autostart.into()),
         ("Ports", Value::from(facts.ports.clone())),
         ("Fault", facts.fault.clone().into()),
+    ])
+}
+
+/// An interface of the host, as ListHostInterfaces tells it.
+pub(super) fn wiring(interface: HostInterface) -> Properties {
+    Properties::from([
+        ("name", interface.name.into()),
+        ("kind", interface.kind.into()),
+        ("up", interface.up.into()),
+        ("hwaddr", interface.hwaddr.into()),
+        ("master", interface.master.into()),
+        ("addresses", interface.addresses.into()),
     ])
 }

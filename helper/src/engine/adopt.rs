@@ -154,8 +154,9 @@ impl Arrival {
 
     fn remove_foreign(&self) -> Result<()> {
         let failed = |error: std::io::Error| Error::path("reading", &self.base, &error);
-        let remove =
-            |path: &Path| files::remove(path).map_err(|error| Error::path("removing", path, &error));
+        let remove = |path: &Path| {
+            files::remove(path).map_err(|error| Error::path("removing", path, &error))
+        };
         for entry in std::fs::read_dir(&self.base).map_err(failed)? {
             let name = entry.map_err(failed)?.file_name();
             // Gantry keeps notes of its own in hidden files.

@@ -25,6 +25,8 @@ use tokio::net::UnixStream;
 
 /// How long a monitor may take to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is asked again after it hung up.
+const TRIES: usize = 3;
 
 /// Speaks to the monitor of one container. Each question is a connection of
 /// its own, as the protocol has it.
@@ -117,12 +119,18 @@ impl Client {
         Ok(reply.map(|reply| (reply, socket)))
     }
 
+    /// Asks for what can be asked again. Stock's monitor hangs up on one client, now and
+    /// then, when another that had the same descriptor before has left.
     async fn need(&self, header: RequestHeader, data: &[u8]) -> Result<Reply> {
-        match self.ask(header, data).await {
-            Ok(Some((reply, _))) => Ok(reply),
-            Ok(None) => Err(self.not_running()),
-            Err(error) => Err(self.failed(&error)),
+        for _ in 0..TRIES {
+            match self.ask(header, data).await {
+                Ok(Some((reply, _))) => return Ok(reply),
+                Ok(None) if self.is_alive().await => {}
+                Ok(None) => break,
+                Err(error) => return Err(self.failed(&error)),
+            }
         }
+        Err(self.not_running())
     }
 
     /// Asks for what has no answer but that it is done.

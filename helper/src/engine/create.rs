@@ -238,15 +238,7 @@ impl Engine {
                 let excludes = request.excludes();
                 let left_out: Vec<&str> =
                     excludes.iter().map(String::as_str).chain(DEVICES).collect();
-                unpack::unpack(
-                    &self.0.programs,
-                    archive,
-                    target,
-                    &maps,
-                    &left_out,
-                    work,
-                )
-                .await?;
+                unpack::unpack(&self.0.programs, archive, target, &maps, &left_out, work).await?;
                 request.settle(&root, layout, staging, dir::root_of(&maps))?;
             }
             None => {

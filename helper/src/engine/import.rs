@@ -167,7 +167,15 @@ impl Engine {
             })
         };
         let programs = &self.0.programs;
-        unpack::unpack_by(programs, archive, Target::directory(tree), choose, &DEVICES, work).await?;
+        unpack::unpack_by(
+            programs,
+            archive,
+            Target::directory(tree),
+            choose,
+            &DEVICES,
+            work,
+        )
+        .await?;
         let found = known.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(found)
     }
@@ -257,8 +265,10 @@ impl Engine {
         packed?;
         unpacked?;
         std::fs::rename(place.join("rootfs"), &rootfs).map_err(failed)?;
-        blocking(move || files::remove(&raw).map_err(|error| Error::path("removing", &raw, &error)))
-            .await?;
+        blocking(move || {
+            files::remove(&raw).map_err(|error| Error::path("removing", &raw, &error))
+        })
+        .await?;
         Ok(new)
     }
 

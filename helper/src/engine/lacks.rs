@@ -65,10 +65,8 @@ pub(super) fn lacking(config: &Config, here: &Path, there: &Path) -> Vec<String>
                     "{source}, which is mounted in it, is not on this host"
                 ));
             }
-        } else if matches!(key, "lxc.seccomp.profile" | "lxc.mount.fstab") {
-            if !is_there(value) {
-                found.push(format!("{value} ({key}) is not on this host"));
-            }
+        } else if matches!(key, "lxc.seccomp.profile" | "lxc.mount.fstab") && !is_there(value) {
+            found.push(format!("{value} ({key}) is not on this host"));
         }
     }
     let profile = config.get("lxc.apparmor.profile");

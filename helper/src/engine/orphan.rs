@@ -43,8 +43,13 @@ impl Engine {
     /// Ends every process of such a container.
     pub(super) fn kill_orphan(&self, id: &ContainerId, init: &Process) -> Result<()> {
         cgroup::kill_all(&id.name);
-        init.send(signals::SIGKILL)
-            .map_err(|error| Error::io(format_args!("killing container '{}'", id.name), &error))
+        match init.send(signals::SIGKILL) {
+            Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(Error::io(
+                format_args!("killing container '{}'", id.name),
+                &error,
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// What such a container's config says now, as nobody has what it was started with.

@@ -5,8 +5,8 @@
 use super::confined::{Workers, tar};
 use super::unpack::{Target, refuse_full};
 use crate::error::{Error, Result};
-use crate::linux::spawn::Child;
 use crate::linux::script::WORKER;
+use crate::linux::spawn::Child;
 use crate::work::Work;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

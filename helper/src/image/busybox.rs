@@ -173,7 +173,7 @@ impl Busybox {
             format!("127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost\n");
         tree.file("etc/hosts", 0o644, &mut hosts.as_bytes())
             .map_err(failed)?;
-        rustix::fs::symlinkat("../run", root, "var/run").map_err(|error| failed(error.into()))?;
+        tree.link("../run", "var/run").map_err(failed)?;
         self.program.rewind().map_err(failed)?;
         tree.file("bin/busybox", 0o755, &mut self.program.take(MAX_PROGRAM))
             .map_err(failed)?;
@@ -252,6 +252,19 @@ impl Tree<'_> {
             rustix::fs::openat(self.root, path, flags, Mode::empty())?,
             mode,
         )
+    }
+
+    fn link(&self, to: &str, path: &str) -> io::Result<()> {
+        let (uid, gid) = self.owner;
+        rustix::fs::symlinkat(to, self.root, path)?;
+        let itself = AtFlags::SYMLINK_NOFOLLOW;
+        Ok(rustix::fs::chownat(
+            self.root,
+            path,
+            Some(uid),
+            Some(gid),
+            itself,
+        )?)
     }
 
     fn file(&self, path: &str, mode: u32, content: &mut impl Read) -> io::Result<()> {

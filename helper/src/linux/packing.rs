@@ -104,6 +104,14 @@ pub(super) fn run(_args: &[String]) -> io::Result<i32> {
 }
 
 impl Plan {
+    /// A file system's own directory for what it has lost is nobody's in a container.
+    fn excluded(&self) -> impl Iterator<Item = String> {
+        self.trees
+            .iter()
+            .filter(|(_, store)| matches!(store, Store::Image(_) | Store::Device(_)))
+            .map(|(place, _)| format!("--exclude={}/lost+found", place.display()))
+    }
+
     fn make_folders(&self, top: &Path, folder: Option<&Path>) -> io::Result<()> {
         let mut path = top.to_path_buf();
         create_dir_all(&path)?;
@@ -276,8 +284,10 @@ fn pack(mut helper: Helper, plan: &Plan) -> io::Result<i32> {
             "--sparse",
             // Sockets are of processes.
             "--warning=no-file-ignored",
-            "--",
+            "--anchored",
         ])
+        .args(plan.excluded())
+        .arg("--")
         .args(&plan.members)
         .env_clear()
         .envs(ENVIRONMENT)

@@ -112,7 +112,7 @@ def test_the_profile_comes_and_goes_with_the_container(bus):
         end()
         container.wait("STOPPED", seconds=120)
         until(lambda: not loaded("passing"), 120)
-        assert not [name for name in os.listdir(OURS) if name.startswith("lxc-passing")]
+        until(lambda: not [name for name in os.listdir(OURS) if name.startswith("lxc-passing")], 120)
 
 
 def test_nesting_allows_mounts_and_brings_its_own_proc(bus):

@@ -66,7 +66,31 @@ impl<'a> Client<'a> {
             .map(drop)
     }
 
+    /// Stock's monitor hangs up on one client, now and then, when another that had the
+    /// same descriptor before has left; an old one does so on commands that it does not
+    /// know.
     fn ask_with(&self, command: Command, data: &[u8], fd: Option<&OwnedFd>) -> Step<Response> {
+        const TRIES: usize = 3;
+        for _ in 1..TRIES {
+            if let Some(response) = self.try_with(command, data, fd)? {
+                return Ok(response);
+            }
+        }
+        let answer = self.try_with(command, data, fd)?;
+        Ok(answer.unwrap_or_else(|| Response {
+            header: ResponseHeader::failure(libc::ENOSYS),
+            data: Vec::new(),
+            fds: Vec::new(),
+        }))
+    }
+
+    /// Asks once; none if the monitor hung up.
+    fn try_with(
+        &self,
+        command: Command,
+        data: &[u8],
+        fd: Option<&OwnedFd>,
+    ) -> Step<Option<Response>> {
         let socket = self.connect()?;
         let header = match data {
             [] => RequestHeader::inline(command, 0),
@@ -82,17 +106,16 @@ impl<'a> Client<'a> {
         let mut buffer = [0; HEADER_LEN];
         let packet = sys::receive(&socket, &mut buffer).at(STEP, what)?;
         let head = buffer.get(..packet.length).unwrap_or_default();
-        // An old monitor closes on a command that it does not know.
-        let header = match head {
-            [] => ResponseHeader::failure(libc::ENOSYS),
-            head => ResponseHeader::decode(head).map_err(|error| {
-                failure(
-                    FailureKind::StartFailed,
-                    STEP,
-                    format!("The monitor is not understood: {error}."),
-                )
-            })?,
-        };
+        if head.is_empty() {
+            return Ok(None);
+        }
+        let header = ResponseHeader::decode(head).map_err(|error| {
+            failure(
+                FailureKind::StartFailed,
+                STEP,
+                format!("The monitor is not understood: {error}."),
+            )
+        })?;
         if header.data_len > MAX_RESPONSE {
             return failed(
                 FailureKind::StartFailed,
@@ -114,11 +137,11 @@ impl<'a> Client<'a> {
                 length => filled += length,
             }
         }
-        Ok(Response {
+        Ok(Some(Response {
             header,
             data,
             fds: packet.fds,
-        })
+        }))
     }
 
     /// The container's init, as the host counts.
