@@ -32,6 +32,16 @@ def pytest_runtest_protocol(item):
         signal.alarm(0)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    """With a failure goes the end of what bus, polkitd and helper have said."""
+    report = yield
+    if report.failed:
+        with open(os.environ["GANTRY_LOG"], errors="replace") as file:
+            report.sections.append(("the helper's log", "".join(file.readlines()[-30:])))
+    return report
+
+
 @pytest.fixture
 def bus():
     connection = gantry.Bus()

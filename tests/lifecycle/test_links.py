@@ -48,7 +48,7 @@ def start(bus, name, *lines, **more):
 
 def gone():
     """Waits until the last monitor has gone, too, which shows STOPPED before it tidies up."""
-    until(lambda: not [trace for trace in containers.traces() if trace.startswith("cgroup")])
+    until(lambda: not [trace for trace in containers.traces() if trace.endswith((".one", ".two", ".box"))])
 
 
 # --- macvlan

@@ -154,7 +154,7 @@ fn instruction(bytes: &[u8]) -> Option<Instruction> {
 
 /// Whether a filter is in force in this process: seccomp(2), by proc(5).
 fn is_filtered() -> bool {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let status = crate::proc::text("/proc/self/status").unwrap_or_default();
     let mode = status
         .lines()
         .find_map(|line| line.strip_prefix("Seccomp:"));

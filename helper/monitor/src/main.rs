@@ -32,6 +32,7 @@ mod netlink;
 mod netns;
 mod network;
 mod node;
+mod proc;
 mod process_limits;
 mod run;
 mod setup;

@@ -5,6 +5,7 @@ mod usage;
 
 pub(crate) use usage::{Groups, Sample};
 
+use crate::linux::proc;
 use crate::linux::process::started_at;
 use gantry_core::cgroup::CgroupFile;
 use gantry_core::name::ContainerName;
@@ -63,7 +64,7 @@ impl Host {
     /// Reads what is mounted where we are.
     pub(crate) fn read() -> io::Result<Self> {
         let mut host = Self::default();
-        let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+        let mounts = proc::text("/proc/self/mountinfo")?;
         for line in mounts.lines() {
             let Some((place, kind)) = line.split_once(" - ") else {
                 continue;
@@ -132,7 +133,7 @@ impl Host {
 
 /// The containers that have groups of their name at the top of some hierarchy.
 pub(crate) fn with_groups() -> BTreeSet<ContainerName> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
     hierarchies(&mounts)
         .into_iter()
         .filter_map(|hierarchy| std::fs::read_dir(hierarchy).ok())
@@ -155,7 +156,7 @@ pub(crate) fn init_of(name: &ContainerName) -> Option<u32> {
         add_processes(&group, &mut pids);
     }
     pids.into_iter().min_by_key(|pid| {
-        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let status = proc::text(format!("/proc/{pid}/status")).unwrap_or_default();
         let numbers = status.lines().find_map(|line| line.strip_prefix("NSpid:"));
         let numbers: Vec<&str> = numbers.unwrap_or_default().split_whitespace().collect();
         let is_first = numbers.last() == Some(&"1");
@@ -190,7 +191,7 @@ fn write_to_all(name: &ContainerName, values: &[(&str, &str)]) {
 
 /// The groups of a container's name at the tops of the hierarchies.
 fn payloads(name: &ContainerName) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
     let groups = hierarchies(&mounts)
         .into_iter()
         .map(|hierarchy| Path::new(hierarchy).join(format!("lxc.payload.{name}")));
@@ -210,7 +211,7 @@ fn add_processes(group: &Path, pids: &mut BTreeSet<u32>) {
 /// Removes what a monitor that was killed left of a stopped container: groups
 /// of its name, at the top of every hierarchy, without any process.
 pub(crate) fn remove_empty(name: &ContainerName) {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
     for hierarchy in hierarchies(&mounts) {
         for kind in ["payload", "monitor"] {
             let group = Path::new(hierarchy).join(format!("lxc.{kind}.{name}"));

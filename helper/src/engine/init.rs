@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup;
+use crate::linux::proc;
 use crate::linux::process::Process;
 use gantry_core::signals;
 use gantry_core::states::State;
@@ -86,7 +87,7 @@ impl Engine {
 /// The text of init's /proc/PID/status.
 fn status_of(pid: u32, init: &Process) -> Result<String> {
     let gone = || Error::WrongState("the container has just stopped".to_owned());
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).map_err(|_| gone())?;
+    let status = proc::text(format!("/proc/{pid}/status")).map_err(|_| gone())?;
     // Only now is it certain that the file was init's.
     if !init.is_alive() {
         return Err(gone());

@@ -3,7 +3,7 @@
 
 use super::disk;
 use super::{ContainerId, Engine, Error, Event, Facts, Owner, Result};
-use crate::linux::process;
+use crate::linux::{proc, process};
 use gantry_core::config::Config;
 use gantry_core::layout::{ContainerLayout, FoundSocket, command_sockets};
 use gantry_core::name::ContainerName;
@@ -78,7 +78,7 @@ impl Registry {
             .map_err(|error| Error::io("watching the LXC path", &error))?;
         changed.extend(self.changed_includes());
         self.reread(changed);
-        let sockets = std::fs::read_to_string("/proc/net/unix")
+        let sockets = proc::text("/proc/net/unix")
             .map_err(|error| Error::io("reading /proc/net/unix", &error))?;
         Ok(self.compare(&sockets))
     }

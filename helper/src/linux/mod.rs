@@ -16,6 +16,7 @@ pub(crate) mod memfd;
 pub(crate) mod mounts;
 pub(crate) mod netlink;
 pub(crate) mod packing;
+pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod readiness;
 pub(crate) mod script;

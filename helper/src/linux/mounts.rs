@@ -1,5 +1,6 @@
 //! What is mounted where.
 
+use super::proc;
 use gantry_core::values::mount::unescape;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use rustix::mount::{
@@ -14,7 +15,7 @@ use std::path::{Path, PathBuf};
 /// /proc/self/mountinfo has it (proc_pid_mountinfo(5)).
 pub(crate) fn mounted_below(directory: &Path) -> io::Result<Option<PathBuf>> {
     let directory = std::fs::canonicalize(directory)?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = proc::text("/proc/self/mountinfo")?;
     Ok(first_below(&mounts, &directory))
 }
 
@@ -29,7 +30,7 @@ fn first_below(mounts: &str, directory: &Path) -> Option<PathBuf> {
 /// The type of the file system that holds `path`, as the kernel names it.
 pub(crate) fn file_system(path: &Path) -> io::Result<String> {
     let path = std::fs::canonicalize(path)?;
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    let mounts = proc::text("/proc/self/mountinfo")?;
     Ok(type_at(&mounts, &path)
         .ok_or(io::ErrorKind::NotFound)?
         .to_owned())
@@ -102,7 +103,7 @@ pub(crate) fn root_of(pid: u32) -> io::Result<OwnedFd> {
         AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
         StatxFlags::MNT_ID,
     )?;
-    let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo"))?;
+    let mounts = proc::text(format!("/proc/{pid}/mountinfo"))?;
     let kind = type_of(&mounts, status.stx_mnt_id).ok_or(io::ErrorKind::NotFound)?;
     if kind.starts_with("fuse") {
         return Err(io::Error::new(

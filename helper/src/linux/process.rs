@@ -1,7 +1,7 @@
 //! Processes by pidfd (pidfd_open(2)): a number may mean another process by
 //! the time it is used, a pidfd never does.
 
-use super::readiness;
+use super::{proc, readiness};
 use rustix::process::{Pid, PidfdFlags};
 use rustix::time::{ClockId, clock_gettime};
 use std::io;
@@ -13,7 +13,7 @@ use tokio::io::unix::AsyncFd;
 /// /proc/PID/stat tells (proc_pid_stat(5)). None if there is no such process, or
 /// it has ended.
 pub(crate) fn started_at(pid: u32) -> Option<i64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let stat = proc::text(format!("/proc/{pid}/stat")).ok()?;
     let ticks: i64 = started_in(&stat)?;
     // SAFETY: asks for a number.
     let per_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };

@@ -3,6 +3,7 @@
 use super::client::Client;
 use crate::cgroup::{Cgroups, Version};
 use crate::failure::{At, Step, failed, failure};
+use crate::proc::text;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
 use gantry_core::command::Command;
@@ -253,7 +254,7 @@ fn limits(lines: &str) -> Vec<(String, Limit)> {
 }
 
 fn bounding_set(proc: &str) -> Option<CapabilitySet> {
-    let status = std::fs::read_to_string(format!("{proc}/status")).ok()?;
+    let status = text(format!("{proc}/status")).ok()?;
     let mask = status
         .lines()
         .find_map(|line| line.strip_prefix("CapBnd:"))?

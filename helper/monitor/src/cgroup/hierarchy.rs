@@ -30,7 +30,7 @@ pub(crate) struct Hierarchy {
 /// where systemd has delegated it to this process.
 pub(super) fn find(relative: bool) -> io::Result<Vec<Hierarchy>> {
     let mut found = parse(
-        &std::fs::read_to_string("/proc/self/mountinfo")?,
+        &crate::proc::text("/proc/self/mountinfo")?,
         Hierarchy::is_visible,
     );
     let own = own_groups(&std::fs::read_to_string("/proc/self/cgroup")?);

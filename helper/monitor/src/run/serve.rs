@@ -2,7 +2,7 @@
 
 use super::{Init, Monitor};
 use crate::failure::{At, Step};
-use crate::log;
+use crate::{log, proc};
 use gantry_core::monitor::SHUTDOWN_PATIENCE;
 use gantry_core::signals;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -180,7 +180,7 @@ impl Monitor {
     /// Asks init to halt, until it listens: one that has only begun does not yet.
     fn ask_to_halt(&mut self) {
         let Some(init) = &self.init else { return };
-        let status = std::fs::read_to_string(format!("/proc/{}/status", init.pid));
+        let status = proc::text(format!("/proc/{}/status", init.pid));
         let status = status.unwrap_or_default();
         let configured = self.settings.signals.halt.filter(|signal| *signal != 0);
         let signal = configured.unwrap_or_else(|| signals::halt_of(&status));
