@@ -138,6 +138,12 @@ def stop_polkit():
     if pid:
         os.kill(pid, signal.SIGKILL)
         gantry.until(lambda: not os.path.exists(f"/proc/{pid}/exe") or state(pid) == "Z")
+    # The next one gives up where the bus still has the name of the one before.
+    gantry.until(lambda: not polkit_is_there())
+
+
+def polkit_is_there():
+    return subprocess.run(["busctl", "--system", "status", "org.freedesktop.PolicyKit1"], capture_output=True).returncode == 0
 
 
 def state(pid):
@@ -151,8 +157,7 @@ def state(pid):
 def start_polkit():
     with open(os.environ["GANTRY_LOG"], "a") as log:
         subprocess.Popen([POLKITD, "--no-debug"], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    gantry.until(lambda: subprocess.run(
-        ["busctl", "--system", "status", "org.freedesktop.PolicyKit1"], capture_output=True).returncode == 0)
+    gantry.until(polkit_is_there)
 
 
 def restart_polkit():

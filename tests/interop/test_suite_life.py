@@ -134,7 +134,7 @@ def test_many_live_at_the_same_time(engine):
             containers.create_stock(name)
             assert own.start(name) and own.execute(name, "hostname")[1] == f"{name}\n"
             own.kill(name)
-            assert bus.container(name).state == "STOPPED"
+            until(lambda: bus.container(name).state == "STOPPED")
             run("lxc-destroy", "-n", name)
         bus.close()
         return name
