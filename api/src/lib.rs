@@ -16,8 +16,8 @@ pub use path::{
     unescape,
 };
 pub use proxy::{
-    ContainerProxy, DevicesProxy, JobProxy, ManagerProxy, ResourcesProxy, SessionProxy,
-    SnapshotsProxy,
+    ContainerProxy, DevicesProxy, InterfacesProxy, JobProxy, ManagerProxy, NetworkProxy,
+    ResourcesProxy, SessionProxy, SnapshotsProxy,
 };
 pub use state::{ContainerState, JobState, Owner};
 

@@ -74,6 +74,8 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn list_host_interfaces(&self) -> Result<Vec<Dictionary>>;
     #[zbus(allow_interactive_auth)]
+    fn create_network(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
+    #[zbus(allow_interactive_auth)]
     fn list_remote_images(&self, server: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -251,6 +253,74 @@ pub trait Devices {
     fn add_interface(&self, host: &str, name: &str, options: Options<'_>) -> Result<()>;
     #[zbus(allow_interactive_auth)]
     fn remove_interface(&self, name: &str, options: Options<'_>) -> Result<()>;
+}
+
+/// The network interfaces of one container.
+#[proxy(
+    interface = "io.gantry.Gantry1.Interfaces",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Interfaces {
+    #[zbus(allow_interactive_auth)]
+    fn list(&self) -> Result<Vec<Dictionary>>;
+    #[zbus(allow_interactive_auth)]
+    fn add(&self, options: Options<'_>) -> Result<u32>;
+    #[zbus(allow_interactive_auth)]
+    fn remove(&self, index: u32, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn connect(&self, index: u32, link: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn disconnect(&self, index: u32, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn configure(&self, index: u32, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn confirm(&self, index: u32, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn revert(&self, index: u32, options: Options<'_>) -> Result<()>;
+
+    #[zbus(signal)]
+    fn changed(&self) -> Result<()>;
+}
+
+/// A network that containers are wired to.
+#[proxy(
+    interface = "io.gantry.Gantry1.Network",
+    default_service = "io.gantry.Gantry1",
+    gen_blocking = false
+)]
+pub trait Network {
+    #[zbus(allow_interactive_auth)]
+    fn up(&self) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn down(&self) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn configure(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn delete(&self, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn leases(&self) -> Result<Vec<(String, String, String, i64)>>;
+    #[zbus(allow_interactive_auth)]
+    fn add_reservation(&self, mac: &str, ip: &str, name: &str) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn reservations(&self) -> Result<Vec<(String, String, String)>>;
+    #[zbus(allow_interactive_auth)]
+    fn remove_reservation(&self, mac: &str) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn set_port(&self, port: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn add_forward(
+        &self,
+        proto: &str,
+        host_port: u32,
+        container: &str,
+        port: u32,
+        options: Options<'_>,
+    ) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn remove_forward(&self, proto: &str, host_port: u32) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
+    fn forwards(&self) -> Result<Vec<(String, u32, String, u32)>>;
 }
 
 /// A piece of work that takes a while.

@@ -77,6 +77,20 @@ pub fn report(parent: &impl IsA<gtk::Widget>, problem: &Problem, retry: Option<B
     ask::report(parent, &report, retry);
 }
 
+/// The same of an error, where the way to try again is a message; nothing is told of what
+/// the user has closed or cancelled.
+pub fn report_error<M: 'static>(
+    parent: &impl IsA<gtk::Widget>,
+    (heading, error): (&str, &Error),
+    again: M,
+    to: &relm4::Sender<M>,
+) {
+    if let Some(problem) = Problem::from_error(heading, error) {
+        let to = to.clone();
+        report(parent, &problem, Some(Box::new(move || to.emit(again))));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 //! The program holds no privilege and reads no container data itself: everything
 //! comes from the helper over the system bus. [`backend`] is the only module that
 //! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`devices`],
-//! [`log`], [`settings`], [`snapshots`], [`changes`], [`create`] and [`images`] are one folder a page or dialog;
+//! [`log`], [`settings`], [`snapshots`], [`changes`], [`create`], [`images`], [`networks`],
+//! [`network`] and [`network_dialog`] are one folder a page or dialog;
 //! [`widgets`] know nothing of containers.
 
 pub mod backend;
@@ -16,6 +17,9 @@ pub mod devices;
 pub mod images;
 pub mod known;
 pub mod log;
+pub mod network;
+pub mod network_dialog;
+pub mod networks;
 pub mod settings;
 pub mod snapshots;
 pub mod text;

@@ -27,6 +27,9 @@ import gi
 gi.require_version("Gio", "2.0")
 from gi.repository import Gio, GLib  # noqa: E402
 
+import fake_networks  # noqa: E402
+from fake_networks import Refusal  # noqa: E402
+
 NAME = "io.gantry.Gantry1"
 ROOT = "/io/gantry/Gantry1"
 XML = """<node>
@@ -40,6 +43,8 @@ XML = """<node>
   <method name="CheckHost"><arg type="a(sssb)" direction="out"/></method>
   <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="StartGroup"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="CreateNetwork"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="ListContainers"><arg type="a{sv}" direction="in"/><arg type="a(sssuo)" direction="out"/></method>
   <method name="WatchUsage"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Container">
@@ -84,7 +89,7 @@ XML = """<node>
   <method name="Resize"><arg type="q" direction="in"/><arg type="q" direction="in"/></method>
   <method name="Close"/>
 </interface>
-</node>"""
+""" + fake_networks.XML + "</node>"
 INTERFACES = {interface.name: interface for interface in Gio.DBusNodeInfo.new_for_xml(XML).interfaces}
 STATES = {"Kill": "STOPPED", "Freeze": "FROZEN", "Unfreeze": "RUNNING"}
 
@@ -94,12 +99,9 @@ def object_path(name):
     return f"{ROOT}/container/system/{escaped}"
 
 
-class Refusal(Exception):
-    """An error of the contract."""
-
-
-class Helper:
+class Helper(fake_networks.Networks):
     def __init__(self, bus):
+        super().__init__()
         self.bus = bus
         self.objects = {}
         self.registrations = {}
@@ -115,7 +117,7 @@ class Helper:
 
     def add(self, path, kind, properties):
         self.objects[path] = (kind, properties)
-        more = (NAME + ".Devices", NAME + ".Snapshots") if kind.endswith(".Container") else ()
+        more = (NAME + ".Devices", NAME + ".Snapshots", NAME + ".Interfaces") if kind.endswith(".Container") else ()
         kinds = [kind, *more]
         self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, self.property, None)
                                     for kind in kinds]
@@ -128,6 +130,7 @@ class Helper:
         if "State" in changed:
             for waiting in self.waiting.pop(path, []):
                 waiting.return_value(GLib.Variant("(s)", (changed["State"].unpack(),)))
+            self.plug()
         self.signal(path, "org.freedesktop.DBus.Properties", "PropertiesChanged",
                     GLib.Variant("(sa{sv}as)", (kind, changed, [])))
 
@@ -164,6 +167,8 @@ class Helper:
                               if name.startswith("changed") else []),
             "Dependents": v("as", []), "Description": v("s", ""),
         })
+        self.wires[path] = {0: {"type": "veth", "link": "lxcbr0", "name": "eth0", "hwaddr": "00:16:3e:11:22:33", "up": True}}
+        self.plug()
         return path
 
     def switch(self, path, state):
@@ -314,6 +319,11 @@ class Helper:
         if name.startswith("taken"):
             raise Refusal("Exists", f"There is a container “{name}” already.")
         return [], "(o)", (self.job("CreateContainer", [object_path(name)], None if name.startswith("slow") else work),)
+
+    def ListContainers(self, _path, _options):
+        found = [(path, properties) for path, (kind, properties) in self.objects.items() if kind.endswith(".Container")]
+        rows = [(p["Name"].unpack(), "system", p["State"].unpack(), p["InitPid"].unpack(), path) for path, p in found]
+        return [], "(a(sssuo))", (rows,)
 
     def StartGroup(self, _path, group, _options):
         members = [path for path, (_, properties) in self.objects.items()
@@ -491,6 +501,7 @@ def main():
     bus = Gio.DBusConnection.new_for_address_sync(
         os.environ["DBUS_SYSTEM_BUS_ADDRESS"], flags.AUTHENTICATION_CLIENT | flags.MESSAGE_BUS_CONNECTION, None, None)
     helper = Helper(bus)
+    helper.networks()
     for argument in sys.argv[1:]:
         helper.container(*argument.split("=", 1))
     Gio.bus_own_name_on_connection(bus, NAME, Gio.BusNameOwnerFlags.NONE, None, None)

@@ -90,6 +90,7 @@ def test_containers_know_each_other_by_name_and_the_outside_comes_in_by_a_port(b
     web.kill()
     web.start()
     assert leased(web) == "10.77.0.200"
+    assert dev0.call("Reservations") == [(MAC, "10.77.0.200", "shop")]
     assert "10.77.0.200" in db.execute("nslookup", "shop.dev", "10.77.0.1")[1]
     for mac, ip, words in (MAC, "10.77.0.9", "already"), ("00:16:3e:00:00:10", "10.77.0.200", "taken"), \
             ("00:16:3e:00:00:10", "10.78.0.9", "10.77.0.0/24"), ("00:16:3e:00:00:10", "10.77.0.1", "taken"), \

@@ -153,8 +153,7 @@ async fn relay(
     signals: &mut MessageStream,
     out: &impl Fn(Event),
 ) -> End {
-    let (containers, jobs) = view.everything();
-    out(Event::Ready(containers, jobs));
+    out(Event::Ready(view.everything()));
     loop {
         select_biased! {
             owner = owners.next().fuse() => match owner {
@@ -208,6 +207,7 @@ async fn take_in(
                 if view.forget(path.as_str(), &interface) {
                     out(match interface.as_str() {
                         super::view::JOB => Event::JobGone(path.to_string()),
+                        super::view::NETWORK => Event::NetworkGone(path.to_string()),
                         _ => Event::ContainerGone(path.to_string()),
                     });
                 }
@@ -235,6 +235,7 @@ fn tell(change: Option<Change>, out: &impl Fn(Event)) {
     match change {
         Some(Change::Container(container)) => out(Event::Container(container)),
         Some(Change::Job(job)) => out(Event::Job(job)),
+        Some(Change::Network(network)) => out(Event::Network(network)),
         None => (),
     }
 }

@@ -13,6 +13,7 @@ mod follow;
 mod groups;
 mod host;
 mod images;
+mod networks;
 mod problem;
 mod properties;
 mod results;
@@ -39,6 +40,7 @@ pub use devices::{Device, HostInterface};
 pub use groups::GroupAction;
 pub use host::{EXTRAS, Finding};
 pub use images::Image;
+pub use networks::{Forward, Given, Lease, Network, NewNetwork, Port, PortChange, Reservation};
 pub use problem::Problem;
 pub use results::Unwanted;
 pub use session::{Command, OpenSession, SessionEnd, SessionWatch};
@@ -46,7 +48,7 @@ pub use settings::Setting;
 pub use snapshots::{Cost, Schedule, Snapshot};
 pub use tasks::{CloneOptions, ExportOptions, Named, Task};
 pub use usage::{Usage, UsageWatch};
-pub use view::{Container, Job};
+pub use view::{Container, Everything, Job};
 pub use words::check as check_words;
 
 /// What the follower reports. An object is named by its path on the bus.
@@ -55,7 +57,7 @@ pub enum Event {
     /// The helper is being asked for everything; what is shown may be old.
     Connecting,
     /// All there is: replaces what was known.
-    Ready(Vec<Container>, Vec<Job>),
+    Ready(Everything),
     /// A container is new or has changed.
     Container(Container),
     /// A container is no more.
@@ -64,6 +66,10 @@ pub enum Event {
     Job(Job),
     /// A job is no more.
     JobGone(String),
+    /// A network is new or has changed.
+    Network(Network),
+    /// A network is no more.
+    NetworkGone(String),
     /// There is no helper to talk to.
     Absent(Absence),
 }

@@ -3,7 +3,10 @@ use std::collections::HashMap;
 use gantry_api::{ContainerState, JobState, parse_container_path};
 use zbus::zvariant::{ObjectPath, OwnedObjectPath};
 
-use super::properties::{Properties, read};
+use super::{
+    Network,
+    properties::{Properties, read},
+};
 
 /// The name of an interface with its properties, as the object manager gives them.
 pub(super) type Interfaces = HashMap<String, Properties>;
@@ -12,6 +15,7 @@ pub(super) type Objects = HashMap<OwnedObjectPath, Interfaces>;
 
 pub(super) const CONTAINER: &str = "io.gantry.Gantry1.Container";
 pub(super) const JOB: &str = "io.gantry.Gantry1.Job";
+pub(super) const NETWORK: &str = "io.gantry.Gantry1.Network";
 
 /// A container as the helper last described it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +198,18 @@ fn name_of(path: &str) -> String {
 pub(super) struct View {
     containers: HashMap<String, Container>,
     jobs: HashMap<String, Job>,
+    networks: HashMap<String, Network>,
+}
+
+/// All that is shown of the helper's objects.
+#[derive(Clone, Debug, Default)]
+pub struct Everything {
+    /// The containers.
+    pub containers: Vec<Container>,
+    /// The jobs.
+    pub jobs: Vec<Job>,
+    /// The networks.
+    pub networks: Vec<Network>,
 }
 
 /// One object that changed.
@@ -201,6 +217,7 @@ pub(super) struct View {
 pub(super) enum Change {
     Container(Container),
     Job(Job),
+    Network(Network),
 }
 
 impl View {
@@ -214,17 +231,19 @@ impl View {
         view
     }
 
-    pub(super) fn everything(&self) -> (Vec<Container>, Vec<Job>) {
-        (
-            self.containers.values().cloned().collect(),
-            self.jobs.values().cloned().collect(),
-        )
+    pub(super) fn everything(&self) -> Everything {
+        Everything {
+            containers: self.containers.values().cloned().collect(),
+            jobs: self.jobs.values().cloned().collect(),
+            networks: self.networks.values().cloned().collect(),
+        }
     }
 
     pub(super) fn knows(&self, path: &str, interface: &str) -> bool {
         match interface {
             CONTAINER => self.containers.contains_key(path),
             JOB => self.jobs.contains_key(path),
+            NETWORK => self.networks.contains_key(path),
             _ => false,
         }
     }
@@ -249,6 +268,15 @@ impl View {
                 job.read(from);
                 Some(Change::Job(job.clone()))
             }
+            NETWORK => {
+                let known = self.networks.entry(path.to_owned());
+                let network = known.or_insert_with(|| Network {
+                    path: path.to_owned(),
+                    ..Network::default()
+                });
+                network.read(from);
+                Some(Change::Network(network.clone()))
+            }
             _ => None,
         }
     }
@@ -258,6 +286,7 @@ impl View {
         match interface {
             CONTAINER => self.containers.remove(path).is_some(),
             JOB => self.jobs.remove(path).is_some(),
+            NETWORK => self.networks.remove(path).is_some(),
             _ => false,
         }
     }

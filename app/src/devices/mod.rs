@@ -5,15 +5,15 @@ mod forms;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{Component, ComponentParts, ComponentSender, adw};
 
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Container, Device, HostInterface, Problem},
-    known::{Known, report},
+    backend::{Backend, Container, Device, HostInterface},
+    known::{Known, report_error},
     text::{mark, tr, tr_name},
-    widgets::{States, ask, install_actions},
+    widgets::{Rows, States, ask, install_actions, with_button},
 };
 
 /// The page's state.
@@ -22,7 +22,8 @@ pub struct DevicesPage {
     backend: Backend,
     container: Container,
     known: Known<Vec<Device>>,
-    rows: Vec<(adw::PreferencesGroup, adw::ActionRow)>,
+    nodes: Rows,
+    interfaces: Rows,
 }
 
 /// Something of this computer's to give to the container.
@@ -95,7 +96,8 @@ impl Component for DevicesPage {
             backend,
             container,
             known: Known::Nothing,
-            rows: Vec::new(),
+            nodes: Rows::new(&root.imp().nodes),
+            interfaces: Rows::new(&root.imp().interfaces),
         };
         let actions = [
             ("load", Message::Load),
@@ -115,9 +117,9 @@ impl Component for DevicesPage {
                 if restarted {
                     self.known = Known::Nothing;
                 }
-                self.load(&sender, root);
+                self.load(&sender);
             }
-            Message::Load => self.load(&sender, root),
+            Message::Load => self.load(&sender),
             Message::AskNode(gift) => forms::node(&self.container.name, &gift, &sender, root),
             Message::AddNode(gift) => self.add_node(gift, &sender),
             Message::AskInterface => {
@@ -139,7 +141,7 @@ impl Component for DevicesPage {
                 if let Ok(devices) = &result
                     && self.known.there() != Some(devices)
                 {
-                    self.fill(devices, &sender, root);
+                    self.fill(devices, &sender);
                 }
                 let heading = tr("The Devices Could Not Be Read");
                 self.known.take_in(&heading, result);
@@ -152,7 +154,7 @@ impl Component for DevicesPage {
                     }
                     Err(error) => {
                         let failure = tr("This Computer’s Interfaces Could Not Be Listed");
-                        self.failed(&failure, &error, again, &sender, root);
+                        report_error(root, (&failure, &error), again, sender.input_sender());
                     }
                 }
             }
@@ -162,9 +164,9 @@ impl Component for DevicesPage {
                 again,
             } => {
                 if let Err(error) = result {
-                    self.failed(&failure, &error, again, &sender, root);
+                    report_error(root, (&failure, &error), again, sender.input_sender());
                 }
-                self.load(&sender, root);
+                self.load(&sender);
             }
         }
         self.render(root);
@@ -177,9 +179,9 @@ impl DevicesPage {
     }
 
     /// Asks for the devices; one that does not run has none.
-    fn load(&mut self, sender: &ComponentSender<Self>, root: &Root) {
+    fn load(&mut self, sender: &ComponentSender<Self>) {
         if !self.runs() {
-            self.fill(&[], sender, root);
+            self.fill(&[], sender);
             self.known = Known::There(Vec::new());
             return;
         }
@@ -239,40 +241,14 @@ impl DevicesPage {
         });
     }
 
-    /// Tells what went wrong, with the way to try again.
-    fn failed(
-        &self,
-        failure: &str,
-        error: &gantry_api::Error,
-        again: Message,
-        sender: &ComponentSender<Self>,
-        root: &Root,
-    ) {
-        if let Some(problem) = Problem::from_error(failure, error) {
-            let input = sender.input_sender().clone();
-            report(root, &problem, Some(Box::new(move || input.emit(again))));
-        }
-    }
-
     /// Makes the rows show these devices.
-    fn fill(&mut self, devices: &[Device], sender: &ComponentSender<Self>, root: &Root) {
-        for (group, row) in self.rows.drain(..) {
-            group.remove(&row);
-        }
-        let parts = root.imp();
-        for device in devices {
-            let group = match device {
-                Device::Node { .. } => parts.nodes.get(),
-                Device::Interface { .. } => parts.interfaces.get(),
-            };
-            let row = row(device, sender);
-            group.add(&row);
-            self.rows.push((group, row));
-        }
-        for group in [parts.nodes.get(), parts.interfaces.get()] {
-            let some = self.rows.iter().any(|(of, _)| *of == group);
-            let none = (!some).then(|| tr("None"));
-            group.set_description(none.as_deref());
+    fn fill(&mut self, devices: &[Device], sender: &ComponentSender<Self>) {
+        let (nodes, interfaces): (Vec<&Device>, Vec<&Device>) = devices
+            .iter()
+            .partition(|device| matches!(device, Device::Node { .. }));
+        for (rows, devices) in [(&mut self.nodes, nodes), (&mut self.interfaces, interfaces)] {
+            let shown = devices.into_iter().map(|device| row(device, sender));
+            rows.replace(shown, &tr("None"));
         }
     }
 
@@ -314,25 +290,19 @@ fn row(device: &Device, sender: &ComponentSender<DevicesPage>) -> adw::ActionRow
         }
         Device::Interface { host, .. } => tr_name("“{name}” of this computer", host),
     };
-    let label = tr_name("Remove “{name}”", device.name());
-    let button = gtk::Button::builder()
-        .icon_name("user-trash-symbolic")
-        .tooltip_text(&label)
-        .valign(gtk::Align::Center)
-        .css_classes(["flat"])
-        .build();
-    button.update_property(&[gtk::accessible::Property::Label(&label)]);
-    let (input, remove) = (
-        sender.input_sender().clone(),
-        Message::AskRemove(device.clone()),
-    );
-    button.connect_clicked(move |_| input.emit(remove.clone()));
     let row = adw::ActionRow::builder()
         .title(device.name())
         .subtitle(subtitle)
         .use_markup(false)
         .subtitle_selectable(true)
         .build();
-    row.add_suffix(&button);
+    let label = tr_name("Remove “{name}”", device.name());
+    let (input, remove) = (
+        sender.input_sender().clone(),
+        Message::AskRemove(device.clone()),
+    );
+    with_button(&row, ("user-trash-symbolic", &label), move || {
+        input.emit(remove.clone());
+    });
     row
 }

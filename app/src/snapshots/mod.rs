@@ -15,9 +15,9 @@ pub use root::Root;
 pub use row::SnapshotRow;
 
 use crate::{
-    backend::{Backend, Container, Cost, Problem, Schedule, Snapshot, Task},
+    backend::{Backend, Container, Cost, Schedule, Snapshot, Task},
     changes::ChangesDialog,
-    known::{Known, report},
+    known::{Known, report_error},
     text::{tr, tr_name},
     widgets::{States, ask::Asked, install_actions},
 };
@@ -178,19 +178,29 @@ impl Component for SnapshotsPage {
             }
             Answer::Scheduled(Err(error)) => {
                 let heading = tr("The Schedule Could Not Be Read");
-                failed(&heading, &error, Message::AskSchedule, &sender, root);
+                report_error(
+                    root,
+                    (&heading, &error),
+                    Message::AskSchedule,
+                    sender.input_sender(),
+                );
             }
             Answer::Kept(schedule, result) => {
                 if let Err(error) = result {
                     let heading = tr("The Schedule Could Not Be Saved");
-                    failed(&heading, &error, Message::Keep(schedule), &sender, root);
+                    report_error(
+                        root,
+                        (&heading, &error),
+                        Message::Keep(schedule),
+                        sender.input_sender(),
+                    );
                 }
             }
             Answer::Commented(name, comment, result) => {
                 if let Err(error) = result {
                     let heading = tr_name("The Comment on “{name}” Could Not Be Saved", &name);
                     let again = Message::Comment(name, comment);
-                    failed(&heading, &error, again, &sender, root);
+                    report_error(root, (&heading, &error), again, sender.input_sender());
                 }
                 self.load(&sender);
             }
@@ -261,20 +271,6 @@ impl SnapshotsPage {
     /// Makes the page show what the model says; the rows stand there already.
     fn render(&self, root: &Root) {
         self.known.show_in(&root.imp().states, Vec::is_empty);
-    }
-}
-
-/// Tells what went wrong, with the way to try again.
-fn failed(
-    heading: &str,
-    error: &gantry_api::Error,
-    again: Message,
-    sender: &ComponentSender<SnapshotsPage>,
-    root: &Root,
-) {
-    if let Some(problem) = Problem::from_error(heading, error) {
-        let input = sender.input_sender().clone();
-        report(root, &problem, Some(Box::new(move || input.emit(again))));
     }
 }
 

@@ -42,6 +42,7 @@ impl Window {
             plain("defaults", || Message::Defaults),
             plain("autostart", || Message::Autostart),
             plain("computer", || Message::Computer),
+            plain("networks", || Message::Networks),
             on_path("start", |path| Message::Ask(path, Action::Start)),
             on_path("stop", |path| Message::Ask(path, Action::Stop)),
             on_path("cancel-job", Message::CancelJob),

@@ -11,6 +11,7 @@ mod job_list;
 mod jobs;
 mod jobs_button;
 mod moving;
+mod pages;
 mod requests;
 mod root;
 mod tasks;
@@ -31,13 +32,16 @@ pub use jobs_button::JobsButton;
 pub use root::Root;
 
 use crate::{
-    backend::{Absence, Action, Backend, Container, Event, GroupAction, Job, Problem, Task},
+    backend::{
+        Absence, Action, Backend, Container, Event, Everything, GroupAction, Job, Problem, Task,
+    },
     computer::{self, ComputerPage},
     config::ConfigDialog,
     container::{self, ContainerPage},
     create::CreateDialog,
     known::report,
-    text::{tr, tr_name},
+    networks::{self, NetworksPage},
+    text::tr_name,
 };
 use groups::Groups;
 use jobs::OwnJob;
@@ -60,6 +64,8 @@ enum Shown {
     Nothing,
     /// This computer.
     Computer,
+    /// The networks.
+    Networks,
     /// The container at this path.
     Container(String),
 }
@@ -75,6 +81,7 @@ pub struct Window {
     groups: Groups,
     pages: HashMap<String, Controller<ContainerPage>>,
     computer: Controller<ComputerPage>,
+    networks: Controller<NetworksPage>,
     /// How many things on this computer are not well.
     host_problems: usize,
     shown: Shown,
@@ -97,6 +104,8 @@ pub enum Message {
     Back,
     /// Show the page of this computer.
     Computer,
+    /// Show the page of networks.
+    Networks,
     /// So many things on this computer are not well.
     HostProblems(usize),
     /// The text of the search.
@@ -214,6 +223,8 @@ impl Component for Window {
             |computer::Output::Problems(count)| Message::HostProblems(count),
         );
         root.imp().pages.add_child(computer.widget());
+        let networks = NetworksPage::builder().launch(backend.clone()).detach();
+        root.imp().pages.add_child(networks.widget());
         let model = Self {
             backend: backend.clone(),
             link: Link::Connecting,
@@ -222,6 +233,7 @@ impl Component for Window {
             groups: Groups::default(),
             pages: HashMap::new(),
             computer,
+            networks,
             host_problems: 0,
             shown: Shown::Nothing,
             awaited: None,
@@ -256,6 +268,7 @@ impl Component for Window {
                 self.list.select(None);
             }
             Message::Computer => self.show_computer(root),
+            Message::Networks => self.show_networks(root),
             Message::HostProblems(count) => self.host_problems = count,
             Message::Search(text) => {
                 self.list.search(&text);
@@ -336,8 +349,13 @@ impl Window {
         match event {
             Event::Connecting => self.set_link(Link::Connecting),
             Event::Absent(absence) => self.set_link(Link::Absent(absence)),
-            Event::Ready(containers, jobs) => {
+            Event::Ready(Everything {
+                containers,
+                jobs,
+                networks,
+            }) => {
                 self.set_link(Link::Ready);
+                self.networks.emit(networks::Message::All(networks));
                 self.loaded = true;
                 for container in &containers {
                     self.tell_page(container);
@@ -382,6 +400,8 @@ impl Window {
                 parts.jobs.remove(&path);
                 self.jobs.remove(&path);
             }
+            Event::Network(network) => self.networks.emit(networks::Message::Put(network)),
+            Event::NetworkGone(path) => self.networks.emit(networks::Message::Gone(path)),
         }
         self.offer_groups(root);
     }
@@ -414,65 +434,13 @@ impl Window {
         }
         let online = computer::Message::Online(self.link == Link::Ready);
         self.computer.emit(online);
+        let online = networks::Message::Online(self.link == Link::Ready);
+        self.networks.emit(online);
     }
 
     fn tell_page(&self, container: &Container) {
         if let Some(page) = self.pages.get(&container.path) {
             page.emit(container::Message::Changed(Box::new(container.clone())));
-        }
-    }
-
-    /// Shows the page of the container at `path`, made when it is first wanted.
-    fn show(&mut self, path: String, sender: &ComponentSender<Self>, root: &Root) {
-        let parts = root.imp();
-        let Some(container) = self.list.get(&path) else {
-            return;
-        };
-        parts.content.set_title(&container.name);
-        let page = self.pages.entry(path.clone()).or_insert_with(|| {
-            let owner = path.clone();
-            let page = ContainerPage::builder()
-                .launch((self.backend.clone(), container, self.link == Link::Ready))
-                .forward(sender.input_sender(), move |wanted| {
-                    Message::Wanted(owner.clone(), wanted)
-                });
-            parts.pages.add_child(page.widget());
-            page
-        });
-        parts.pages.set_visible_child(page.widget());
-        parts.split.set_show_content(true);
-        self.tell_jobs(&path);
-        self.shown = Shown::Container(path);
-    }
-
-    /// Shows and selects the container of this name, now or when it is told of.
-    fn show_once_there(&mut self, name: String, sender: &ComponentSender<Self>, root: &Root) {
-        match self.list.named(&name) {
-            Some(path) => {
-                self.show(path.clone(), sender, root);
-                self.list.select(Some(&path));
-            }
-            None => self.awaited = Some(name),
-        }
-    }
-
-    fn show_computer(&mut self, root: &Root) {
-        let parts = root.imp();
-        self.shown = Shown::Computer;
-        self.list.select(None);
-        self.computer.emit(computer::Message::Shown);
-        parts.pages.set_visible_child(self.computer.widget());
-        parts.content.set_title(&tr("This Computer"));
-        parts.split.set_show_content(true);
-    }
-
-    fn close_page(&mut self, path: &str, root: &Root) {
-        if let Some(page) = self.pages.remove(path) {
-            root.imp().pages.remove(page.widget());
-        }
-        if matches!(&self.shown, Shown::Container(shown) if shown == path) {
-            self.shown = Shown::Nothing;
-            root.imp().split.set_show_content(false);
         }
     }
 }

@@ -17,6 +17,7 @@ impl Window {
             ("defaults", online),
             ("autostart", online),
             ("computer", self.loaded),
+            ("networks", self.loaded),
             ("start", online),
             ("stop", online),
             ("cancel-job", online),

@@ -98,6 +98,7 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Network", "Delete", action::NETWORK),
     ("Network", "Leases", action::INSPECT),
     ("Network", "AddReservation", action::NETWORK),
+    ("Network", "Reservations", action::INSPECT),
     ("Network", "RemoveReservation", action::NETWORK),
     ("Network", "AddForward", action::NETWORK),
     ("Network", "RemoveForward", action::NETWORK),

@@ -133,6 +133,20 @@ impl NetworkObject {
         Ok(self.bus.engine.remove_reservation(name, mac).await?)
     }
 
+    /// The addresses that are always the same interface's: MAC address, address, name.
+    #[zbus(out_args("reservations"))]
+    async fn reservations(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<Vec<(String, String, String)>> {
+        self.permit(&header, Ok(())).await?;
+        let reservations = self.bus.engine.reservations(&self.first.name).await?;
+        Ok(reservations
+            .into_iter()
+            .map(|one| (one.mac, one.address.to_string(), one.name))
+            .collect())
+    }
+
     /// Has a port of the host lead to a container: proto is tcp or udp. A container that
     /// gets its address by DHCP keeps the one it has, which is reserved for it. No options.
     async fn add_forward(

@@ -16,7 +16,7 @@ use crate::network::definitions::{self, Definition};
 use crate::network::interfaces::HostInterface;
 use crate::network::{bridge, server};
 use gantry_core::name::InterfaceName;
-use gantry_core::networks::{Driver, Forward, Network, Places};
+use gantry_core::networks::{Driver, Forward, Network, Places, Reservation};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -96,6 +96,11 @@ impl Engine {
     /// The ports of the host that lead into a network.
     pub(crate) async fn forwards(&self, name: &str) -> Result<Vec<Forward>> {
         Ok(self.described(name).await?.network?.forwards)
+    }
+
+    /// The addresses that are spoken for in a network.
+    pub(crate) async fn reservations(&self, name: &str) -> Result<Vec<Reservation>> {
+        Ok(self.described(name).await?.network?.reservations)
     }
 
     /// The description of a network that has one.

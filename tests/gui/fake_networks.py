@@ -1,0 +1,194 @@
+"""The networks of the helper that pretends, and the interfaces of its containers.
+
+There are `lxcbr0`, to which every container is wired, `isolated0`, which is down, and
+`virbr0`, which another program runs. Creating a network `taken…` is refused; `isolated0`
+is named by the configuration of a container; interfaces of `closed…` cannot be read.
+"""
+
+from gi.repository import GLib
+
+NAME = "io.gantry.Gantry1"
+ROOT = "/io/gantry/Gantry1"
+XML = """
+<interface name="io.gantry.Gantry1.Interfaces">
+  <method name="List"><arg type="aa{sv}" direction="out"/></method>
+  <method name="Add"><arg type="a{sv}" direction="in"/><arg type="u" direction="out"/></method>
+  <method name="Remove"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="Connect"><arg type="u" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="Disconnect"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="Configure"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+</interface>
+<interface name="io.gantry.Gantry1.Network">
+  <method name="Up"/>
+  <method name="Down"/>
+  <method name="Configure"><arg type="a{sv}" direction="in"/></method>
+  <method name="Delete"><arg type="a{sv}" direction="in"/></method>
+  <method name="Leases"><arg type="a(sssx)" direction="out"/></method>
+  <method name="Reservations"><arg type="a(sss)" direction="out"/></method>
+  <method name="AddReservation"><arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="s" direction="in"/></method>
+  <method name="RemoveReservation"><arg type="s" direction="in"/></method>
+  <method name="SetPort"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="AddForward"><arg type="s" direction="in"/><arg type="u" direction="in"/><arg type="s" direction="in"/><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="RemoveForward"><arg type="s" direction="in"/><arg type="u" direction="in"/></method>
+  <method name="Forwards"><arg type="a(susu)" direction="out"/></method>
+</interface>
+"""
+
+
+class Refusal(Exception):
+    """An error of the contract."""
+
+
+class Networks:
+    """What the helper does for networks; whoever mixes it in has objects and signals."""
+
+    def __init__(self):
+        self.reservations = [("00:16:3e:00:00:09", "10.0.3.200", "shop")]
+        self.forwards = [("tcp", 8080, "web1", 80)]
+        self.wires = {}
+
+    def networks(self):
+        self.network("lxcbr0", up=True, ipv4="10.0.3.1/24", ipv6="fc42:5009:ba4b:5ab0::1/64", dhcp=True, nat=True)
+        self.network("isolated0", ipv4="10.77.0.1/24", domain="dev")
+        self.network("virbr0", up=True, managed=False, ipv4="192.168.122.1/24")
+
+    def network(self, name, up=False, managed=True, **is_to_be):
+        v = GLib.Variant
+        self.add(f"{ROOT}/network/{name}", f"{NAME}.Network", {
+            "Name": v("s", name), "Managed": v("b", managed), "Up": v("b", up), "Ports": v("a(sss)", []),
+            "Fault": v("s", ""), **self.described({"driver": "bridge", **is_to_be})})
+        self.plug()
+
+    @staticmethod
+    def described(options):
+        """Options of CreateNetwork as properties."""
+        v = GLib.Variant
+        ipv4, dhcp = options.get("ipv4", ""), options.get("dhcp", False)
+        usual = f"{ipv4.rpartition('.')[0]}.2,{ipv4.rpartition('.')[0]}.254"
+        return {
+            "Driver": v("s", options.get("driver", "bridge")),
+            "Addresses": v("as", [one for one in (ipv4, options.get("ipv6", "")) if one]),
+            "Nat": v("b", options.get("nat", False)), "Dhcp": v("b", dhcp),
+            "DhcpRange": v("s", (options.get("dhcp_range") or usual) if dhcp else ""),
+            "Domain": v("s", options.get("domain", "")), "Autostart": v("b", options.get("autostart", False)),
+        }
+
+    def named(self, name):
+        return f"{ROOT}/network/{name}"
+
+    def plug(self):
+        """Makes the ports of networks those of what runs."""
+        ports = {}
+        for path, wires in self.wires.items():
+            if path in self.objects and self.objects[path][1]["State"].unpack() == "RUNNING":
+                name = self.name(path)
+                for number, wire in wires.items():
+                    if wire["link"]:
+                        port = (f"veth{name[:6]}{number}", name, wire["name"])
+                        ports.setdefault(wire["link"], []).append(port)
+        for path, (kind, properties) in list(self.objects.items()):
+            if kind.endswith(".Network"):
+                now = GLib.Variant("a(sss)", ports.get(self.name(path), []))
+                if properties["Ports"].unpack() != now.unpack():
+                    self.change(path, Ports=now)
+
+    def CreateNetwork(self, _path, name, options):
+        print(f"network {name} {options}", flush=True)
+        if name.startswith("taken"):
+            raise Refusal("InvalidArgument", f"ipv4: {options['ipv4']} overlaps with what eth0 has; give another net")
+        self.network(name, **options)
+        return [], "(o)", (self.named(name),)
+
+    def NetworkUp(self, path):
+        self.change(path, Up=GLib.Variant("b", True))
+
+    def NetworkDown(self, path):
+        ports = [port[1] for port in self.objects[path][1]["Ports"].unpack()]
+        if ports:
+            raise Refusal("HasDependents", f"{', '.join(ports)} is plugged into the network {self.name(path)}; unplug it first")
+        self.change(path, Up=GLib.Variant("b", False))
+
+    def NetworkConfigure(self, path, options):
+        print(f"configure {self.name(path)} {options}", flush=True)
+        have = {key: value.unpack() for key, value in self.objects[path][1].items()}
+        now = {"ipv4": next((one for one in have["Addresses"] if ":" not in one), ""),
+               "ipv6": next((one for one in have["Addresses"] if ":" in one), ""), "nat": have["Nat"],
+               "dhcp": have["Dhcp"], "dhcp_range": have["DhcpRange"], "domain": have["Domain"], "autostart": have["Autostart"]}
+        self.change(path, **self.described({**now, **options}))
+
+    def NetworkDelete(self, path, options):
+        if self.name(path) == "isolated0" and not options.get("force"):
+            raise Refusal("HasDependents", "the configs of db name the network isolated0, without which they do not "
+                          "start; change them, or force it")
+        self.remove(path)
+
+    def NetworkLeases(self, path):
+        if self.name(path) != "lxcbr0":
+            return [], "(a(sssx))", ([],)
+        return [], "(a(sssx))", ([("00:16:3e:11:22:33", "10.0.3.17", "web1", 1_790_000_000), ("00:16:3e:11:22:34", "10.0.3.18", "", 0)],)
+
+    def NetworkReservations(self, path):
+        return [], "(a(sss))", (self.reservations if self.name(path) == "lxcbr0" else [],)
+
+    def NetworkAddReservation(self, _path, mac, address, name):
+        if address == "10.0.3.1":
+            raise Refusal("InvalidArgument", "10.0.3.1 is taken: it is the host's own")
+        self.reservations.append((mac, address, name))
+
+    def NetworkRemoveReservation(self, _path, mac):
+        self.reservations = [one for one in self.reservations if one[0] != mac]
+
+    def NetworkSetPort(self, _path, port, options):
+        print(f"port {port} {options}", flush=True)
+
+    def NetworkForwards(self, path):
+        return [], "(a(susu))", (self.forwards if self.name(path) == "lxcbr0" else [],)
+
+    def NetworkAddForward(self, _path, protocol, outer, container, inner, _options):
+        if outer == 22:
+            raise Refusal("Exists", "the host's tcp port 22 leads to container 'db' already")
+        self.forwards.append((protocol, outer, container, inner))
+
+    def NetworkRemoveForward(self, _path, protocol, outer):
+        self.forwards = [one for one in self.forwards if one[:2] != (protocol, outer)]
+
+    # --- interfaces of containers
+
+    def InterfacesList(self, path):
+        if self.name(path).startswith("closed"):
+            raise Refusal("NotAuthorized", "Nobody may look at the interfaces.")
+        v = GLib.Variant
+        kinds = {str: "s", bool: "b", int: "u"}
+        wires = [{"number": v("u", number), **{key: v(kinds[type(value)], value) for key, value in wire.items()}}
+                 for number, wire in sorted(self.wires[path].items())]
+        return [], "(aa{sv})", (wires,)
+
+    def InterfacesAdd(self, path, options):
+        print(f"add {options}", flush=True)
+        number = max(self.wires[path], default=-1) + 1
+        if options.get("link") == "virbr0":
+            raise Refusal("NotFound", "there is no interface virbr0")
+        wire = {"type": "veth", "link": "", "name": f"eth{number}", "hwaddr": f"00:16:3e:00:00:{number:02x}", "up": True}
+        self.wires[path][number] = {**wire, **options}
+        self.plug()
+        return [], "(u)", (number,)
+
+    def InterfacesRemove(self, path, number, _options):
+        del self.wires[path][number]
+        self.plug()
+
+    def InterfacesConnect(self, path, number, link, _options):
+        print(f"connect {number} {link}", flush=True)
+        if link == "isolated0":
+            raise Refusal("WrongState", "the network isolated0 is down; bring it up first")
+        self.wires[path][number]["link"] = link
+        self.plug()
+
+    def InterfacesDisconnect(self, path, number, _options):
+        self.wires[path][number]["link"] = ""
+        self.plug()
+
+    def InterfacesConfigure(self, path, number, options):
+        print(f"set {number} {options}", flush=True)
+        self.wires[path][number].update(options)
+        self.plug()
