@@ -1,10 +1,10 @@
 //! Making networks, changing what they are, and what leads into them.
 
-use super::up::{overlapping, refuse_used};
+use super::up::{is_link_local, overlapping, refuse_used};
 use super::{network_name, no_network};
 use crate::engine::{Engine, Error, Result, disk};
 use crate::network::definitions::{self, Definition, Source};
-use crate::network::{bridge, server};
+use crate::network::{bridge, ovs, server};
 use gantry_core::name::ContainerName;
 use gantry_core::networks::file::parse_range;
 use gantry_core::networks::{
@@ -31,8 +31,14 @@ pub(crate) struct NetworkChange {
     pub(crate) dhcp: Option<bool>,
     /// Whether containers' addresses are hidden behind the host's.
     pub(crate) nat: Option<bool>,
+    /// Whether nothing passes between it and other networks.
+    pub(crate) isolated: Option<bool>,
+    /// The interface of the host that is a port of its bridge.
+    pub(crate) uplink: Option<String>,
     /// Whether it comes up with the host.
     pub(crate) autostart: Option<bool>,
+    /// Whether Gantry also runs it when another program has made its bridge.
+    pub(crate) take_over: Option<bool>,
 }
 
 /// A port of the host that is to lead to a container.
@@ -62,7 +68,8 @@ impl Engine {
             )));
         }
         let mut network = Network::new(name);
-        network.dhcp = change.ipv4.as_ref().is_some_and(|text| !text.is_empty());
+        let is_some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        network.dhcp = is_some(&change.ipv4) && !is_some(&change.uplink);
         let nat = network.dhcp;
         apply(&mut network, change, nat)?;
         self.check_new(&network).await?;
@@ -72,11 +79,46 @@ impl Engine {
     /// Changes what a network is; one that is up goes by it at once.
     pub(crate) async fn configure_network(&self, name: &str, change: &NetworkChange) -> Result<()> {
         let _lock = self.0.networks.lock().await;
+        if change.take_over == Some(true) && definitions::find(name)?.is_none() {
+            self.describe_foreign(name).await?;
+        }
         self.change_network(name, |network| {
             let nat = network.nat4.is_some() || network.nat6.is_some();
+            if change.driver.as_deref().is_some_and(|word| word != network.driver.word())
+                && Path::new(&network.places().record()).exists()
+            {
+                return Err(Error::WrongState(format!(
+                    "the network {name} is up, and its bridge cannot become another; take it down first"
+                )));
+            }
             apply(network, change, nat)
         })
         .await
+    }
+
+    /// Describes a bridge that another program has made as it is, to be taken over.
+    async fn describe_foreign(&self, name: &str) -> Result<()> {
+        let link = bridge::find(name).await?.ok_or_else(|| no_network(name))?;
+        let mut network = Network::new(network_name(name)?);
+        network.driver = match link.kind.as_str() {
+            "bridge" => Driver::Bridge,
+            ovs::KIND => Driver::Ovs,
+            kind => {
+                return Err(Error::InvalidArgument(format!(
+                    "{name} is no bridge but of the kind {kind}, and cannot be taken over"
+                )));
+            }
+        };
+        let addresses = link.addresses.iter().filter_map(|text| text.parse().ok());
+        for home in addresses.filter(|home: &Subnet| !is_link_local(*home)) {
+            let place = match home.address {
+                IpAddr::V4(_) => &mut network.ipv4,
+                IpAddr::V6(_) => &mut network.ipv6,
+            };
+            place.get_or_insert(home);
+        }
+        network.check().map_err(refusal)?;
+        definitions::write(Source::Own, &network)
     }
 
     /// Forgets a network that no container is wired to, or, with `force`, only none
@@ -205,6 +247,14 @@ impl Engine {
                 super::shortened(port)
             )));
         };
+        if bridge::find(name)
+            .await?
+            .is_some_and(|bridge| bridge.kind == ovs::KIND)
+        {
+            return Err(Error::Unsupported(format!(
+                "ports of Open vSwitch know neither hairpin nor isolated; use its flows on {name} (ovs-ofctl)"
+            )));
+        }
         bridge::set_port(&link, hairpin, isolated)
             .await
             .map_err(|error| {
@@ -235,7 +285,8 @@ impl Engine {
         }
         self.check_new(&network).await?;
         definitions::write(source, &network)?;
-        if !Path::new(&Places::of(&name).record()).exists() {
+        let is_taken = network.take_over && bridge::find(name.as_str()).await?.is_some();
+        if !is_taken && !Path::new(&Places::of(&name).record()).exists() {
             return Ok(());
         }
         match definitions::find(name.as_str())? {
@@ -258,6 +309,13 @@ impl Engine {
                     let of = format!("the network {}", other.name.as_str());
                     return Err(overlapping(name, home, &of, taken));
                 }
+            }
+            if !network.uplink.is_empty() && network.uplink == other.uplink {
+                return Err(Error::InvalidArgument(format!(
+                    "{} is the uplink of the network {} already",
+                    network.uplink,
+                    other.name.as_str()
+                )));
             }
             let port = |one: &Forward| (one.protocol.clone(), one.host_port);
             let taken = network.forwards.iter().find(|one| {
@@ -303,12 +361,7 @@ impl Engine {
 fn apply(network: &mut Network, change: &NetworkChange, nat: bool) -> Result<()> {
     if let Some(word) = &change.driver {
         network.driver = match Driver::from_word(word) {
-            Some(Driver::Bridge) => Driver::Bridge,
-            Some(Driver::Ovs) => {
-                return Err(Error::Unsupported(
-                    "networks of Open vSwitch cannot be made yet; make the bridge with ovs-vsctl, and wire containers to it".to_owned(),
-                ));
-            }
+            Some(driver) => driver,
             None => return Err(invalid("driver", word, "bridge or ovs")),
         };
     }
@@ -348,12 +401,20 @@ fn apply(network: &mut Network, change: &NetworkChange, nat: bool) -> Result<()>
         network.domain.clone_from(domain);
     }
     network.autostart = change.autostart.unwrap_or(network.autostart);
-    let nat = change.nat.unwrap_or(nat);
+    network.take_over = change.take_over.unwrap_or(network.take_over);
+    network.isolated = change.isolated.unwrap_or(network.isolated);
+    if let Some(uplink) = change.uplink.as_ref().filter(|new| **new != network.uplink) {
+        network.uplink.clone_from(uplink);
+        network.uplink_confirmed = false;
+    }
+    // Nothing leaves an isolated network that could be hidden.
+    let becomes_isolated = change.isolated == Some(true);
+    let nat = change.nat.unwrap_or(nat && !becomes_isolated);
     // LXC's variables may hide more than the net itself: that stays, unless it is asked for.
-    if change.nat.is_some() || change.ipv4.is_some() {
+    if change.nat.is_some() || change.ipv4.is_some() || becomes_isolated {
         network.nat4 = network.ipv4.map(Subnet::net).filter(|_| nat);
     }
-    if change.nat.is_some() || change.ipv6.is_some() {
+    if change.nat.is_some() || change.ipv6.is_some() || becomes_isolated {
         network.nat6 = network.ipv6.map(Subnet::net).filter(|_| nat);
     }
     network.check().map_err(refusal)
