@@ -12,7 +12,7 @@ from gi.repository import Gio, GLib
 
 CALLS = sys.argv[1]
 DNSMASQ = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--conf-dir=/etc/dnsmasq.d", "--no-resolv",
-           "--no-hosts", "--user=root", "--pid-file="]
+           "--no-hosts", "--user=root", f"--pid-file={CALLS}.pid"]
 JOB = "/org/freedesktop/systemd1/job/7"
 server = None
 
@@ -59,8 +59,4 @@ bus = Gio.DBusConnection.new_for_address_sync(
 for name, (path, xml) in OBJECTS.items():
     bus.register_object_with_closures2(path, Gio.DBusNodeInfo.new_for_xml(f"<node>{xml}</node>").interfaces[0], call, None, None)
     Gio.bus_own_name_on_connection(bus, name, Gio.BusNameOwnerFlags.NONE, None, None)
-try:
-    GLib.MainLoop().run()
-finally:
-    if server:
-        server.kill()
+GLib.MainLoop().run()

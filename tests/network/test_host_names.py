@@ -5,6 +5,7 @@ dnsmasq of NetworkManager, or the system's own.
 import json
 import os
 import shutil
+import signal
 import sys
 
 import pytest
@@ -35,6 +36,9 @@ def calls(tmp_path):
                 until(lambda: run("busctl", "--system", "status", name, check=False).returncode == 0)
             yield lambda: [json.loads(line) for line in path.read_text().splitlines()]
     finally:
+        # The real one, which outlives who started it.
+        with open(f"{path}.pid") as file:
+            os.kill(int(file.read()), signal.SIGKILL)
         os.unlink(POLICY)
         for folder in os.path.dirname(MANAGERS), SYSTEM:
             shutil.rmtree(folder)

@@ -1,5 +1,6 @@
-//! The interface of the root object. Of more than 500 lines, as its members and what is
-//! told of them cannot be of two blocks.
+//! The interface of the root object.
+//!
+//! Longer than 500 lines: an interface of the bus is one block.
 
 use std::sync::Arc;
 

@@ -1,10 +1,10 @@
 //! Making networks, changing what they are, and what leads into them.
 
-use super::up::{is_link_local, overlapping, refuse_used};
+use super::up::{overlapping, refuse_used};
 use super::{network_name, no_network};
 use crate::engine::{Engine, Error, Result, disk};
 use crate::network::definitions::{self, Definition, Source};
-use crate::network::{bridge, ovs, server};
+use crate::network::{bridge, server};
 use gantry_core::name::ContainerName;
 use gantry_core::networks::file::parse_range;
 use gantry_core::networks::{
@@ -94,31 +94,6 @@ impl Engine {
             apply(network, change, nat)
         })
         .await
-    }
-
-    /// Describes a bridge that another program has made as it is, to be taken over.
-    async fn describe_foreign(&self, name: &str) -> Result<()> {
-        let link = bridge::find(name).await?.ok_or_else(|| no_network(name))?;
-        let mut network = Network::new(network_name(name)?);
-        network.driver = match link.kind.as_str() {
-            "bridge" => Driver::Bridge,
-            ovs::KIND => Driver::Ovs,
-            kind => {
-                return Err(Error::InvalidArgument(format!(
-                    "{name} is no bridge but of the kind {kind}, and cannot be taken over"
-                )));
-            }
-        };
-        let addresses = link.addresses.iter().filter_map(|text| text.parse().ok());
-        for home in addresses.filter(|home: &Subnet| !is_link_local(*home)) {
-            let place = match home.address {
-                IpAddr::V4(_) => &mut network.ipv4,
-                IpAddr::V6(_) => &mut network.ipv6,
-            };
-            place.get_or_insert(home);
-        }
-        network.check().map_err(refusal)?;
-        definitions::write(Source::Own, &network)
     }
 
     /// Forgets a network that no container is wired to, or, with `force`, only none
@@ -230,39 +205,6 @@ impl Engine {
             Ok(())
         })
         .await
-    }
-
-    /// Has a network's bridge treat a port otherwise, for as long as the port is there.
-    pub(crate) async fn set_port(
-        &self,
-        name: &str,
-        port: &str,
-        hairpin: Option<bool>,
-        isolated: Option<bool>,
-    ) -> Result<()> {
-        let link = bridge::find(port).await?;
-        let Some(link) = link.filter(|link| link.master == name) else {
-            return Err(Error::NotFound(format!(
-                "there is no port {:?} on the network {name}",
-                super::shortened(port)
-            )));
-        };
-        if bridge::find(name)
-            .await?
-            .is_some_and(|bridge| bridge.kind == ovs::KIND)
-        {
-            return Err(Error::Unsupported(format!(
-                "ports of Open vSwitch know neither hairpin nor isolated; use its flows on {name} (ovs-ofctl)"
-            )));
-        }
-        bridge::set_port(&link, hairpin, isolated)
-            .await
-            .map_err(|error| {
-                Error::io(
-                    format_args!("setting the port {port} of the network {name}"),
-                    &error,
-                )
-            })
     }
 
     /// Checks and writes a change, and has a network that is up go by it.
@@ -424,7 +366,7 @@ fn invalid(key: &str, text: &str, what: &str) -> Error {
     Error::InvalidArgument(format!("{key}: {:?} is not {what}", super::shortened(text)))
 }
 
-fn refusal(error: Impossible) -> Error {
+pub(super) fn refusal(error: Impossible) -> Error {
     match error.key.as_str() {
         "name" => Error::InvalidName(error.sentence),
         key => Error::InvalidArgument(format!("{key}: {}", error.sentence)),

@@ -85,11 +85,7 @@ pub(super) fn keeper(places: &Places) -> Result<Option<Process>> {
     let path = places.keeper();
     let path = Path::new(&path);
     let failed = |error: io::Error| Error::path("looking for who holds", path, &error);
-    let look = || {
-        FileLock::try_take(path)
-            .map(|lock| lock.is_none())
-            .map_err(failed)
-    };
+    let look = || FileLock::is_held(path).map_err(failed);
     if !look()? {
         return Ok(None);
     }

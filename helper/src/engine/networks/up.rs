@@ -56,7 +56,8 @@ impl Engine {
                 continue;
             };
             let places = Places::of(&name);
-            if exists(link) && is_recorded(&places) && is_kept(&places)? {
+            // Who is just beginning is waited for below.
+            if exists(link) && is_recorded(&places) && matches!(is_kept(&places), Ok(true)) {
                 continue;
             }
             let _lock = self.0.networks.lock().await;
