@@ -70,11 +70,13 @@ impl Engine {
         tokio::spawn(async move {
             match timeout(PATIENCE, confirmed).await {
                 Ok(Ok(confirmation)) => {
+                    let kept = keep.await;
+                    engine.end_trial(&interface);
                     // Nobody may have waited for the answer.
-                    drop(confirmation.send(keep.await));
+                    drop(confirmation.send(kept));
                 }
                 // Given up, or another has begun.
-                Ok(Err(_)) => return,
+                Ok(Err(_)) => {}
                 Err(_late) => {
                     drop(engine.0.trials.take(&interface));
                     tracing::warn!(
@@ -83,9 +85,9 @@ impl Engine {
                     if let Err(error) = undo.await {
                         tracing::error!("undoing the change of {interface} failed: {error}");
                     }
+                    engine.end_trial(&interface);
                 }
             }
-            engine.end_trial(&interface);
         });
     }
 
