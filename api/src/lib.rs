@@ -12,8 +12,8 @@ mod state;
 
 pub use error::{Error, Result};
 pub use path::{
-    container_path, escape, image_path, job_path, network_path, parse_container_path, session_path,
-    unescape,
+    container_path, escape, image_path, job_path, network_path, parse_container_path, root_path,
+    session_path, unescape,
 };
 pub use proxy::{
     ContainerProxy, DevicesProxy, InterfacesProxy, JobProxy, ManagerProxy, NetworkProxy,

@@ -61,6 +61,12 @@ pub fn parse_container_path(path: &ObjectPath<'_>) -> Option<(Owner, String)> {
     Some((owner.parse().ok()?, unescape(element)?))
 }
 
+/// The path of the root object.
+#[must_use]
+pub fn root_path() -> OwnedObjectPath {
+    object(ROOT_PATH.to_owned())
+}
+
 /// The object path of a network.
 #[must_use]
 pub fn network_path(name: &str) -> OwnedObjectPath {

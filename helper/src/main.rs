@@ -21,7 +21,7 @@ mod network;
 mod storage;
 mod work;
 
-use std::{error::Error, io, panic, process::ExitCode, time::Duration};
+use std::{error::Error, io, panic, process::ExitCode, sync::Arc, time::Duration};
 
 use nix::sys::stat::{Mode, umask};
 use tokio::{
@@ -32,7 +32,7 @@ use tracing::{error, info};
 
 use crate::{
     boot::Boot,
-    bus::{Service, Units},
+    bus::{Resolvers, Service, Units},
     engine::{Engine, GroupAction, Selection, StopOptions, Work},
 };
 
@@ -96,7 +96,8 @@ fn boot() -> Boot {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let engine = Engine::open(Units::where_booted().await?).await?;
+    let names = Arc::new(Resolvers::open().await?);
+    let engine = Engine::open(Units::where_booted().await?, Some(names)).await?;
     let mut service = Service::start(engine).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "on the bus");
     tokio::select! {
@@ -110,7 +111,7 @@ async fn serve() -> Result<(), Box<dyn Error>> {
 
 /// What stock LXC holds is left to lxc.service.
 async fn shut_down(timeout: Duration) -> Result<(), Box<dyn Error>> {
-    let engine = Engine::open(None).await?;
+    let engine = Engine::open(None, None).await?;
     let action = GroupAction::Stop(StopOptions {
         timeout,
         force: true,

@@ -21,6 +21,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 import gantry  # noqa: E402
+import networks  # noqa: E402
 
 ROUNDS = int(sys.argv[1]) if len(sys.argv) > 1 else 21
 LISTED = 1000
@@ -253,6 +254,78 @@ def moving(name, what):
         report(f"{key} ({what}; tar czf, xzf)", *figure, unit="MB" if "size" in key else "ms")
 
 
+LXC_NET = "/usr/libexec/lxc/lxc-net"
+THROUGH = 2_000_000_000
+
+
+def bridge_up():
+    """lxcbr0 with its DHCP, names and rules, beside LXC's script for the same."""
+    ours, theirs = [], []
+    lxcbr0 = networks.Network(bus, "lxcbr0")
+    for _ in range(ROUNDS):
+        ours.append(timed(lxcbr0.up))
+        lxcbr0.down()
+        theirs.append(timed(lambda: quiet(LXC_NET, "start")))
+        quiet(LXC_NET, "stop")
+    report("lxcbr0 up", ours, theirs)
+
+
+def wires():
+    """Two containers on lxcbr0, each network and its containers run by one of both."""
+    figures = {key: ([], []) for key in ("start until it has an address", "throughput between containers")}
+    names = ["near", "far"]
+    for name in names:
+        bus.create(name, template="busybox", config=networks.wired("lxcbr0"))
+    lxcbr0 = networks.Network(bus, "lxcbr0")
+
+    def measured(which, start, pid_of):
+        for name in names:
+            figures["start until it has an address"][which].append(timed(lambda: (start(name), addressed(pid_of(name)))))
+        near, far = (pid_of(name) for name in names)
+        figures["throughput between containers"][which].append(throughput(near, far, addressed(far)))
+
+    def pid_of(name):
+        return int(gantry.run("lxc-info", "-pHn", name).stdout)
+
+    for _ in range(max(3, ROUNDS // 3)):
+        lxcbr0.up()
+        measured(0, lambda name: bus.container(name).start(), lambda name: bus.container(name).get("InitPid"))
+        for name in names:
+            bus.container(name).kill()
+        gantry.until(lambda: not lxcbr0.get("Ports"))
+        lxcbr0.down()
+        quiet(LXC_NET, "start")
+        measured(1, lambda name: quiet("lxc-start", "-n", name), pid_of)
+        for name in names:
+            quiet("lxc-stop", "-k", "-n", name)
+        gantry.until(lambda: not os.listdir("/sys/class/net/lxcbr0/brif"))
+        quiet(LXC_NET, "stop")
+    for key, figure in figures.items():
+        report(f"{key} (busybox)", *figure, unit="MB/s" if "throughput" in key else "ms")
+
+
+def addressed(pid):
+    """The IPv4 address of a container, as soon as the kernel has it."""
+    while True:
+        found = re.search(r"\|-- (10\.0\.3\.\d+)\n +/32 host LOCAL", pathlib.Path(f"/proc/{pid}/net/fib_trie").read_text())
+        if found:
+            return found[1]
+        time.sleep(0.001)
+
+
+def throughput(near, far, address):
+    """Megabytes a second from one network namespace into another."""
+    sink = ("import socket, sys; s = socket.create_server(('', 7000)); print(flush=True); c, _ = s.accept();"
+            "b = bytearray(1 << 20)\nwhile c.recv_into(b): pass")
+    source = f"import socket; c = socket.create_connection(('{address}', 7000)); b = bytes(1 << 20)\n" \
+             f"for _ in range({THROUGH} >> 20): c.sendall(b)\nc.shutdown(1); c.recv(1)"
+    enter = lambda pid: ["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c"]  # noqa: E731
+    with subprocess.Popen([*enter(far), sink], stdout=subprocess.PIPE, text=True) as server:
+        server.stdout.readline()
+        took = timed(lambda: quiet(*enter(near), source))
+    return THROUGH / 1e6 / (took / 1000)
+
+
 def job(path):
     gantry.Job(bus, path).result(600)
 
@@ -264,6 +337,8 @@ listing()
 many_starts()
 sampling()
 console()
+bridge_up()
+wires()
 with open(os.environ["GANTRY_DEBIAN_TAR"], "rb") as tar:
     bus.create("debian", template="local", rootfs=gantry.GLib.Variant("h", 0), fds=[tar.fileno()], wait=300)
 life("debian", "debian")

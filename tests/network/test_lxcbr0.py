@@ -9,7 +9,7 @@ import containers
 import gantry
 import wires
 from gantry import run, until
-from networks import LXC_NET, Network, addresses, keeper, leased, listener, names, rules, server, start, wired
+from networks import LXC_NET, Network, addresses, keeper, leased, listener, names, rules, server, start, tables, wired
 
 MAC = "00:16:3e:00:00:07"
 
@@ -97,14 +97,21 @@ def handle(chain):
 
 
 def test_who_keeps_it_is_replaced_when_it_was_killed(bus, lxcbr0):
-    lxcbr0.up()
-    old, served = keeper("lxcbr0"), server("lxcbr0")
+    _box, address = start(bus, "box", "lxcbr0", MAC)
+    old = keeper("lxcbr0")
     os.kill(old, signal.SIGKILL)
+    new = until(lambda: keeper("lxcbr0") not in (None, old) and keeper("lxcbr0"))
+    until(lambda: server("lxcbr0"))
+    assert lxcbr0.leases() == {MAC: address}
+    # Without a helper the next one does it.
+    os.kill(containers.helper_pid(bus), signal.SIGKILL)
+    until(lambda: not containers.ask_bus(bus, "NameHasOwner"))
+    os.kill(new, signal.SIGKILL)
     until(lambda: keeper("lxcbr0") is None)
-    assert server("lxcbr0") == served
-    _box, address = start(bus, "box", "lxcbr0")
-    assert address.startswith("10.0.3.")
-    assert keeper("lxcbr0") not in (None, old) and server("lxcbr0") not in (None, served)
+    bus.list()
+    until(lambda: keeper("lxcbr0") and server("lxcbr0"))
+    _other, second = start(bus, "other", "lxcbr0")
+    assert second.startswith("10.0.3.") and second != address
 
 
 @pytest.mark.parametrize("method", ["Up", "Down"])
@@ -153,6 +160,62 @@ def test_the_bridge_of_lxcs_own_service_is_used_and_left_alone(bus, lxcbr0):
     finally:
         run("/usr/libexec/lxc/lxc-net", "stop", check=False)
     until(lambda: lxcbr0.get("Managed") and not lxcbr0.get("Up"))
+
+
+def index(link):
+    with open(f"/sys/class/net/{link}/ifindex") as file:
+        return int(file.read())
+
+
+def test_the_bridge_of_lxcs_own_service_is_taken_over_on_request(bus, lxcbr0):
+    write_lxc_net('USE_LXC_BRIDGE="true"\nLXC_IPV6_ENABLE="false"\n')
+    run("/usr/libexec/lxc/lxc-net", "start")
+    try:
+        box, address = start(bus, "box", "lxcbr0", MAC)
+        before = index("lxcbr0")
+        with open("/run/lxc/dnsmasq.pid") as file:
+            theirs = int(file.read())
+        lxcbr0.configure(take_over=True)
+        assert lxcbr0.get("Managed") and index("lxcbr0") == before
+        assert server("lxcbr0") and not os.path.exists(f"/proc/{theirs}") and "lxc" not in tables()
+        # What was plugged in did not notice.
+        assert lxcbr0.leases() == {MAC: address} and wires.reaches(box.get("InitPid"), "10.0.3.1")
+        box.kill()
+        box.start()
+        assert leased(box) == address
+        # Nothing is left for LXC's service to stop.
+        run("/usr/libexec/lxc/lxc-net", "stop", check=False)
+        assert addresses("lxcbr0") == {"10.0.3.1/24"} and server("lxcbr0")
+        box.kill()
+        until(lambda: lxcbr0.get("Ports") == [])
+        lxcbr0.down()
+        # When the service was first, as at the next boot, the first container has it taken over.
+        run("/usr/libexec/lxc/lxc-net", "start")
+        box.start()
+        assert leased(box) == address
+        until(lambda: lxcbr0.get("Managed"))
+        assert server("lxcbr0") and "lxc" not in tables()
+    finally:
+        containers.destroy("box")
+        run("/usr/libexec/lxc/lxc-net", "stop", check=False)
+
+
+def test_a_bridge_of_somebody_elses_is_taken_over_on_request(bus):
+    run("ip", "link", "add", "theirs0", "up", "type", "bridge")
+    try:
+        run("ip", "addr", "add", "10.66.0.1/24", "dev", "theirs0")
+        until(lambda: "theirs0" in names(bus))
+        theirs = Network(bus, "theirs0")
+        theirs.configure(take_over=True, dhcp=True, nat=True)
+        assert (theirs.get("Managed"), theirs.get("Addresses"), theirs.get("Dhcp")) == (True, ["10.66.0.1/24"], True)
+        box, address = start(bus, "box", "theirs0")
+        assert address.startswith("10.66.0.") and "10.66.0.0/24" in rules()
+        box.kill()
+        until(lambda: theirs.get("Ports") == [])
+        theirs.delete(force=True)
+        assert "theirs0" not in names(bus)
+    finally:
+        run("ip", "link", "del", "theirs0", check=False)
 
 
 def test_another_bridge_is_shown_as_somebody_elses(bus):

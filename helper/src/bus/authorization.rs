@@ -51,6 +51,7 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Manager", "SetDefaults", action::MANAGE),
     ("Manager", "ListHostInterfaces", action::INSPECT),
     ("Manager", "CreateNetwork", action::NETWORK),
+    ("Manager", "ConfirmInterface", action::NETWORK),
     // An administrator's own servers: action::INSPECT.
     ("Manager", "ListRemoteImages", action::IMAGE),
     ("Image", "Delete", action::IMAGE),

@@ -1,4 +1,6 @@
 //! The interface of the root object.
+//!
+//! Longer than 500 lines: an interface of the bus is one block.
 
 use std::sync::Arc;
 
@@ -15,7 +17,7 @@ use super::{
     authorization::Details,
     containers::path_of,
     error::{Result, from_engine},
-    networks::wiring,
+    networks::{unconfirmed, wiring},
     options::{Dictionary, Options},
     requests::{create_request, import_request, stop_options},
     usage::read_interval,
@@ -408,9 +410,12 @@ impl ManagerObject {
 
     /// Describes a network of containers, in /etc/gantry/networks/NAME.conf; its bridge
     /// has its name, and comes up when a container that is wired to it starts, or by Up.
-    /// Options: driver s (bridge), ipv4 s and ipv6 s (the host's address and the length
-    /// of its prefix; none), dhcp b (on with ipv4), dhcp_range s (FIRST,LAST; all others),
-    /// domain s, nat b (on with ipv4), autostart b (with the host; off).
+    /// Options: driver s (bridge, or ovs: Open vSwitch), ipv4 s and ipv6 s (the host's
+    /// address and the length of its prefix; none), dhcp b (on with ipv4), dhcp_range s
+    /// (FIRST,LAST; all others), domain s, nat b (on with ipv4; off: packets are routed as
+    /// they are), isolated b (nothing passes between it and other networks; off), uplink s
+    /// (an interface of the host that becomes a port of the bridge: containers are in the
+    /// net outside, which gives them addresses), autostart b (with the host; off).
     #[zbus(out_args("network"))]
     async fn create_network(
         &self,
@@ -419,6 +424,17 @@ impl ManagerObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<OwnedObjectPath> {
         self.bus.create_network(&header, name, options).await
+    }
+
+    /// Has a change of an interface of the host last, by which the host might have been cut
+    /// off: without this call it is undone, see Unconfirmed. No options.
+    async fn confirm_interface(
+        &self,
+        name: &str,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<()> {
+        self.bus.confirm_interface(&header, name, options).await
     }
 
     /// What an image server has, for this host's architecture. The empty name: the default
@@ -459,6 +475,13 @@ impl ManagerObject {
             "snapshots",
             "export",
         ]
+    }
+
+    /// The host's interfaces whose change may have cut the host off, and when it is undone,
+    /// in seconds since 1970, unless ConfirmInterface is called.
+    #[zbus(property)]
+    fn unconfirmed(&self) -> Vec<(String, i64)> {
+        unconfirmed(&self.bus.engine.trials().borrow())
     }
 
     /// The folder of the system's containers.

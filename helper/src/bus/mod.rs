@@ -22,6 +22,7 @@ mod networks;
 mod operations;
 mod options;
 mod requests;
+mod resolvers;
 mod resources;
 mod session;
 mod sessions;
@@ -30,6 +31,7 @@ mod units;
 mod usage;
 
 pub(crate) use boot::{autostart, run_schedules};
+pub(crate) use resolvers::Resolvers;
 pub(crate) use units::Units;
 
 use std::{
@@ -152,6 +154,7 @@ impl Service {
         bus.show_images().await;
         bus.list_networks().await;
         tokio::spawn(bus.clone().follow_networks());
+        tokio::spawn(bus.clone().follow_trials());
         bus.adopt_sessions().await;
         bus.take_name().await?;
         bus.named.send_replace(true);

@@ -58,7 +58,10 @@ impl NetworkObject {
 
     /// Changes what the network is, where it is described: LXC's in /etc/default/lxc-net.
     /// One that is up goes by it at once. Options as of Manager.CreateNetwork; an empty
-    /// string takes away.
+    /// string takes away. An uplink by which the host reaches everybody goes back after 20
+    /// seconds unless Manager.ConfirmInterface is called. One more: take_over b (Gantry runs
+    /// the network also where LXC's service or another program has made its bridge, with all
+    /// that is plugged in; what LXC's service runs for it is ended).
     async fn configure(
         &self,
         options: Dictionary,
@@ -261,6 +264,20 @@ impl NetworkObject {
     #[zbus(property)]
     fn nat(&self) -> bool {
         self.facts().nat
+    }
+
+    /// Whether nothing passes between it and other networks: its containers reach each
+    /// other and the host.
+    #[zbus(property)]
+    fn isolated(&self) -> bool {
+        self.facts().isolated
+    }
+
+    /// The interface of the host that is a port of its bridge, so that its containers are
+    /// in the net outside; empty if none.
+    #[zbus(property)]
+    fn uplink(&self) -> String {
+        self.facts().uplink.clone()
     }
 
     /// Whether addresses are given out.

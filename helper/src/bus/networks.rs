@@ -1,7 +1,7 @@
 //! Which networks are on the bus, and what was last said of them.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex as Lock},
 };
 
@@ -18,6 +18,7 @@ use super::{
     authorization::Details,
     error::Result,
     lock,
+    manager::ManagerObject,
     network::NetworkObject,
     options::{Dictionary, Options},
 };
@@ -90,6 +91,39 @@ impl Bus {
         }
     }
 
+    /// Tells everybody which changes wait to be confirmed, and stays for as long.
+    pub(super) async fn follow_trials(self: Arc<Self>) {
+        let path = gantry_api::root_path();
+        let mut trials = self.engine.trials();
+        let (mut before, mut held) = (unconfirmed(&trials.borrow()), None);
+        while trials.changed().await.is_ok() {
+            let now = unconfirmed(&trials.borrow_and_update());
+            held = match (now.is_empty(), held) {
+                (true, _) => None,
+                (false, Some(held)) => Some(held),
+                (false, None) => Some(self.activity.hold()),
+            };
+            let property =
+                |value: &Unconfirmed| Properties::from([("Unconfirmed", value.clone().into())]);
+            self.announce::<ManagerObject>(&path, &property(&before), property(&now))
+                .await;
+            before = now;
+            // What was tried out is written down, or not any more.
+            self.list_networks().await;
+        }
+    }
+
+    pub(super) async fn confirm_interface(
+        &self,
+        header: &Header<'_>,
+        name: &str,
+        options: Dictionary,
+    ) -> Result<()> {
+        let request = Options::none(options);
+        self.permit_network(header, name, request).await?;
+        Ok(self.engine.confirm_interface(name).await?)
+    }
+
     /// Lets a call about a network pass or refuses it.
     pub(super) async fn permit_network<T>(
         &self,
@@ -119,6 +153,17 @@ impl Bus {
     }
 }
 
+/// Interfaces whose change is on trial, and when it is undone, in seconds since 1970.
+pub(super) type Unconfirmed = Vec<(String, i64)>;
+
+/// As the bus has it.
+pub(super) fn unconfirmed(trials: &BTreeMap<String, i64>) -> Unconfirmed {
+    trials
+        .iter()
+        .map(|(name, until)| (name.clone(), *until))
+        .collect()
+}
+
 /// What a network is to be, or to be instead.
 pub(super) fn change_request(options: Dictionary) -> gantry_api::Result<NetworkChange> {
     Options::read(options, |options| {
@@ -130,7 +175,10 @@ pub(super) fn change_request(options: Dictionary) -> gantry_api::Result<NetworkC
             domain: options.take("domain")?,
             dhcp: options.take("dhcp")?,
             nat: options.take("nat")?,
+            isolated: options.take("isolated")?,
+            uplink: options.take("uplink")?,
             autostart: options.take("autostart")?,
+            take_over: options.take("take_over")?,
         })
     })
 }
@@ -143,6 +191,8 @@ fn properties(facts: &NetworkFacts) -> Properties {
         ("Up", facts.up.into()),
         ("Addresses", facts.addresses.clone().into()),
         ("Nat", facts.nat.into()),
+        ("Isolated", facts.isolated.into()),
+        ("Uplink", facts.uplink.clone().into()),
         ("Dhcp", facts.dhcp.into()),
         ("DhcpRange", facts.dhcp_range.clone().into()),
         ("Domain", facts.domain.clone().into()),

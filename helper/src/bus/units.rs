@@ -76,6 +76,8 @@ impl Units {
         let patience = match holder {
             // Its starter has LXC's lock, and tries again without it.
             Holder::Monitor(_) => Duration::ZERO,
+            // systemd may be replacing one that was killed.
+            Holder::Network(_) => Duration::ZERO,
             _ => PATIENCE,
         };
         let deadline = Instant::now() + patience;
@@ -110,6 +112,10 @@ impl Units {
 impl Launcher for Units {
     fn launch(&self, holder: Holder, channel: OwnedFd) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move { self.start(&holder, channel).await })
+    }
+
+    fn replaces_keepers(&self) -> bool {
+        true
     }
 }
 
@@ -226,6 +232,8 @@ fn properties<'a>(
             ),
             // To who keeps it alone, which ends its dnsmasq.
             ("KillMode", "mixed".into()),
+            // One that was killed, which ends dnsmasq, too, is replaced.
+            ("Restart", "on-failure".into()),
             // At power-off containers go first.
             ("Before", vec!["gantry-autostart.service".to_owned()].into()),
             ("After", vec!["network.target".to_owned()].into()),

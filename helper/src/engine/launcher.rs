@@ -81,6 +81,9 @@ pub(crate) trait Launcher: Debug + Send + Sync {
     /// Starts it with `channel` as its descriptor 3. Whether it came up shows on
     /// the channel, which is closed where it did not.
     fn launch(&self, holder: Holder, channel: OwnedFd) -> BoxFuture<'_, Result<()>>;
+
+    /// Whether it replaces who keeps a network and was killed.
+    fn replaces_keepers(&self) -> bool;
 }
 
 /// Where there is no service manager: as a child that forks and detaches.
@@ -91,6 +94,10 @@ impl Launcher for Detached {
     fn launch(&self, holder: Holder, channel: OwnedFd) -> BoxFuture<'_, Result<()>> {
         let child = spawn_monitor(&self.0, &holder.arguments(), &channel);
         Box::pin(ready(child.map(drop).map_err(spawn_failed)))
+    }
+
+    fn replaces_keepers(&self) -> bool {
+        false
     }
 }
 
@@ -150,6 +157,11 @@ impl Programs {
         let sent = channel.send(request).await;
         sent.map_err(|error| Error::io("finishing the copy", &error))?;
         attend(&channel, &layout, work).await
+    }
+
+    /// See [`Launcher::replaces_keepers`].
+    pub(super) fn replaces_keepers(&self) -> bool {
+        self.launcher.replaces_keepers()
     }
 
     /// Starts a process that reports on the channel.

@@ -50,6 +50,7 @@ mod schedule;
 mod session;
 mod snapshots;
 mod staging;
+mod trial;
 mod usage;
 mod watch;
 
@@ -60,6 +61,7 @@ pub(crate) use crate::image::download::{Freshness, ImageRequest};
 pub(crate) use crate::image::server::{Server, own_architecture};
 pub(crate) use crate::image::stream::Compression;
 pub(crate) use crate::network::interfaces::HostInterface;
+pub(crate) use crate::network::names::Asker;
 pub(crate) use crate::work::{Observer, Work};
 pub(crate) use clone::CloneOptions;
 pub(crate) use compare::DiffOptions;
@@ -73,7 +75,7 @@ pub(crate) use import::ImportRequest;
 pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
-pub(crate) use networks::{NetworkChange, NetworkChanges, NetworkFacts, NewForward};
+pub(crate) use networks::{HostNames, NetworkChange, NetworkChanges, NetworkFacts, NewForward};
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use snapshots::{NewSnapshot, RestoreOptions, Snapshot};
 pub(crate) use usage::Usage;
@@ -112,11 +114,14 @@ struct Shared {
     /// Held while the registry is made fresh; when that was last done.
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     programs: Programs,
+    names: Option<Arc<dyn HostNames>>,
     meters: usage::Meters,
     filters: Filters,
     sessions: Numbers,
     /// The names of containers that are being made.
     reserved: Mutex<HashSet<ContainerName>>,
+    /// Changes of the host's interfaces that nobody has confirmed.
+    trials: trial::Trials,
     /// Held while networks change.
     networks: tokio::sync::Mutex<()>,
     /// Held from the choice of an id range until it stands in a config.
@@ -126,8 +131,12 @@ struct Shared {
 impl Engine {
     /// Reads lxc.conf(5), removes what interrupted creations left behind and
     /// takes up what runs. Call it once, inside a tokio runtime. Without a
-    /// `launcher` monitors and sessions detach themselves from this process.
-    pub(crate) async fn open(launcher: Option<Arc<dyn Launcher>>) -> Result<Self> {
+    /// `launcher` monitors and sessions detach themselves from this process, and without
+    /// `names` the host does not learn those of containers.
+    pub(crate) async fn open(
+        launcher: Option<Arc<dyn Launcher>>,
+        names: Option<Arc<dyn HostNames>>,
+    ) -> Result<Self> {
         // No child may begin in, or hold on to, somebody's directory.
         std::env::set_current_dir("/").map_err(|error| Error::io("changing to /", &error))?;
         let lxc_path =
@@ -157,10 +166,12 @@ impl Engine {
             registry: Mutex::new(registry),
             refreshing: tokio::sync::Mutex::default(),
             programs: Programs::open(launcher)?,
+            names,
             meters: usage::Meters::default(),
             filters: Filters::default(),
             sessions: Numbers::default(),
             reserved: Mutex::default(),
+            trials: trial::Trials::default(),
             networks: tokio::sync::Mutex::default(),
             ranges: tokio::sync::Mutex::default(),
         }));

@@ -27,20 +27,39 @@ impl FileLock {
         Self::try_lock(File::from(fd))
     }
 
+    /// Whether somebody holds the lock on a file, which nobody needs to notice. None
+    /// holds that of one that is missing.
+    pub(crate) fn is_held(path: &Path) -> io::Result<bool> {
+        let flags =
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NOFOLLOW;
+        let file = match rustix::fs::open(path, flags, rustix::fs::Mode::empty()) {
+            Ok(fd) => File::from(fd),
+            Err(rustix::io::Errno::NOENT) => return Ok(false),
+            Err(error) => return Err(error.into()),
+        };
+        let mut found = whole();
+        fcntl(&file, FcntlArg::F_OFD_GETLK(&mut found))?;
+        Ok(found.l_type != libc::F_UNLCK as libc::c_short)
+    }
+
     /// Takes the lock on an open file. None: somebody else holds it.
     pub(crate) fn try_lock(file: File) -> io::Result<Option<Self>> {
-        let whole = libc::flock {
-            l_type: libc::F_WRLCK as libc::c_short,
-            l_whence: libc::SEEK_SET as libc::c_short,
-            l_start: 0,
-            l_len: 0,
-            l_pid: 0,
-        };
-        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole)) {
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole())) {
             Ok(_) => Ok(Some(Self { _file: file })),
             Err(nix::errno::Errno::EAGAIN | nix::errno::Errno::EACCES) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A write lock on all of a file.
+fn whole() -> libc::flock {
+    libc::flock {
+        l_type: libc::F_WRLCK as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
     }
 }
 
@@ -52,10 +71,12 @@ mod tests {
     fn only_one_holds_it() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("lock/var/lib/lxc/.c1");
+        assert!(!FileLock::is_held(&path).unwrap());
         let held = FileLock::try_take(&path).unwrap();
-        assert!(held.is_some());
+        assert!(held.is_some() && FileLock::is_held(&path).unwrap());
         assert!(FileLock::try_take(&path).unwrap().is_none());
         drop(held);
+        assert!(!FileLock::is_held(&path).unwrap());
         assert!(FileLock::try_take(&path).unwrap().is_some());
     }
 }

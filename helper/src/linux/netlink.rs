@@ -8,6 +8,7 @@ use netlink_packet_core::{
 };
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
+use netlink_packet_route::route::RouteMessage;
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use rustix::net::netlink::SocketAddrNetlink;
 use rustix::net::{RecvFlags, SendFlags, SocketFlags, SocketType};
@@ -90,12 +91,31 @@ impl Netlink {
         .await
     }
 
+    /// Every route of IPv4 and IPv6, in all tables.
+    pub(crate) async fn routes(&self) -> io::Result<Vec<RouteMessage>> {
+        let mut found = Vec::new();
+        for family in [AddressFamily::Inet, AddressFamily::Inet6] {
+            let mut request = RouteMessage::default();
+            request.header.address_family = family;
+            let of_family =
+                self.dump(
+                    RouteNetlinkMessage::GetRoute(request),
+                    |message| match message {
+                        RouteNetlinkMessage::NewRoute(route) => Some(route),
+                        _ => None,
+                    },
+                );
+            found.extend(of_family.await?);
+        }
+        Ok(found)
+    }
+
     /// Makes a link or an address, which must be new.
     pub(crate) async fn create(&self, what: RouteNetlinkMessage) -> io::Result<()> {
         self.change(what, NLM_F_CREATE | NLM_F_EXCL).await
     }
 
-    /// Makes an address or leaves it as it is.
+    /// Makes an address or a route, or leaves it as it is.
     pub(crate) async fn ensure(&self, what: RouteNetlinkMessage) -> io::Result<()> {
         self.change(what, NLM_F_CREATE | NLM_F_REPLACE).await
     }

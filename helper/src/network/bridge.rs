@@ -2,10 +2,11 @@
 //! so that it is known as Gantry's; one without the mark is never touched.
 
 use super::interfaces::{self, HostInterface};
+use super::ovs;
 use crate::error::{Error, Result};
 use crate::linux::netlink::Netlink;
 use gantry_core::layout::fnv1a_64;
-use gantry_core::networks::{Network, Places, Subnet, UNFINISHED};
+use gantry_core::networks::{Driver, Network, Places, Subnet, UNFINISHED};
 use netlink_packet_route::address::{AddressAttribute, AddressMessage};
 use netlink_packet_route::link::{
     InfoBridgePort, InfoKind, InfoPortData, InfoPortKind, LinkAttribute, LinkFlags, LinkInfo,
@@ -25,16 +26,79 @@ pub(crate) async fn find(name: &str) -> Result<Option<HostInterface>> {
     Ok(links.into_iter().find(|link| link.name == name))
 }
 
-/// The host's interfaces.
+/// The host's interfaces. To the kernel all ports of Open vSwitch are of one datapath:
+/// they are told by their bridges.
 pub(crate) async fn list() -> Result<Vec<HostInterface>> {
-    interfaces::list()
+    let mut links = interfaces::list()
         .await
-        .map_err(|error| Error::io("listing the network interfaces", &error))
+        .map_err(|error| Error::io("listing the network interfaces", &error))?;
+    let switches: Vec<String> = links
+        .iter()
+        .filter(|link| link.kind == ovs::KIND && link.name != ovs::DATAPATH)
+        .map(|link| link.name.clone())
+        .collect();
+    for switch in switches {
+        match ovs::ports(&switch).await {
+            Ok(ports) => {
+                for link in links.iter_mut().filter(|link| ports.contains(&link.name)) {
+                    link.master.clone_from(&switch);
+                }
+            }
+            // A port of another kind of switch that uses the kernel's part of it.
+            Err(error) => tracing::debug!(%error, switch, "could not list the ports"),
+        }
+    }
+    Ok(links)
 }
 
 /// Whether Gantry has made a link for the network of its name.
 pub(crate) fn is_ours(link: &HostInterface, places: &Places) -> bool {
     link.alias == places.mark()
+}
+
+/// Makes a link Gantry's: of a network that has been made by another program, or whose
+/// mark was lost.
+pub(crate) async fn adopt(link: &HostInterface, places: &Places) -> Result<()> {
+    let mut message = change(link.index);
+    message.attributes = vec![LinkAttribute::IfAlias(places.mark())];
+    let marked = match Netlink::open() {
+        Ok(socket) => socket.request(RouteNetlinkMessage::SetLink(message)).await,
+        Err(error) => Err(error),
+    };
+    marked.map_err(|error| Error::io(format_args!("marking the bridge {}", link.name), &error))
+}
+
+/// Makes an interface a port of a bridge.
+pub(crate) async fn join(
+    socket: &Netlink,
+    port: &HostInterface,
+    bridge: &HostInterface,
+) -> Result<()> {
+    if bridge.kind == ovs::KIND {
+        return ovs::add_port(&bridge.name, &port.name).await;
+    }
+    set_master(socket, port, bridge.index).await
+}
+
+/// Makes an interface a port of nothing.
+pub(crate) async fn leave(
+    socket: &Netlink,
+    port: &HostInterface,
+    bridge: &HostInterface,
+) -> Result<()> {
+    if bridge.kind == ovs::KIND {
+        return ovs::remove_port(&bridge.name, &port.name).await;
+    }
+    set_master(socket, port, 0).await
+}
+
+async fn set_master(socket: &Netlink, port: &HostInterface, bridge: u32) -> Result<()> {
+    let mut message = change(port.index);
+    message.attributes = vec![LinkAttribute::Controller(bridge)];
+    socket
+        .request(RouteNetlinkMessage::SetLink(message))
+        .await
+        .map_err(|error| Error::io(format_args!("replugging {}", port.name), &error))
 }
 
 /// Makes the bridge, unless it is there, gives it the network's addresses, those of
@@ -48,9 +112,18 @@ pub(crate) async fn bring_up(network: &Network, before: &[Subnet]) -> Result<()>
     let link = match find(name).await? {
         Some(link) => link,
         None => {
-            make(&socket, network)
-                .await
-                .map_err(|error| failed("making", error))?;
+            match network.driver {
+                Driver::Bridge => make(&socket, network)
+                    .await
+                    .map_err(|error| failed("making", error))?,
+                Driver::Ovs => {
+                    let mac = interfaces::colons(&hardware_address(network));
+                    ovs::make(&network.places(), name, &mac).await?;
+                    if let Some(link) = find(name).await? {
+                        adopt(&link, &network.places()).await?;
+                    }
+                }
+            }
             find(name).await?.ok_or_else(|| {
                 Error::Failed(format!("the bridge {name} vanished while it was made"))
             })?
@@ -117,6 +190,7 @@ pub(crate) async fn set_port(
 /// Removes the bridge of a network if it is Gantry's.
 pub(crate) async fn remove(places: &Places, name: &str) -> Result<()> {
     match find(name).await? {
+        Some(link) if is_ours(&link, places) && link.kind == ovs::KIND => ovs::remove(name).await,
         Some(link) if is_ours(&link, places) => delete(link.index, name).await,
         _ => Ok(()),
     }
@@ -173,7 +247,7 @@ async fn make(socket: &Netlink, network: &Network) -> io::Result<()> {
 }
 
 /// The same at every start.
-fn hardware_address(network: &Network) -> [u8; 6] {
+pub(crate) fn hardware_address(network: &Network) -> [u8; 6] {
     network.mac.unwrap_or_else(|| {
         let [a, b, c] = VENDOR;
         let [d, e, f, ..] = fnv1a_64(network.name.as_str().as_bytes()).to_be_bytes();
@@ -181,13 +255,15 @@ fn hardware_address(network: &Network) -> [u8; 6] {
     })
 }
 
-fn change(index: u32) -> LinkMessage {
+/// A change of a link, with nothing in it.
+pub(crate) fn change(index: u32) -> LinkMessage {
     let mut message = LinkMessage::default();
     message.header.index = index;
     message
 }
 
-fn address(index: u32, home: Subnet) -> AddressMessage {
+/// An address of a link.
+pub(crate) fn address(index: u32, home: Subnet) -> AddressMessage {
     let mut message = AddressMessage::default();
     message.header.index = index;
     message.header.prefix_len = home.prefix;
@@ -206,9 +282,12 @@ fn address(index: u32, home: Subnet) -> AddressMessage {
 }
 
 /// As LXC's service does: packets are passed on, and the host takes no advice on the
-/// bridge.
+/// bridge, unless it is in the net outside by it: then it does as on the uplink before.
 fn set_kernel(network: &Network) -> io::Result<()> {
     let name = network.name.as_str();
+    if !network.uplink.is_empty() {
+        return set(&format!("/proc/sys/net/ipv6/conf/{name}/accept_ra"), "2");
+    }
     for setting in ["accept_dad", "autoconf", "accept_ra"] {
         set(&format!("/proc/sys/net/ipv6/conf/{name}/{setting}"), "0")?;
     }

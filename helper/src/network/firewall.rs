@@ -4,6 +4,7 @@
 //!
 //! The rules are those of LXC's service: DHCP and DNS are let in from a network, what
 //! comes from it and goes to it is passed on, and what leaves it has the host's address.
+//! Of an isolated network nothing is passed on.
 
 use crate::error::{Error, Result};
 use crate::linux::lock::FileLock;
@@ -55,6 +56,18 @@ pub(crate) async fn load(networks: &[Network]) -> Result<()> {
     files::replace(path, text.as_bytes(), 0o600)
         .map_err(|error| Error::path("writing", path, &error))?;
     run(&text).await
+}
+
+/// Deletes tables of somebody else's, each by its family and name, if they are there.
+pub(crate) async fn delete(tables: &[(&str, &str)]) -> Result<()> {
+    let commands: Vec<Value> = tables
+        .iter()
+        .flat_map(|(family, name)| {
+            let table = json!({"table": {"family": family, "name": name}});
+            [json!({"add": table}), json!({"delete": table})]
+        })
+        .collect();
+    run(&json!({"nftables": commands}).to_string()).await
 }
 
 async fn lock() -> Result<FileLock> {
@@ -118,7 +131,9 @@ fn rules(networks: &[Network]) -> Value {
             }}})
         }));
     }
-    for network in networks {
+    // What is let through for one network must not come into one that is isolated.
+    let (isolated, open): (Vec<_>, Vec<_>) = networks.iter().partition(|one| one.isolated);
+    for network in isolated.into_iter().chain(open) {
         let of_network = network_rules(network).into_iter();
         let forwarded = network.forwards.iter().flat_map(forward_rules);
         commands.extend(of_network.chain(forwarded).map(|(chain, statements)| {
@@ -141,6 +156,13 @@ fn network_rules(network: &Network) -> Vec<Rule> {
     for protocol in ["udp", "tcp"] {
         let ports = is(payload(protocol, "dport"), json!({"set": [53, 67]}));
         rules.push(("input", vec![from(), ports, accept()]));
+    }
+    if network.isolated {
+        // Where frames of a bridge are shown to it (br_netfilter), they go on.
+        let elsewhere = |key| matches("!=", json!({"meta": {"key": key}}), json!(name));
+        let drop = || json!({"drop": null});
+        rules.push(("forward", vec![from(), elsewhere("oifname"), drop()]));
+        rules.push(("forward", vec![to(), elsewhere("iifname"), drop()]));
     }
     rules.push(("forward", vec![from(), accept()]));
     rules.push(("forward", vec![to(), accept()]));

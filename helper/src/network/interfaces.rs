@@ -104,7 +104,8 @@ fn word(kind: &InfoKind) -> String {
     kind.to_string()
 }
 
-fn colons(bytes: &[u8]) -> String {
+/// A MAC address as people write it.
+pub(super) fn colons(bytes: &[u8]) -> String {
     bytes
         .iter()
         .map(|byte| format!("{byte:02x}"))

@@ -99,6 +99,10 @@ fn config(network: &Network, user: &str) -> String {
         if !network.dhcp_ping {
             lines.push("no-ping".to_owned());
         }
+        if network.isolated {
+            // The host is no way out.
+            lines.push("dhcp-option=option:router".to_owned());
+        }
     }
     if let Some(home) = network.ipv6 {
         // Advertisements: hosts choose their addresses themselves.
@@ -106,6 +110,12 @@ fn config(network: &Network, user: &str) -> String {
             "dhcp-range={},ra-only,{}",
             home.address, home.prefix
         ));
+    }
+    if network.isolated {
+        // Names of elsewhere are not asked for either, nor is the host advertised as a
+        // router.
+        lines.push("no-resolv".to_owned());
+        lines.push(format!("ra-param={},0,0", network.name.as_str()));
     }
     if !network.domain.is_empty() {
         lines.push(format!("domain={}", network.domain));

@@ -1,6 +1,6 @@
 //! A network's own file, /etc/gantry/networks/NAME.conf: lines `key = value`, as in a
 //! container's config. Of lxcbr0, which LXC's variables describe, it has only what those
-//! have no word for: `autostart`, reservations and forwards.
+//! have no word for: see [`add_to`].
 
 use super::lines::{Line, lines, replace};
 use super::{Driver, Forward, Impossible, Network, Reservation, Subnet};
@@ -54,7 +54,8 @@ pub fn read(name: InterfaceName, text: &str) -> Result<Network, Impossible> {
     Ok(network)
 }
 
-/// Adds to a network what this file alone says, whatever describes the rest.
+/// Adds to a network what this file alone says, whatever describes the rest: `autostart`,
+/// `isolated`, `uplink`, `take_over`, reservations and forwards.
 ///
 /// # Errors
 /// What in it cannot be.
@@ -69,6 +70,10 @@ pub fn add_to(network: &mut Network, text: &str) -> Result<(), Impossible> {
 fn add(network: &mut Network, line: &Line<'_>) -> Result<bool, Impossible> {
     match line.key {
         "autostart" => network.autostart = flag(line)?,
+        "isolated" => network.isolated = flag(line)?,
+        "uplink" => line.value.clone_into(&mut network.uplink),
+        "uplink_confirmed" => network.uplink_confirmed = flag(line)?,
+        "take_over" => network.take_over = flag(line)?,
         "reservation" => network
             .reservations
             .push(reservation(line.value).ok_or_else(|| wrong(line, "'MAC ADDRESS [NAME]'"))?),
@@ -185,8 +190,14 @@ pub fn write_own(text: &str, network: &Network) -> String {
 }
 
 fn own_items(network: &Network) -> Vec<(&'static str, Vec<String>)> {
+    let on = |flag: bool| Vec::from_iter(flag.then(|| flag.to_string()));
+    let uplink = Some(network.uplink.clone()).filter(|uplink| !uplink.is_empty());
     vec![
         ("autostart", vec![network.autostart.to_string()]),
+        ("isolated", on(network.isolated)),
+        ("uplink", Vec::from_iter(uplink)),
+        ("uplink_confirmed", on(network.uplink_confirmed)),
+        ("take_over", on(network.take_over)),
         (
             "reservation",
             network
@@ -246,6 +257,13 @@ mod tests {
         );
         assert_eq!(read(name(), &written).unwrap(), network);
         assert_eq!(read(name(), &write("", &network)).unwrap(), network);
+        let mut bridged = network.clone();
+        (bridged.dhcp, bridged.dhcp_range, bridged.nat4) = (false, None, None);
+        (bridged.domain, bridged.forwards, bridged.reservations) =
+            (String::new(), Vec::new(), Vec::new());
+        (bridged.uplink, bridged.uplink_confirmed, bridged.take_over) =
+            ("eth1".to_owned(), true, true);
+        assert_eq!(read(name(), &write(TEXT, &bridged)).unwrap(), bridged);
         let mut other = network.clone();
         (other.domain, other.forwards) = (String::new(), Vec::new());
         let written = write(TEXT, &other);

@@ -4,6 +4,7 @@
 //! The one that LXC has everywhere, `lxcbr0`, is described by the variables of
 //! /etc/default/lxc-net ([`lxc_net`]); others have a file each ([`file`]).
 
+mod check;
 pub mod file;
 mod lines;
 pub mod lxc_net;
@@ -99,6 +100,16 @@ pub struct Network {
     pub nat4: Option<Subnet>,
     /// And of IPv6.
     pub nat6: Option<Subnet>,
+    /// Whether nothing passes between it and other networks: containers on it reach each
+    /// other and the host.
+    pub isolated: bool,
+    /// The interface of the host that is a port of its bridge, so that containers are in
+    /// the net outside themselves; empty if none.
+    pub uplink: String,
+    /// Whether somebody has confirmed that the host can still be reached with this uplink.
+    pub uplink_confirmed: bool,
+    /// Whether Gantry also runs it when another program has made its bridge.
+    pub take_over: bool,
     /// Whether it comes up with the host, or else when a container needs it.
     pub autostart: bool,
     /// Addresses that are spoken for.
@@ -127,6 +138,10 @@ impl Network {
             domain: String::new(),
             nat4: None,
             nat6: None,
+            isolated: false,
+            uplink: String::new(),
+            uplink_confirmed: false,
+            take_over: false,
             autostart: false,
             reservations: Vec::new(),
             forwards: Vec::new(),
@@ -143,9 +158,11 @@ impl Network {
         self.ipv4.into_iter().chain(self.ipv6)
     }
 
-    /// Whether a dnsmasq serves it: addresses, names or advertisements.
+    /// Whether a dnsmasq serves it: addresses, names or advertisements. With an uplink
+    /// whoever is outside does that.
     pub fn has_server(&self) -> bool {
-        self.addresses().next().is_some()
+        self.uplink.is_empty()
+            && self.addresses().next().is_some()
             && (self.dhcp || self.ipv6.is_some() || !self.domain.is_empty())
     }
 
@@ -161,138 +178,6 @@ impl Network {
                 span(first)
             })
         })
-    }
-
-    /// What of the description cannot be, looking at nothing else.
-    ///
-    /// # Errors
-    /// A sentence for whoever wrote it.
-    pub fn check(&self) -> Result<(), Impossible> {
-        let name = self.name.as_str();
-        if !is_plain(name) || [UNFINISHED, "lo", "all", "default"].contains(&name) {
-            return Err(Impossible::new(
-                "name",
-                format!(
-                    "{name:?} cannot be a network's name; use letters, digits, '-', '_' and '.', beginning with a letter"
-                ),
-            ));
-        }
-        for (key, subnet, v4) in [("ipv4", self.ipv4, true), ("ipv6", self.ipv6, false)] {
-            let Some(home) = subnet else { continue };
-            let alone = home.address.is_unspecified()
-                || home.address.is_loopback()
-                || home.address.is_multicast();
-            if home.address.is_ipv4() != v4 || alone || !home.has_room_for(home.address) {
-                return Err(Impossible::new(
-                    key,
-                    format!(
-                        "{home} cannot be the host's address in a network; give one of its hosts, such as {}",
-                        if v4 {
-                            "10.0.4.1/24"
-                        } else {
-                            "fd12:3456:789a::1/64"
-                        }
-                    ),
-                ));
-            }
-        }
-        self.check_range()?;
-        if !self.domain.is_empty() && !is_domain(&self.domain) {
-            return Err(Impossible::new(
-                "domain",
-                format!(
-                    "{:?} is not a domain; use parts of letters, digits and inner '-', joined by dots",
-                    short(&self.domain)
-                ),
-            ));
-        }
-        let file = &self.dnsmasq_file;
-        if !file.is_empty() && (!file.starts_with('/') || file.chars().any(char::is_control)) {
-            return Err(Impossible::new(
-                "dnsmasq_file",
-                format!("{:?} is not an absolute path", short(file)),
-            ));
-        }
-        for (number, reservation) in self.reservations.iter().enumerate() {
-            self.check_reservation(
-                reservation,
-                self.reservations.get(..number).unwrap_or_default(),
-            )?;
-        }
-        Ok(())
-    }
-
-    fn check_range(&self) -> Result<(), Impossible> {
-        let wrong = |sentence: String| Err(Impossible::new("dhcp_range", sentence));
-        let Some(home) = self.ipv4 else {
-            if self.dhcp || self.dhcp_range.is_some() {
-                return wrong("addresses cannot be given out without ipv4; give the host's address, such as 10.0.4.1/24".to_owned());
-            }
-            return Ok(());
-        };
-        if self.dhcp && home.prefix > 30 {
-            return wrong(format!(
-                "{home} has no room for others; give a shorter prefix"
-            ));
-        }
-        let Some((first, last)) = self.dhcp_range else {
-            return Ok(());
-        };
-        if !home.has_room_for(first) || !home.has_room_for(last) {
-            return wrong(format!(
-                "the range {first},{last} is not within {}; give addresses of hosts in that net",
-                home.net()
-            ));
-        }
-        if number(first) > number(last) {
-            return wrong(format!("the range {first},{last} begins after its end"));
-        }
-        Ok(())
-    }
-
-    fn check_reservation(
-        &self,
-        reservation: &Reservation,
-        others: &[Reservation],
-    ) -> Result<(), Impossible> {
-        let wrong = |sentence: String| Err(Impossible::new("reservation", sentence));
-        let Reservation { mac, address, name } = reservation;
-        if parse_mac(mac).is_none() {
-            return wrong(format!(
-                "{:?} is not a MAC address; write it as 00:16:3e:12:34:56",
-                short(mac)
-            ));
-        }
-        let Some(home) = self.ipv4.filter(|_| self.dhcp) else {
-            return wrong("the network gives out no addresses; switch dhcp on".to_owned());
-        };
-        if !home.has_room_for(*address) {
-            return wrong(format!(
-                "{address} is not an address of a host in {}",
-                home.net()
-            ));
-        }
-        if *address == home.address {
-            return wrong(format!("{address} is taken: it is the host's own"));
-        }
-        if !name.is_empty() && !is_domain(name) {
-            return wrong(format!("{:?} is not a host name", short(name)));
-        }
-        for other in others {
-            if other.address == *address {
-                return wrong(format!(
-                    "{address} is taken: it is reserved for {}",
-                    other.mac
-                ));
-            }
-            if other.mac == *mac {
-                return wrong(format!(
-                    "{mac} has a reservation already, of {}",
-                    other.address
-                ));
-            }
-        }
-        Ok(())
     }
 }
 
@@ -340,26 +225,6 @@ pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
     parts.next().is_none().then_some(bytes)
 }
 
-/// A name that nftables, dnsmasq and sysctl take as it is.
-fn is_plain(name: &str) -> bool {
-    name.starts_with(|c: char| c.is_ascii_alphabetic())
-        && name
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
-}
-
-fn is_domain(text: &str) -> bool {
-    text.len() <= 253
-        && text.split('.').all(|label| {
-            (1..=63).contains(&label.len())
-                && !label.starts_with('-')
-                && !label.ends_with('-')
-                && label
-                    .bytes()
-                    .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-        })
-}
-
 /// Somebody's text, fit for a sentence.
 fn short(text: &str) -> String {
     text.chars().take(60).collect()
@@ -405,56 +270,5 @@ mod tests {
         assert_eq!(range("10.0.3.1/24"), "10.0.3.2,10.0.3.254");
         assert_eq!(range("10.0.3.254/24"), "10.0.3.1,10.0.3.254");
         assert_eq!(range("10.9.0.1/30"), "10.9.0.2,10.9.0.2");
-    }
-
-    #[test]
-    fn what_cannot_be_is_told_in_words() {
-        let told = |network: Network| network.check().unwrap_err().to_string();
-        assert_eq!(
-            network("10.0.3.1/24", Some(("10.0.3.2", "10.0.3.9"))).check(),
-            Ok(())
-        );
-        assert!(
-            told(network("10.0.3.1/24", Some(("10.0.3.2", "10.0.4.9")))).contains("10.0.3.0/24")
-        );
-        assert!(
-            told(network("10.0.3.1/24", Some(("10.0.3.9", "10.0.3.2")))).contains("begins after")
-        );
-        assert!(told(network("10.0.3.0/24", None)).contains("10.0.3.0/24"));
-        assert!(told(network("10.0.3.1/31", None)).contains("no room"));
-        assert!(told(network("127.0.0.1/8", None)).contains("127.0.0.1"));
-        let mut named = network("10.0.3.1/24", None);
-        named.domain = "a b".to_owned();
-        assert!(told(named).contains("domain"));
-        let mut bare = network("10.0.3.1/24", None);
-        bare.ipv4 = None;
-        assert!(told(bare).contains("without ipv4"));
-    }
-
-    #[test]
-    fn reserved_addresses_are_in_the_net_and_free() {
-        let reserve = |mac: &str, address: &str, name: &str| Reservation {
-            mac: mac.to_owned(),
-            address: address.parse().unwrap(),
-            name: name.to_owned(),
-        };
-        let check = |reservations: &[Reservation]| {
-            let mut network = network("10.0.3.1/24", None);
-            network.reservations = reservations.to_vec();
-            network.check().map_err(|error| error.sentence)
-        };
-        let web = reserve("00:16:3e:00:00:01", "10.0.3.7", "web");
-        assert_eq!(check(std::slice::from_ref(&web)), Ok(()));
-        for (bad, why) in [
-            (reserve("00:16:3e:00:00:02", "10.0.3.7", ""), "reserved for"),
-            (reserve("00:16:3e:00:00:01", "10.0.3.8", ""), "already"),
-            (reserve("00:16:3e:00:00:02", "10.0.3.1", ""), "host's own"),
-            (reserve("00:16:3e:00:00:02", "10.0.4.1", ""), "10.0.3.0/24"),
-            (reserve("+0:16:3e:00:00:02", "10.0.3.9", ""), "MAC"),
-            (reserve("00:16:3e:00:00:02", "10.0.3.9", "a,b"), "host name"),
-        ] {
-            let told = check(&[web.clone(), bad]).unwrap_err();
-            assert!(told.contains(why), "{told}");
-        }
     }
 }

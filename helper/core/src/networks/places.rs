@@ -60,6 +60,17 @@ impl Places {
         self.file("dnsmasq.pid")
     }
 
+    /// What the host had on the interface that is the network's uplink, for as long as it
+    /// is a port of its bridge.
+    pub fn uplink(&self) -> String {
+        self.file("uplink")
+    }
+
+    /// There while nobody has confirmed that the host can still be reached.
+    pub fn trial(&self) -> String {
+        self.file("trial")
+    }
+
     /// The leases, where LXC has them, too; they outlast the host's restart.
     pub fn leases(&self) -> String {
         format!("/var/lib/misc/dnsmasq.{}.leases", self.0.as_str())

@@ -31,8 +31,14 @@ pub(crate) struct NetworkChange {
     pub(crate) dhcp: Option<bool>,
     /// Whether containers' addresses are hidden behind the host's.
     pub(crate) nat: Option<bool>,
+    /// Whether nothing passes between it and other networks.
+    pub(crate) isolated: Option<bool>,
+    /// The interface of the host that is a port of its bridge.
+    pub(crate) uplink: Option<String>,
     /// Whether it comes up with the host.
     pub(crate) autostart: Option<bool>,
+    /// Whether Gantry also runs it when another program has made its bridge.
+    pub(crate) take_over: Option<bool>,
 }
 
 /// A port of the host that is to lead to a container.
@@ -62,7 +68,8 @@ impl Engine {
             )));
         }
         let mut network = Network::new(name);
-        network.dhcp = change.ipv4.as_ref().is_some_and(|text| !text.is_empty());
+        let is_some = |text: &Option<String>| text.as_ref().is_some_and(|text| !text.is_empty());
+        network.dhcp = is_some(&change.ipv4) && !is_some(&change.uplink);
         let nat = network.dhcp;
         apply(&mut network, change, nat)?;
         self.check_new(&network).await?;
@@ -72,8 +79,18 @@ impl Engine {
     /// Changes what a network is; one that is up goes by it at once.
     pub(crate) async fn configure_network(&self, name: &str, change: &NetworkChange) -> Result<()> {
         let _lock = self.0.networks.lock().await;
+        if change.take_over == Some(true) && definitions::find(name)?.is_none() {
+            self.describe_foreign(name).await?;
+        }
         self.change_network(name, |network| {
             let nat = network.nat4.is_some() || network.nat6.is_some();
+            if change.driver.as_deref().is_some_and(|word| word != network.driver.word())
+                && Path::new(&network.places().record()).exists()
+            {
+                return Err(Error::WrongState(format!(
+                    "the network {name} is up, and its bridge cannot become another; take it down first"
+                )));
+            }
             apply(network, change, nat)
         })
         .await
@@ -190,31 +207,6 @@ impl Engine {
         .await
     }
 
-    /// Has a network's bridge treat a port otherwise, for as long as the port is there.
-    pub(crate) async fn set_port(
-        &self,
-        name: &str,
-        port: &str,
-        hairpin: Option<bool>,
-        isolated: Option<bool>,
-    ) -> Result<()> {
-        let link = bridge::find(port).await?;
-        let Some(link) = link.filter(|link| link.master == name) else {
-            return Err(Error::NotFound(format!(
-                "there is no port {:?} on the network {name}",
-                super::shortened(port)
-            )));
-        };
-        bridge::set_port(&link, hairpin, isolated)
-            .await
-            .map_err(|error| {
-                Error::io(
-                    format_args!("setting the port {port} of the network {name}"),
-                    &error,
-                )
-            })
-    }
-
     /// Checks and writes a change, and has a network that is up go by it.
     async fn change_network(
         &self,
@@ -235,7 +227,8 @@ impl Engine {
         }
         self.check_new(&network).await?;
         definitions::write(source, &network)?;
-        if !Path::new(&Places::of(&name).record()).exists() {
+        let is_taken = network.take_over && bridge::find(name.as_str()).await?.is_some();
+        if !is_taken && !Path::new(&Places::of(&name).record()).exists() {
             return Ok(());
         }
         match definitions::find(name.as_str())? {
@@ -258,6 +251,13 @@ impl Engine {
                     let of = format!("the network {}", other.name.as_str());
                     return Err(overlapping(name, home, &of, taken));
                 }
+            }
+            if !network.uplink.is_empty() && network.uplink == other.uplink {
+                return Err(Error::InvalidArgument(format!(
+                    "{} is the uplink of the network {} already",
+                    network.uplink,
+                    other.name.as_str()
+                )));
             }
             let port = |one: &Forward| (one.protocol.clone(), one.host_port);
             let taken = network.forwards.iter().find(|one| {
@@ -303,12 +303,7 @@ impl Engine {
 fn apply(network: &mut Network, change: &NetworkChange, nat: bool) -> Result<()> {
     if let Some(word) = &change.driver {
         network.driver = match Driver::from_word(word) {
-            Some(Driver::Bridge) => Driver::Bridge,
-            Some(Driver::Ovs) => {
-                return Err(Error::Unsupported(
-                    "networks of Open vSwitch cannot be made yet; make the bridge with ovs-vsctl, and wire containers to it".to_owned(),
-                ));
-            }
+            Some(driver) => driver,
             None => return Err(invalid("driver", word, "bridge or ovs")),
         };
     }
@@ -348,12 +343,20 @@ fn apply(network: &mut Network, change: &NetworkChange, nat: bool) -> Result<()>
         network.domain.clone_from(domain);
     }
     network.autostart = change.autostart.unwrap_or(network.autostart);
-    let nat = change.nat.unwrap_or(nat);
+    network.take_over = change.take_over.unwrap_or(network.take_over);
+    network.isolated = change.isolated.unwrap_or(network.isolated);
+    if let Some(uplink) = change.uplink.as_ref().filter(|new| **new != network.uplink) {
+        network.uplink.clone_from(uplink);
+        network.uplink_confirmed = false;
+    }
+    // Nothing leaves an isolated network that could be hidden.
+    let becomes_isolated = change.isolated == Some(true);
+    let nat = change.nat.unwrap_or(nat && !becomes_isolated);
     // LXC's variables may hide more than the net itself: that stays, unless it is asked for.
-    if change.nat.is_some() || change.ipv4.is_some() {
+    if change.nat.is_some() || change.ipv4.is_some() || becomes_isolated {
         network.nat4 = network.ipv4.map(Subnet::net).filter(|_| nat);
     }
-    if change.nat.is_some() || change.ipv6.is_some() {
+    if change.nat.is_some() || change.ipv6.is_some() || becomes_isolated {
         network.nat6 = network.ipv6.map(Subnet::net).filter(|_| nat);
     }
     network.check().map_err(refusal)
@@ -363,7 +366,7 @@ fn invalid(key: &str, text: &str, what: &str) -> Error {
     Error::InvalidArgument(format!("{key}: {:?} is not {what}", super::shortened(text)))
 }
 
-fn refusal(error: Impossible) -> Error {
+pub(super) fn refusal(error: Impossible) -> Error {
     match error.key.as_str() {
         "name" => Error::InvalidName(error.sentence),
         key => Error::InvalidArgument(format!("{key}: {}", error.sentence)),

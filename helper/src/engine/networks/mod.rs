@@ -5,16 +5,21 @@
 //! it was killed, the next one finds the record, and either brings the network up, every
 //! step of which may be done again, or goes on taking it down.
 
+mod bridges;
 mod change;
+mod keeper;
+mod names;
 mod up;
+mod uplink;
 
 pub(crate) use change::{NetworkChange, NewForward};
+pub(crate) use names::HostNames;
 
 use super::{Engine, Error, Result};
 use crate::linux::netlink::Netlink;
 use crate::network::definitions::{self, Definition};
 use crate::network::interfaces::HostInterface;
-use crate::network::{bridge, server};
+use crate::network::{bridge, ovs, server, uplink as uplinks};
 use gantry_core::name::InterfaceName;
 use gantry_core::networks::{Driver, Forward, Network, Places, Reservation};
 use std::collections::BTreeMap;
@@ -42,6 +47,10 @@ pub(crate) struct NetworkFacts {
     pub(crate) addresses: Vec<String>,
     /// Whether containers' addresses are hidden behind the host's.
     pub(crate) nat: bool,
+    /// Whether nothing passes between it and other networks.
+    pub(crate) isolated: bool,
+    /// The interface of the host that is a port of its bridge; empty if none.
+    pub(crate) uplink: String,
     /// Whether addresses are given out.
     pub(crate) dhcp: bool,
     /// The first and the last of them, with a comma between.
@@ -71,6 +80,7 @@ impl Engine {
             .collect();
         for link in &links {
             if matches!(link.kind.as_str(), "bridge" | "openvswitch")
+                && link.name != ovs::DATAPATH
                 && !found.contains_key(&link.name)
             {
                 found.insert(link.name.clone(), others(link, &links));
@@ -152,6 +162,11 @@ fn described(definition: &Definition, links: &[HostInterface]) -> NetworkFacts {
         Ok(network) => (network, String::new()),
         Err(error) => (&bare, error.to_string()),
     };
+    // What has been unplugged since is told where people look.
+    let fault = match uplinks::check(network, links) {
+        Err(error) if fault.is_empty() => error.to_string(),
+        _ => fault,
+    };
     let wanted = network.addresses().map(|home| home.to_string()).collect();
     let range = network.range();
     NetworkFacts {
@@ -161,6 +176,8 @@ fn described(definition: &Definition, links: &[HostInterface]) -> NetworkFacts {
         up: link.is_some_and(|link| link.up),
         addresses: link.map_or(wanted, lasting),
         nat: network.nat4.is_some() || network.nat6.is_some(),
+        isolated: network.isolated,
+        uplink: network.uplink.clone(),
         dhcp: network.dhcp,
         dhcp_range: range.map_or_else(String::new, |(first, last)| format!("{first},{last}")),
         domain: network.domain.clone(),
@@ -183,6 +200,8 @@ fn others(link: &HostInterface, links: &[HostInterface]) -> NetworkFacts {
         up: link.up,
         addresses: lasting(link),
         nat: false,
+        isolated: false,
+        uplink: String::new(),
         dhcp: false,
         dhcp_range: String::new(),
         domain: String::new(),

@@ -1,28 +1,19 @@
 //! Bringing networks up and taking them down. One thing at a time: all of it is done
 //! under one lock.
 
-use super::super::launcher::Holder;
 use super::NetworkFacts;
+use super::keeper::{end, is_kept, keeper, reload};
 use crate::engine::{Engine, Error, Result};
 use crate::linux::files;
-use crate::linux::lock::FileLock;
-use crate::linux::process::Process;
 use crate::network::definitions::{self, Definition, Source};
-use crate::network::{bridge, firewall, server};
-use gantry_core::monitor::Report;
+use crate::network::interfaces::HostInterface;
+use crate::network::{bridge, firewall, ovs, server, stock, uplink};
 use gantry_core::name::InterfaceName;
-use gantry_core::networks::{Network, Places, RUN_DIRECTORY, Subnet, file};
+use gantry_core::networks::{Driver, Network, Places, RUN_DIRECTORY, Subnet, file};
 use gantry_core::settings::Settings;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::time::Duration;
-use tokio::time::{sleep, timeout};
-
-/// How long who keeps a network may take to begin, dnsmasq with it, and to end.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Between two looks whether dnsmasq has begun.
-const PAUSE: Duration = Duration::from_millis(5);
 
 impl Engine {
     /// Brings a network up; one that is up is put in order.
@@ -65,7 +56,8 @@ impl Engine {
                 continue;
             };
             let places = Places::of(&name);
-            if exists(link) && (!is_recorded(&places) || is_kept(&places)?) {
+            // Who is just beginning is waited for below.
+            if exists(link) && is_recorded(&places) && matches!(is_kept(&places), Ok(true)) {
                 continue;
             }
             let _lock = self.0.networks.lock().await;
@@ -97,13 +89,15 @@ impl Engine {
 
     /// Puts in order what a helper that was killed, or a keeper, has left half done.
     pub(in crate::engine) fn repair_networks(&self) {
-        if !Path::new(RUN_DIRECTORY).exists() {
-            return;
-        }
         let engine = self.clone();
         tokio::spawn(async move {
             let _lock = engine.0.networks.lock().await;
+            // The host may have gone down with networks that were up.
+            if let Err(error) = engine.forget_names().await {
+                tracing::error!("{error}");
+            }
             for name in recorded() {
+                engine.watch_keeper(&name);
                 if let Err(error) = engine.repair(&name).await {
                     tracing::error!("repairing the network {} failed: {error}", name.as_str());
                 }
@@ -111,10 +105,14 @@ impl Engine {
         });
     }
 
-    async fn repair(&self, name: &InterfaceName) -> Result<()> {
+    pub(super) async fn repair(&self, name: &InterfaceName) -> Result<()> {
         let places = Places::of(name);
         if !Path::new(&places.record()).exists() {
             return self.take_down(name).await;
+        }
+        if Path::new(&places.trial()).exists() {
+            // Nobody could confirm it any more.
+            self.give_uplink_back(name).await?;
         }
         match definitions::find(name.as_str())? {
             Some(definition) => self.bring_up(definition).await,
@@ -128,7 +126,7 @@ impl Engine {
         let places = Places::of(&definition.name);
         let link = bridge::find(definition.name.as_str()).await?;
         if let Some(link) = &link
-            && !bridge::is_ours(link, &places)
+            && !self.is_ours(link, &definition).await?
         {
             if is_recorded(&places) {
                 // LXC's service, for one, makes its bridge anew when it starts.
@@ -146,7 +144,8 @@ impl Engine {
         }
         let network = definition.network?;
         self.check_network(&network).await?;
-        let before = old_addresses(&places, &network.name);
+        let before = old_network(&places.record(), &network.name);
+        let before: Vec<Subnet> = before.addresses().collect();
         let was_up = link.is_some();
         let result = self.go_up(&network, &before, was_up).await;
         if let Err(error) = result {
@@ -159,6 +158,28 @@ impl Engine {
             tracing::info!("the network {} is up", network.name.as_str());
         }
         Ok(())
+    }
+
+    /// Whether Gantry runs a bridge, which it is made to where that is to be.
+    async fn is_ours(&self, link: &HostInterface, definition: &Definition) -> Result<bool> {
+        let (places, name) = (Places::of(&definition.name), definition.name.as_str());
+        if bridge::is_ours(link, &places) {
+            return Ok(true);
+        }
+        let is_kept = match &definition.network {
+            // Its mark is lost when the host restarts, and its place in the database not.
+            Ok(network) if network.driver == Driver::Ovs && link.kind == ovs::KIND => {
+                ovs::is_ours(&places, name).await? || network.take_over
+            }
+            Ok(network) => network.take_over && link.kind == "bridge",
+            _ => false,
+        };
+        if is_kept {
+            stock::end(name).await?;
+            bridge::adopt(link, &places).await?;
+            tracing::info!("the bridge {name} is Gantry's from now on");
+        }
+        Ok(is_kept)
     }
 
     /// `was_there`: dnsmasq, if there is one, has begun on this bridge.
@@ -176,13 +197,16 @@ impl Engine {
         }
         bridge::bring_up(network, before).await?;
         write_record(record, network)?;
+        self.plug_uplink(network).await?;
         self.load_firewall(Some(network)).await?;
         let is_new = server::write(network)?;
+        self.make_room_for_names(network).await?;
         match keeper(&places)? {
-            None => self.start_keeper(&network.name).await,
-            Some(keeper) if is_new || !was_there => reload(&keeper, network).await,
-            Some(_) => Ok(()),
+            None => self.start_keeper(&network.name).await?,
+            Some(keeper) if is_new || !was_there => reload(&keeper, network).await?,
+            Some(_) => {}
         }
+        self.tell_names(network).await
     }
 
     /// Loads the rules of all networks that are up.
@@ -206,26 +230,6 @@ impl Engine {
         firewall::load(&networks).await
     }
 
-    async fn start_keeper(&self, name: &InterfaceName) -> Result<()> {
-        let channel = self
-            .0
-            .programs
-            .launch(Holder::Network(name.clone()))
-            .await?;
-        match timeout(PATIENCE, channel.receive::<Report>()).await {
-            Ok(Ok(Some((Report::Running { .. }, _)))) => Ok(()),
-            Ok(Ok(Some((Report::Failed(failure), _)))) => Err(Error::Failed(format!(
-                "the network {} cannot be served: {}",
-                name.as_str(),
-                failure.message
-            ))),
-            _ => Err(Error::Failed(format!(
-                "what is to keep the network {} ended without a word",
-                name.as_str()
-            ))),
-        }
-    }
-
     /// Every step may have been done already.
     pub(super) async fn take_down(&self, name: &InterfaceName) -> Result<()> {
         let places = Places::of(name);
@@ -239,39 +243,50 @@ impl Engine {
         if Path::new(&places.directory()).exists()
             && let Some(keeper) = keeper(&places)?
         {
-            signal(&keeper, libc::SIGTERM)?;
-            if timeout(PATIENCE, keeper.ended()).await.is_err() {
-                signal(&keeper, libc::SIGKILL)?;
-            }
+            end(&keeper).await?;
         }
+        let network = old_network(&places.leaving(), name);
+        uplink::unplug(&places, &network).await?;
+        self.end_trial(&network.uplink);
         bridge::remove(&places, name.as_str()).await?;
         self.load_firewall(None).await?;
         match std::fs::remove_dir_all(places.directory()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::path(
-                "removing",
-                Path::new(&places.directory()),
-                &error,
-            )),
-            _ => Ok(()),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::path(
+                    "removing",
+                    Path::new(&places.directory()),
+                    &error,
+                ));
+            }
+            _ => {}
         }
+        self.forget_names().await
     }
 
     /// Refuses what the host lacks, and addresses that are others'.
     pub(super) async fn check_network(&self, network: &Network) -> Result<()> {
         firewall::check()?;
         server::check(network)?;
+        if network.driver == Driver::Ovs {
+            ovs::check()?;
+        }
         let name = network.name.as_str();
-        for link in bridge::list()
-            .await?
+        let links = bridge::list().await?;
+        uplink::check(network, &links)?;
+        // What the uplink has will be the bridge's.
+        for link in links
             .iter()
-            .filter(|link| link.name != name)
+            .filter(|link| link.name != name && link.name != network.uplink)
         {
             for taken in link
                 .addresses
                 .iter()
                 .filter_map(|text| text.parse::<Subnet>().ok())
             {
-                if let Some(home) = network.addresses().find(|home| overlap(*home, taken)) {
+                if let Some(home) = network
+                    .addresses()
+                    .find(|home| !is_link_local(taken) && home.overlaps(taken))
+                {
                     return Err(overlapping(name, home, &link.name, taken));
                 }
             }
@@ -280,11 +295,9 @@ impl Engine {
     }
 }
 
-/// Link-local addresses are the same everywhere.
-fn overlap(home: Subnet, taken: Subnet) -> bool {
-    let is_local =
-        matches!(taken.address, std::net::IpAddr::V6(address) if address.is_unicast_link_local());
-    !is_local && home.overlaps(taken)
+/// Those are the same everywhere.
+pub(super) fn is_link_local(taken: Subnet) -> bool {
+    matches!(taken.address, std::net::IpAddr::V6(address) if address.is_unicast_link_local())
 }
 
 /// The refusal of a net that is somebody else's.
@@ -305,12 +318,10 @@ pub(super) fn overlapping(name: &str, home: Subnet, other: &str, taken: Subnet) 
 
 /// Refuses a network that containers are plugged into.
 pub(super) fn refuse_used(facts: &NetworkFacts) -> Result<()> {
-    if facts.ports.is_empty() {
-        return Ok(());
-    }
     let users: BTreeSet<&str> = facts
         .ports
         .iter()
+        .filter(|(port, ..)| *port != facts.uplink)
         .map(|(port, container, _)| {
             if container.is_empty() {
                 port
@@ -320,6 +331,9 @@ pub(super) fn refuse_used(facts: &NetworkFacts) -> Result<()> {
             .as_str()
         })
         .collect();
+    if users.is_empty() {
+        return Ok(());
+    }
     let users: Vec<&str> = users.into_iter().collect();
     Err(Error::HasDependents(format!(
         "{} {} plugged into the network {}; stop or unplug first",
@@ -330,7 +344,7 @@ pub(super) fn refuse_used(facts: &NetworkFacts) -> Result<()> {
 }
 
 /// The networks that have a directory, whole or not.
-fn recorded() -> Vec<InterfaceName> {
+pub(super) fn recorded() -> Vec<InterfaceName> {
     let entries = std::fs::read_dir(RUN_DIRECTORY)
         .into_iter()
         .flatten()
@@ -348,81 +362,17 @@ fn is_recorded(places: &Places) -> bool {
     Path::new(&places.directory()).exists()
 }
 
-/// The addresses that were given to the bridge when it was last brought up.
-fn old_addresses(places: &Places, name: &InterfaceName) -> Vec<Subnet> {
-    std::fs::read_to_string(places.record())
+/// What a network was when it was last brought up, of its record.
+fn old_network(record: &str, name: &InterfaceName) -> Network {
+    std::fs::read_to_string(record)
         .ok()
         .and_then(|text| file::read(name.clone(), &text).ok())
-        .map(|network| network.addresses().collect())
-        .unwrap_or_default()
+        .unwrap_or_else(|| Network::new(name.clone()))
 }
 
-fn write_record(path: &Path, network: &Network) -> Result<()> {
+pub(super) fn write_record(path: &Path, network: &Network) -> Result<()> {
     files::replace(path, file::write("", network).as_bytes(), 0o600)
         .map_err(|error| Error::path("writing", path, &error))
-}
-
-fn is_kept(places: &Places) -> Result<bool> {
-    keeper(places).map(|keeper| keeper.is_some())
-}
-
-/// Who keeps a network: its lock is held, and so the pid in its file is still its own.
-fn keeper(places: &Places) -> Result<Option<Process>> {
-    let path = places.keeper();
-    let path = Path::new(&path);
-    let failed = |error: io::Error| Error::path("looking for who holds", path, &error);
-    let look = || {
-        FileLock::try_take(path)
-            .map(|lock| lock.is_none())
-            .map_err(failed)
-    };
-    if !look()? {
-        return Ok(None);
-    }
-    let text = std::fs::read_to_string(path).map_err(failed)?;
-    let Ok(pid) = text.trim().parse() else {
-        return Err(Error::Busy(format!(
-            "{} is held by one who is just beginning; try again",
-            path.display()
-        )));
-    };
-    let process = Process::open(pid);
-    // Once more: it may have ended before it was opened.
-    if look()? {
-        process.map(Some).map_err(failed)
-    } else {
-        Ok(None)
-    }
-}
-
-/// Has dnsmasq begin anew, and returns when it has: whoever asks for a lease next goes by
-/// what was changed.
-async fn reload(keeper: &Process, network: &Network) -> Result<()> {
-    let path = network.places().server_pid();
-    let pid = || std::fs::read_to_string(&path).unwrap_or_default();
-    let before = pid();
-    signal(keeper, libc::SIGHUP)?;
-    let begun = async {
-        while pid().trim().is_empty() || pid() == before {
-            sleep(PAUSE).await;
-        }
-    };
-    if network.has_server() && timeout(PATIENCE, begun).await.is_err() {
-        return Err(Error::Failed(format!(
-            "dnsmasq of the network {} does not begin anew; look into the system's log",
-            network.name.as_str()
-        )));
-    }
-    Ok(())
-}
-
-fn signal(keeper: &Process, number: i32) -> Result<()> {
-    match keeper.send(number) {
-        Err(error) if error.raw_os_error() != Some(libc::ESRCH) => {
-            Err(Error::io("signalling who keeps a network", &error))
-        }
-        _ => Ok(()),
-    }
 }
 
 impl Source {
