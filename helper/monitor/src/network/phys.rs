@@ -4,6 +4,7 @@ use super::undo::Debt;
 use super::wire::{Ground, Wire, patiently};
 use super::{Interfaces, STEP};
 use crate::failure::{At, Step, failed, failure};
+use crate::log;
 use crate::netlink::{Link, Netlink};
 use gantry_core::monitor::FailureKind;
 use serde::{Deserialize, Serialize};
@@ -70,7 +71,11 @@ pub(super) fn make(
 ) -> Step<u32> {
     let what = || format!("cannot move '{}' into the container", link.name);
     let guest = Guest::of(&link, &mut ground.inside).at(STEP, what)?;
-    interfaces.owe(&Debt::Phys(guest.clone()), &[ground.namespace])?;
+    interfaces.owe(
+        wire.number,
+        Debt::Phys(guest.clone()),
+        &[ground.namespace],
+    )?;
     let name = if wire.name.is_empty() {
         &link.name
     } else {
@@ -120,6 +125,21 @@ impl Guest {
             address: link.address.clone(),
             alternative_names: link.alternative_names.clone(),
         })
+    }
+
+    /// As [`Self::bring_home`], for while the container runs. That it is back by another
+    /// name, for its own is taken, is only told.
+    pub(super) fn come_home(&self, namespace: &OwnedFd) -> io::Result<()> {
+        match self.bring_home(namespace) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                log::error(format!(
+                    "{} is back on the host by another name, for that is taken",
+                    self.name
+                ));
+                Ok(())
+            }
+            home => home,
+        }
     }
 
     /// Brings the interface back to this process's namespace, as it was. One

@@ -32,13 +32,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// One thing to undo.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Debt {
     /// An interface of the host; the container's namespace comes along.
     Phys(Guest),
-    /// It has come home before the container's end, and is no debt any more.
-    Returned(Guest),
+    /// It was undone before the container's end, and is no debt any more.
+    Settled(Box<Debt>),
     /// A port of an Open vSwitch bridge.
     Port { bridge: String, port: String },
     /// An address that the host answers for on an interface.
@@ -169,15 +169,13 @@ pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
     let mut debts: Vec<(Debt, Vec<OwnedFd>)> = Vec::new();
     while let Ok(Some((debt, fds))) = message::receive(socket) {
         match debt {
-            Debt::Returned(home) => {
-                debts.retain(|(debt, _)| !matches!(debt, Debt::Phys(guest) if *guest == home))
-            }
+            Debt::Settled(settled) => debts.retain(|(debt, _)| *debt != *settled),
             debt => debts.push((debt, fds)),
         }
     }
     let mut complaints = Vec::new();
     for (debt, fds) in debts.into_iter().rev() {
-        if let Err(complaint) = settle(&debt, &fds) {
+        if let Err(complaint) = settle(&debt, fds.first()) {
             complaints.push(complaint);
         }
     }
@@ -192,12 +190,13 @@ pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
     }
 }
 
-fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
+/// Undoes one thing.
+pub(super) fn settle(debt: &Debt, namespace: Option<&OwnedFd>) -> Result<(), String> {
     let on_host = |work: &dyn Fn(&mut Netlink) -> io::Result<()>| {
         Netlink::open().and_then(|mut host| work(&mut host))
     };
     match debt {
-        Debt::Phys(guest) => match fds.first() {
+        Debt::Phys(guest) => match namespace {
             Some(namespace) => guest
                 .bring_home(namespace)
                 .map_err(|error| format!("cannot bring an interface home: {error} ({guest:?})")),
@@ -205,7 +204,7 @@ fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
                 "the namespace of an interface is missing ({guest:?})"
             )),
         },
-        Debt::Returned(_) => Ok(()),
+        Debt::Settled(_) => Ok(()),
         Debt::Port { bridge, port } => {
             ovs::remove_port(bridge, port).map_err(|failure| failure.message)
         }
