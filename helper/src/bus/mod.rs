@@ -14,6 +14,7 @@ mod error;
 mod groups;
 mod images;
 mod job;
+mod interfaces;
 mod jobs;
 mod limits;
 mod manager;

@@ -52,6 +52,7 @@ mod snapshots;
 mod staging;
 mod usage;
 mod watch;
+mod wires;
 
 pub(crate) use crate::error::{ConfigFault, Error, Result};
 pub(crate) use crate::image::bootstrap::BootstrapRequest;
@@ -77,6 +78,7 @@ pub(crate) use networks::{NetworkChange, NetworkChanges, NetworkFacts, NewForwar
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use snapshots::{NewSnapshot, RestoreOptions, Snapshot};
 pub(crate) use usage::Usage;
+pub(crate) use wires::{Wire, WireAction, WireChange};
 
 use crate::confine::Filters;
 use crate::linux::files;

@@ -5,5 +5,6 @@ pub(crate) mod bridge;
 pub(crate) mod definitions;
 pub(crate) mod firewall;
 pub(crate) mod interfaces;
+pub(crate) mod links;
 pub(crate) mod server;
 pub(crate) mod traffic;

@@ -75,6 +75,8 @@ pub(crate) struct Link {
     pub(crate) lower: Option<u32>,
     /// The number of that namespace, see [`Netlink::number_of`].
     pub(crate) lower_namespace: Option<u32>,
+    /// Whether it is to carry packets.
+    pub(crate) is_up: bool,
     /// Whether something is at the other end of its cable.
     pub(crate) carrier: bool,
     /// Whether the kernel has told everybody that it carries packets (RFC 2863).
@@ -133,9 +135,11 @@ fn link_part(index: u32, up: Option<bool>) -> [u8; LINK] {
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {
+    let flags = u32_at(body, 8)?;
     let mut link = Link {
         index: u32_at(body, 4)?,
-        carrier: u32_at(body, 8)? & libc::IFF_LOWER_UP as u32 != 0,
+        is_up: flags & libc::IFF_UP as u32 != 0,
+        carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(body.get(LINK..)?) {

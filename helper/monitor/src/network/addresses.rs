@@ -173,8 +173,11 @@ fn add_default_route(
     let route = default.of(index);
     match (inside.add_route(&route), default.router) {
         (Err(_), Some(router)) => {
-            inside.add_route(&Route::to(router, index))?;
-            inside.add_route(&route)
+            let to_router = Route::to(router, index);
+            inside.add_route(&to_router)?;
+            inside
+                .add_route(&route)
+                .or_else(|error| inside.delete_route(&to_router).and(Err(error)))
         }
         (result, _) => result,
     }

@@ -32,7 +32,7 @@ impl Interfaces {
         if inside.link(&wanted.name)?.is_some() {
             return Err(Errno::EXIST.into());
         }
-        let guest = Guest::of(&link, &mut inside)?;
+        let guest = Guest::of(&link, &mut host, &mut inside)?;
         self.tell_of(&Debt::Phys(guest.clone()), &[namespace])
             .map_err(|failure| io::Error::other(failure.message))?;
         if let Err(error) = phys::move_in(&link, &guest, &wanted.name, namespace, &mut host) {

@@ -241,13 +241,13 @@ impl Interfaces {
             Some(undo) => undo,
             None => Undo::start(&self.container, in_unit)?,
         };
-        self.undo.insert(undo).owe(debt, fds)
+        self.undo.insert(undo).owe(debt.clone(), fds)
     }
 
     /// What is undone is no debt any more.
     fn forget(&mut self, debt: Debt) {
         if let Some(undo) = &self.undo
-            && let Err(failure) = undo.owe(&Debt::Settled(Box::new(debt)), &[])
+            && let Err(failure) = undo.forget(debt)
         {
             log::error(failure.message);
         }

@@ -22,7 +22,9 @@ impl Interfaces {
         let Some(link) = network.link.as_deref().filter(|_| takes_all) else {
             return Ok(false);
         };
-        let uplinks = uplinks().at(STEP, || "cannot look for the host's uplink".to_owned())?;
+        let uplinks = Netlink::open()
+            .and_then(|mut host| uplinks(&mut host))
+            .at(STEP, || "cannot look for the host's uplink".to_owned())?;
         Ok(match link.strip_suffix('+') {
             Some(prefix) => uplinks.iter().any(|name| name.starts_with(prefix)),
             None => uplinks.contains(link),
@@ -32,8 +34,7 @@ impl Interfaces {
 
 /// The interfaces by which the host reaches others: those of default routes, what they
 /// are on top of, and the ports of those that are bridges.
-pub(super) fn uplinks() -> io::Result<BTreeSet<String>> {
-    let mut host = Netlink::open()?;
+pub(super) fn uplinks(host: &mut Netlink) -> io::Result<BTreeSet<String>> {
     let links = host.links()?;
     let mut found = host.ways_out()?;
     loop {
