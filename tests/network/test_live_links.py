@@ -277,6 +277,7 @@ WRONG = {
 
 def test_what_cannot_be_is_refused_in_words_and_changes_nothing(bus, box, bridge, uplink):
     box.add_wire("veth", link=bridge, name="wire1", ipv4="10.5.0.7/24", ipv4_gateway="10.5.0.1")
+    box.add_wire("veth", link=bridge, name="wire2", host_name="tower2")
     run(*wires.enter(box.get("InitPid")), "ip", "link", "add", "own0", "type", "bridge")
     before = state(box)
     for what, (named, word) in WRONG.items():
@@ -286,9 +287,11 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(bus, box, bridge
         assert state(box) == before, what
     for what, change in (("link", dict(link="nowhere0")), ("name", dict(name="own0", mtu=number(1400))),
                          ("address", dict(hwaddr="03:00:00:00:00:01")), ("kind", dict(type="macvlan", link="br9")),
-                         ("way", dict(mtu=number(1400), ipv4=["10.5.0.8/24"], ipv4_gateway="224.0.0.9"))):
+                         ("way", dict(name="x", host_name="y", mtu=number(1400), hwaddr=MAC, ipv4=["10.5.0.8/24"],
+                                      link="", ipv4_gateway="10.5.0.1"))):
         with refused("InvalidArgument", "NotFound", "Exists", "Failed"):
-            box.interfaces("Configure", "(ua{sv})", 1, options(**change))
+            box.interfaces("Configure", "(ua{sv})", 2, options(**change))
+            raise AssertionError(what)
         assert state(box) == before, what
     for method, signature, *words in (("Remove", "(ua{sv})", 9, {}), ("Connect", "(usa{sv})", 9, bridge, {}),
                                       ("Disconnect", "(ua{sv})", 9, {}), ("Configure", "(ua{sv})", 9, {})):

@@ -38,8 +38,7 @@ fn serve(layout: &ContainerLayout, starter: &OwnedFd, init: &OwnedFd) -> Step<Ve
     };
     let (config, settings, mut included) = config::load(layout)?;
     let namespace = namespace(layout, init)?;
-    let mut interfaces =
-        Interfaces::of_others(layout.name().as_str(), &settings, &namespace)?;
+    let mut interfaces = Interfaces::of_others(layout.name().as_str(), &settings, &namespace)?;
     match request {
         WireRequest::List => {}
         WireRequest::Change {
@@ -84,7 +83,8 @@ fn refuse(
     let networks = || settings.iter().filter_map(|one| one.networks.get(&number));
     let has_script = networks().any(|one| one.script_up.is_some() || one.script_down.is_some());
     let mut cuts_off = false;
-    if !confirmed && let [_, after] = settings
+    if !confirmed
+        && let [_, after] = settings
         && let Some(network) = after.networks.get(&number)
     {
         cuts_off = Interfaces::cuts_off(network)?;

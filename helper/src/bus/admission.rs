@@ -34,7 +34,7 @@ pub(super) enum Risk {
     /// New values of a key.
     Item(String, Vec<String>),
     /// A change of an interface.
-    Wire(WireAction),
+    Wire(Box<WireAction>),
     /// This, always.
     Certain(String),
     /// The hooks that run before the container's end.

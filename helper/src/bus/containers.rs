@@ -15,8 +15,8 @@ use zbus::{
 
 use super::{
     Bus, Properties, container::ContainerObject, devices::DevicesObject,
-    interfaces::InterfacesObject, jobs::Outcome,
-    resources::ResourcesObject, snapshots::SnapshotsObject,
+    interfaces::InterfacesObject, jobs::Outcome, resources::ResourcesObject,
+    snapshots::SnapshotsObject,
 };
 use crate::engine::{self, ContainerId, Event, Facts};
 

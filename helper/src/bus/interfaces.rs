@@ -39,7 +39,7 @@ impl InterfacesObject {
         let admitted = self
             .bus
             .admit(header, Ok(self.id.clone()), request, |(action, _)| {
-                Risk::Wire(action.clone())
+                Risk::Wire(Box::new(action.clone()))
             })
             .await?;
         let (action, confirmed) = &admitted.request;

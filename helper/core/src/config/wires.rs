@@ -102,7 +102,10 @@ mod tests {
             ("ipv4.address", "10.0.3.8/24"),
         ];
         let text = set("lxc.net.0.type = veth\n", 0, &lines);
-        assert!(text.ends_with("lxc.net.0.ipv4.address = 10.0.3.8/24\n"), "{text}");
+        assert!(
+            text.ends_with("lxc.net.0.ipv4.address = 10.0.3.8/24\n"),
+            "{text}"
+        );
     }
 
     #[test]
@@ -117,7 +120,10 @@ mod tests {
     #[test]
     fn what_cannot_be_changes_nothing() {
         let mut config = config("lxc.net.0.type = veth\n");
-        let bad = [("type".to_owned(), "veth".to_owned()), ("mtu".to_owned(), "large".to_owned())];
+        let bad = [
+            ("type".to_owned(), "veth".to_owned()),
+            ("mtu".to_owned(), "large".to_owned()),
+        ];
         assert!(config.set_wire(0, &bad, &mut SkipIncludes).is_err());
         assert_eq!(config.text(), "lxc.net.0.type = veth\n");
     }

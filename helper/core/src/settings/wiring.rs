@@ -187,7 +187,9 @@ fn given(network: &Network) -> Option<&str> {
 /// The names in the container. Those that are to be numbered get the first
 /// number that no given name takes. Loopback has no name of its own, and an
 /// interface of the host that is found by a pattern gets none yet.
-pub fn inner_names(networks: &BTreeMap<u32, Network>) -> Result<BTreeMap<u32, String>, WiringFault> {
+pub fn inner_names(
+    networks: &BTreeMap<u32, Network>,
+) -> Result<BTreeMap<u32, String>, WiringFault> {
     let is_wire = |network: &&Network| {
         let is_found = network.kind == NetworkKind::Phys && network.name.is_none();
         !matches!(network.kind, NetworkKind::Empty | NetworkKind::None)

@@ -67,8 +67,10 @@ impl Netlink {
             self.renew(RTM_NEWADDR, &body)?;
         }
         // A router may be reached by another route only.
-        let (near, far): (Vec<_>, Vec<_>) =
-            belongings.routes.iter().partition(|body| body.get(1) != Some(&0));
+        let (near, far): (Vec<_>, Vec<_>) = belongings
+            .routes
+            .iter()
+            .partition(|body| body.get(1) != Some(&0));
         for route in near.into_iter().chain(far) {
             self.renew(RTM_NEWROUTE, &with_way_out(route, index))?;
         }

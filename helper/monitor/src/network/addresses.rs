@@ -134,13 +134,16 @@ pub(super) fn change(
         ground
             .inside
             .delete_address(index, *address, *prefix)
-            .at(STEP, || format!("cannot remove {address} from lxc.net.{number}"))?;
+            .at(STEP, || {
+                format!("cannot remove {address} from lxc.net.{number}")
+            })?;
     }
-    for (address, prefix, broadcast) in after
-        .iter()
-        .filter(|one| is_fresh || !before.contains(one))
+    for (address, prefix, broadcast) in after.iter().filter(|one| is_fresh || !before.contains(one))
     {
-        match ground.inside.add_address(index, *address, *prefix, *broadcast) {
+        match ground
+            .inside
+            .add_address(index, *address, *prefix, *broadcast)
+        {
             Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
             added => added.at(STEP, || format!("cannot give lxc.net.{number} {address}"))?,
         }

@@ -7,6 +7,7 @@
 //! [`undo`].
 
 mod addresses;
+mod adjust;
 mod ipvlan;
 mod lent;
 mod live;

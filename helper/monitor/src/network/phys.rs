@@ -74,11 +74,7 @@ pub(super) fn make(
 ) -> Step<u32> {
     let what = || format!("cannot move '{}' into the container", link.name);
     let guest = Guest::of(&link, &mut ground.host, &mut ground.inside).at(STEP, what)?;
-    interfaces.owe(
-        wire.number,
-        Debt::Phys(guest.clone()),
-        &[ground.namespace],
-    )?;
+    interfaces.owe(wire.number, Debt::Phys(guest.clone()), &[ground.namespace])?;
     let name = if wire.name.is_empty() {
         &link.name
     } else {

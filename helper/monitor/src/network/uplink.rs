@@ -45,7 +45,11 @@ pub(super) fn uplinks(host: &mut Netlink) -> io::Result<BTreeSet<String>> {
             .filter_map(|link| link.lower)
             .collect();
         let is_port = |link: &&Link| link.master.is_some_and(|master| found.contains(&master));
-        let ports: Vec<u32> = links.iter().filter(is_port).map(|link| link.index).collect();
+        let ports: Vec<u32> = links
+            .iter()
+            .filter(is_port)
+            .map(|link| link.index)
+            .collect();
         let before = found.len();
         found.extend(below.into_iter().chain(ports));
         if found.len() == before {

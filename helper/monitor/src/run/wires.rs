@@ -105,10 +105,9 @@ impl Monitor {
             after: settings,
         };
         // While a script runs, nobody else is served: it is short, and the change is one.
-        self.interfaces
-            .change(&change, &namespace, &mut |script| {
-                hooks.start_script(script)?.wait(None)
-            })?;
+        self.interfaces.change(&change, &namespace, &mut |script| {
+            hooks.start_script(script)?.wait(None)
+        })?;
         self.settings = Rc::new(settings.clone());
         Ok(())
     }
@@ -144,7 +143,10 @@ impl Monitor {
 
     /// Takes a change back whose time is over.
     pub(super) fn expire_wire(&mut self) {
-        if self.wire_deadline().is_none_or(|deadline| deadline > Instant::now()) {
+        if self
+            .wire_deadline()
+            .is_none_or(|deadline| deadline > Instant::now())
+        {
             return;
         }
         let Some(pending) = self.pending_wire.take() else {
@@ -188,7 +190,10 @@ impl Monitor {
     /// The network namespace that was made for the container, and no other.
     fn wired_namespace(&self) -> Step<OwnedFd> {
         let name = self.layout.name();
-        let is_own = self.init.as_ref().map(|init| init.made & Namespace::Net.clone_flag() != 0);
+        let is_own = self
+            .init
+            .as_ref()
+            .map(|init| init.made & Namespace::Net.clone_flag() != 0);
         match is_own {
             _ if self.is_starting || self.is_ending => {
                 let message = format!("Container '{name}' is starting or ending; try again then.");

@@ -135,7 +135,10 @@ fn added(settings: &Settings, change: &WireChange) -> Result<Lines> {
     let lines = applied(Lines::new(), &change)?;
     let kind = kind(&lines)?;
     // Written, so that it stays when others go.
-    let is_made = !matches!(kind, NetworkType::Phys | NetworkType::Empty | NetworkType::None);
+    let is_made = !matches!(
+        kind,
+        NetworkType::Phys | NetworkType::Empty | NetworkType::None
+    );
     if is_made && change.name.is_none() {
         let taken = inner_names(&settings.networks).map_err(impossible)?;
         let mut names = (0..=u32::MAX).map(|number| format!("eth{number}"));
@@ -180,15 +183,31 @@ fn applied(mut lines: Lines, change: &WireChange) -> Result<Lines> {
     }
     put(&mut lines, "link", one(link));
     put(&mut lines, "name", one(name));
-    put(&mut lines, "flags", up.map(|up| Vec::from_iter(up.then(|| "up".to_owned()))));
-    put(&mut lines, "hwaddr", hwaddr.as_deref().map(address).transpose()?.map(|text| vec![text]));
+    put(
+        &mut lines,
+        "flags",
+        up.map(|up| Vec::from_iter(up.then(|| "up".to_owned()))),
+    );
+    put(
+        &mut lines,
+        "hwaddr",
+        hwaddr
+            .as_deref()
+            .map(address)
+            .transpose()?
+            .map(|text| vec![text]),
+    );
     put(&mut lines, "mtu", number(mtu));
     put(&mut lines, "ipv4.address", ipv4.clone());
     put(&mut lines, "ipv4.gateway", one(ipv4_gateway));
     put(&mut lines, "ipv6.address", ipv6.clone());
     put(&mut lines, "ipv6.gateway", one(ipv6_gateway));
     put(&mut lines, "veth.pair", one(host_name));
-    put(&mut lines, "vlan.id", vlan_id.map(|id| vec![id.to_string()]));
+    put(
+        &mut lines,
+        "vlan.id",
+        vlan_id.map(|id| vec![id.to_string()]),
+    );
     put(&mut lines, "macvlan.mode", one(macvlan_mode));
     match lines.iter().find(|(part, _)| !fits(part, kind)) {
         Some((part, _)) => Err(Error::InvalidArgument(format!(
@@ -253,7 +272,8 @@ fn address(text: &str) -> Result<String> {
     }
     let invalid = |reason: String| Error::InvalidArgument(format!("hwaddr: {reason}"));
     let parsed = HardwareAddress::parse(text).map_err(invalid)?;
-    let random = files::random_bytes(6).map_err(|error| Error::io("drawing a MAC address", &error))?;
+    let random =
+        files::random_bytes(6).map_err(|error| Error::io("drawing a MAC address", &error))?;
     let random = <[u8; 6]>::try_from(random.as_slice()).unwrap_or_default();
     Ok(HardwareAddress::from(parsed.fill(random)).to_string())
 }
@@ -312,19 +332,30 @@ mod tests {
 
     #[test]
     fn one_more_gets_a_free_number_a_name_and_an_address_that_stay() {
-        let (number, new) = edit(TWO, WireAction::Add(change(&[("type", "veth"), ("link", "br1")]))).unwrap();
+        let (number, new) = edit(
+            TWO,
+            WireAction::Add(change(&[("type", "veth"), ("link", "br1")])),
+        )
+        .unwrap();
         assert_eq!(number, 1);
         assert_eq!(new.get("lxc.net.1.name"), Some("eth1"));
         assert_eq!(new.get("lxc.net.1.flags"), Some("up"));
         let address = new.get("lxc.net.1.hwaddr").unwrap();
-        assert!(address.starts_with("10:66:6a:") && !address.contains('x'), "{address}");
+        assert!(
+            address.starts_with("10:66:6a:") && !address.contains('x'),
+            "{address}"
+        );
         assert!(new.text().starts_with(TWO));
     }
 
     #[test]
     fn another_type_takes_its_own_keys_only() {
         let text = "lxc.net.0.type = veth\nlxc.net.0.link = br0\nlxc.net.0.veth.pair = v\n";
-        let (_, new) = edit(text, WireAction::Configure(0, change(&[("type", "macvlan"), ("link", "e")]))).unwrap();
+        let (_, new) = edit(
+            text,
+            WireAction::Configure(0, change(&[("type", "macvlan"), ("link", "e")])),
+        )
+        .unwrap();
         assert_eq!(new.text(), "lxc.net.0.type = macvlan\nlxc.net.0.link = e\n");
     }
 
@@ -332,15 +363,23 @@ mod tests {
     fn a_cable_is_pulled_and_plugged_in() {
         let (_, new) = edit(TWO, WireAction::Disconnect(0)).unwrap();
         assert_eq!(new.get("lxc.net.0.link"), None);
-        assert!(matches!(edit(new.text(), WireAction::Disconnect(0)), Err(Error::WrongState(_))));
+        assert!(matches!(
+            edit(new.text(), WireAction::Disconnect(0)),
+            Err(Error::WrongState(_))
+        ));
         let (_, new) = edit(new.text(), WireAction::Connect(0, "br7".to_owned())).unwrap();
         assert_eq!(new.get("lxc.net.0.link"), Some("br7"));
     }
 
     #[test]
     fn what_is_empty_is_taken_away() {
-        let text = "lxc.net.0.type = veth\nlxc.net.0.name = a\nlxc.net.0.ipv4.address = 10.0.3.7/24\n";
-        let (_, new) = edit(text, WireAction::Configure(0, change(&[("name", ""), ("ipv4", "")]))).unwrap();
+        let text =
+            "lxc.net.0.type = veth\nlxc.net.0.name = a\nlxc.net.0.ipv4.address = 10.0.3.7/24\n";
+        let (_, new) = edit(
+            text,
+            WireAction::Configure(0, change(&[("name", ""), ("ipv4", "")])),
+        )
+        .unwrap();
         assert_eq!(new.text(), "lxc.net.0.type = veth\n");
     }
 
@@ -351,15 +390,31 @@ mod tests {
             (add(&[]), "type"),
             (add(&[("type", "bridge")]), "veth, macvlan"),
             (add(&[("type", "macvlan")]), "lxc.net.1.link"),
-            (add(&[("type", "macvlan"), ("link", "e"), ("host_name", "x")]), "host_name"),
-            (add(&[("type", "ipvlan"), ("link", "e"), ("hwaddr", "00:16:3e:00:00:01")]), "hwaddr"),
+            (
+                add(&[("type", "macvlan"), ("link", "e"), ("host_name", "x")]),
+                "host_name",
+            ),
+            (
+                add(&[
+                    ("type", "ipvlan"),
+                    ("link", "e"),
+                    ("hwaddr", "00:16:3e:00:00:01"),
+                ]),
+                "hwaddr",
+            ),
             (add(&[("type", "veth"), ("name", "abcdefghijklmnop")]), "15"),
             (add(&[("type", "veth"), ("name", "a/b")]), "'/'"),
             (add(&[("type", "veth"), ("link", "..")]), ".."),
             (add(&[("type", "veth"), ("host_name", "a/b")]), "'/'"),
-            (add(&[("type", "veth"), ("hwaddr", "01:00:5e:00:00:01")]), "first byte even"),
+            (
+                add(&[("type", "veth"), ("hwaddr", "01:00:5e:00:00:01")]),
+                "first byte even",
+            ),
             (add(&[("type", "veth"), ("hwaddr", "zz")]), "MAC address"),
-            (add(&[("type", "veth"), ("ipv4", "10.0.3.777/24")]), "10.0.3.777"),
+            (
+                add(&[("type", "veth"), ("ipv4", "10.0.3.777/24")]),
+                "10.0.3.777",
+            ),
             (add(&[("type", "phys"), ("link", "lo")]), "'lo'"),
             (WireAction::Remove(1), "no interface 1"),
             (WireAction::Disconnect(2), "empty"),

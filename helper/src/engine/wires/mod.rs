@@ -114,7 +114,10 @@ impl Engine {
         drop(replacement);
         self.wires_changed(id).await?;
         let pending = wires.into_iter().find_map(|wire| wire.unconfirmed);
-        Ok((number, pending.map(|pending| Duration::from_secs(pending.seconds))))
+        Ok((
+            number,
+            pending.map(|pending| Duration::from_secs(pending.seconds)),
+        ))
     }
 
     /// Keeps a change that cut the host off.
