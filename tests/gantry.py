@@ -179,6 +179,19 @@ class Container:
     def resources(self, method, signature="()", *args):
         return self.once_shown(lambda: self.bus.call(self.path, "Resources", method, signature, *args))
 
+    def interfaces(self, method, signature="()", *args):
+        return self.once_shown(lambda: self.bus.call(self.path, "Interfaces", method, signature, *args))
+
+    def wires(self):
+        """The container's interfaces, by index."""
+        return {wire["index"]: wire for wire in self.interfaces("List")}
+
+    def add_wire(self, kind, **named):
+        return self.interfaces("Add", "(a{sv})", options(type=kind, **named))
+
+    def connect(self, index, link, **named):
+        self.interfaces("Connect", "(usa{sv})", index, link, options(**named))
+
     def set_limit(self, key, value, **named):
         self.resources("SetLimit", "(ssa{sv})", key, value, options(**named))
 

@@ -33,7 +33,7 @@ def test_the_contract_in_the_repository_is_the_one_served(bus):
     """GANTRY_WRITE=1 writes the files anew."""
     found = served(bus)
     assert {name.rpartition(".")[2] for name in found} == {
-        "Manager", "Container", "Resources", "Snapshots", "Devices", "Image", "Network", "Job", "Session"}
+        "Manager", "Container", "Resources", "Snapshots", "Devices", "Interfaces", "Image", "Network", "Job", "Session"}
     if os.environ.get("GANTRY_WRITE"):
         for name, text in found.items():
             (GOLDEN / f"{name}.xml").write_text(text)

@@ -29,6 +29,7 @@ def test_the_busctl_session(bus):
     assert "gantry.json" in lines
     assert any('"changes" a(ss)' in line for line in lines), lines
     assert any(line.startswith("a(sssx) 0") for line in lines), lines
+    assert any('"web1-lan"' in line and '"10.77.0.9/24"' in line for line in lines), lines
     assert bus.list() == {}
 
 

@@ -5,6 +5,10 @@
 //! On the command socket an extension's request is a header with its number,
 //! then the JSON text without NUL; the response is a header, then JSON.
 
+mod wire;
+
+pub use wire::{CONFIRMATION_PATIENCE, LiveWire, Unconfirmed, WireReply, WireRequest};
+
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
@@ -46,11 +50,13 @@ pub enum Extension {
     /// Nothing -> the console's last output, as it is; it is not taken away, as
     /// LXC's command does.
     GetConsole = 0x470a,
+    /// [`WireRequest`] -> [`WireReply`].
+    Wire = 0x470b,
 }
 
 impl Extension {
     /// Every extension.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OpenViewer,
         Self::ListViewers,
         Self::ResizeViewer,
@@ -62,6 +68,7 @@ impl Extension {
         Self::GetFilter,
         Self::SetItem,
         Self::GetConsole,
+        Self::Wire,
     ];
 
     /// The number on the wire.
@@ -476,6 +483,6 @@ mod tests {
                 None
             );
         }
-        assert_eq!(Extension::from_number(0x470b), None);
+        assert_eq!(Extension::from_number(0x470c), None);
     }
 }

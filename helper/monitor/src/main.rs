@@ -1,9 +1,10 @@
 //! The process that holds one running container, and what enters containers.
 //!
-//! Nine modes: `run` is a container's monitor, `attach` supervises one session in
+//! Ten modes: `run` is a container's monitor, `attach` supervises one session in
 //! a container, `destroy` runs the hooks before a container's end, `finish` does the
 //! last in a copy that is to be a container, `netlink` opens a socket in a container's
-//! network namespace, `node` works on its device nodes, `mount` mounts a root file
+//! network namespace, `node` works on its device nodes and `wire` on the interfaces of one
+//! that another's monitor holds, `mount` mounts a root file
 //! system where only the helper sees it, `network` keeps a network of the host.
 //! Each of these is started with a socket on descriptor 3, over which it reports.
 //! The first four and the last may, after the word `unit`, be the main process of a unit
@@ -39,6 +40,7 @@ mod setup;
 mod sys;
 mod syslog;
 mod terminal;
+mod wire;
 
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::{ContainerName, InterfaceName};
@@ -46,7 +48,7 @@ use std::process::ExitCode;
 
 /// The descriptor of the socket to whoever started this process.
 const STARTER: i32 = 3;
-/// And that of the pidfd of the init that `node` is about.
+/// And that of the pidfd of the init that `node` and `wire` are about.
 const INIT: i32 = 4;
 
 const USAGE: &str =
@@ -55,6 +57,7 @@ const USAGE: &str =
        gantry-monitor netlink --pid PID
        gantry-monitor mount to-read|to-write ROOTFS
        gantry-monitor node
+       gantry-monitor wire --lxcpath PATH --name NAME
 It is started by gantry-helper or for it by systemd, with a socket on descriptor 3.";
 
 fn main() -> ExitCode {
@@ -91,6 +94,8 @@ fn main() -> ExitCode {
         ["mount", how @ ("to-read" | "to-write"), rootfs] => {
             starter.map(|starter| mount::main(rootfs, *how == "to-read", &starter))
         }
+        ["wire", rest @ ..] => layout(rest)
+            .and_then(|layout| Some(wire::main(&layout, &starter?, &sys::inherited(INIT)?))),
         ["node"] => starter.and_then(|starter| Some(node::main(&starter, &sys::inherited(INIT)?))),
         _ => None,
     }

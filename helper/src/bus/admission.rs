@@ -12,7 +12,7 @@ use super::{
     callers::Caller,
     error::{Result, from_engine},
 };
-use crate::engine::{self, ContainerId, Engine, Facts, Owner};
+use crate::engine::{self, ContainerId, Engine, Facts, Owner, WireAction};
 
 /// A request that was let through.
 pub(super) struct Admitted<T> {
@@ -33,6 +33,8 @@ pub(super) enum Risk {
     Config(String),
     /// New values of a key.
     Item(String, Vec<String>),
+    /// A change of an interface.
+    Wire(Box<WireAction>),
     /// This, always.
     Certain(String),
     /// The hooks that run before the container's end.
@@ -58,6 +60,7 @@ impl Risk {
                     .collect())
             }
             Self::Config(text) => engine.unsafe_config(&facts.id, text).await,
+            Self::Wire(action) => engine.unsafe_wire(&facts.id, action).await,
             Self::Certain(what) => Ok(vec![what.clone()]),
             Self::Destroy => {
                 let has_hooks = engine.has_destroy_hooks(&facts.id);
@@ -144,10 +147,15 @@ impl Bus {
     async fn look(&self, id: &ContainerId, risk: &Risk) -> engine::Result<(Arc<Facts>, Details)> {
         let facts = self.engine.get(id).await?;
         let flags = risk.flags(&self.engine, &facts).await?;
-        let details = Details::of(id)
+        let mut details = Details::of(id)
             .with("privileged", facts.privileged)
             .with("backend", &facts.backend)
             .flagged(flags);
+        if let Risk::Wire(action) = risk
+            && let Some(link) = action.link()
+        {
+            details = details.with("network", link);
+        }
         Ok((facts, details))
     }
 }

@@ -93,6 +93,14 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Devices", "RemoveNode", action::MANAGE),
     ("Devices", "AddInterface", action::MANAGE),
     ("Devices", "RemoveInterface", action::MANAGE),
+    ("Interfaces", "List", action::INSPECT),
+    ("Interfaces", "Add", action::NETWORK),
+    ("Interfaces", "Remove", action::NETWORK),
+    ("Interfaces", "Connect", action::NETWORK),
+    ("Interfaces", "Disconnect", action::NETWORK),
+    ("Interfaces", "Configure", action::NETWORK),
+    ("Interfaces", "Confirm", action::NETWORK),
+    ("Interfaces", "Revert", action::NETWORK),
     ("Network", "Up", action::NETWORK),
     ("Network", "Down", action::NETWORK),
     ("Network", "Configure", action::NETWORK),
@@ -414,6 +422,10 @@ mod tests {
         (
             "Devices",
             include_str!("../../../data/dbus/io.gantry.Gantry1.Devices.xml"),
+        ),
+        (
+            "Interfaces",
+            include_str!("../../../data/dbus/io.gantry.Gantry1.Interfaces.xml"),
         ),
         (
             "Snapshots",

@@ -14,8 +14,9 @@ use zbus::{
 };
 
 use super::{
-    Bus, Properties, container::ContainerObject, devices::DevicesObject, jobs::Outcome,
-    resources::ResourcesObject, snapshots::SnapshotsObject,
+    Bus, Properties, container::ContainerObject, devices::DevicesObject,
+    interfaces::InterfacesObject, jobs::Outcome, resources::ResourcesObject,
+    snapshots::SnapshotsObject,
 };
 use crate::engine::{self, ContainerId, Event, Facts};
 
@@ -153,6 +154,8 @@ impl Bus {
         let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, DevicesObject { bus, id }).await;
         let (bus, id) = (self.clone(), facts.id.clone());
+        self.serve(&facts.id, InterfacesObject { bus, id }).await;
+        let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, SnapshotsObject { bus, id }).await;
         let (bus, id) = (self.clone(), facts.id.clone());
         self.serve(&facts.id, ContainerObject { bus, id, first })
@@ -170,6 +173,7 @@ impl Bus {
         self.remove::<ContainerObject>(id).await;
         self.remove::<ResourcesObject>(id).await;
         self.remove::<DevicesObject>(id).await;
+        self.remove::<InterfacesObject>(id).await;
         self.remove::<SnapshotsObject>(id).await;
     }
 

@@ -13,6 +13,7 @@ mod devices;
 mod error;
 mod groups;
 mod images;
+mod interfaces;
 mod job;
 mod jobs;
 mod limits;

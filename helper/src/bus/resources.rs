@@ -70,7 +70,8 @@ impl ResourcesObject {
 
     /// What the container uses now: cpu_ns t, memory, memory_peak, memory_limit and swap t
     /// (bytes), pids t, io_read and io_write t (bytes), rx and tx t (bytes on interfaces
-    /// with an end on the host), pressure_cpu, pressure_memory and pressure_io d (percent
+    /// with an end on the host), links a(stt) (of each interface its name, and what it has
+    /// received and sent, as the container sees it), pressure_cpu, pressure_memory and pressure_io d (percent
     /// of the last ten seconds in which something waited). What the host does not count is
     /// left out, and so is memory_limit where there is none.
     #[zbus(out_args("usage"))]

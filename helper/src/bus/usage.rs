@@ -125,7 +125,14 @@ pub(super) fn fields(usage: &Usage) -> HashMap<&'static str, Value<'static>> {
         ("pressure_io", group.pressure_io),
     ]
     .map(|(key, value)| Some((key, Value::from(value?))));
-    counters.into_iter().chain(pressures).flatten().collect()
+    let links: Vec<(String, u64, u64)> = usage
+        .links
+        .iter()
+        .map(|link| (link.name.clone(), link.rx, link.tx))
+        .collect();
+    let links = Some(("links", Value::from(links)));
+    let all = counters.into_iter().chain(pressures).chain([links]);
+    all.flatten().collect()
 }
 
 fn monotonic_us() -> u64 {

@@ -35,6 +35,7 @@ pub(super) struct Client {
     name: String,
     address: Vec<u8>,
     fifo: PathBuf,
+    patience: Duration,
 }
 
 /// A connection that waits for a state.
@@ -59,7 +60,13 @@ impl Client {
             name: layout.name().to_string(),
             address: layout.command_socket(),
             fifo: monitor_fifo(Path::new(RUN_DIR), layout.lxc_path()),
+            patience: PATIENCE,
         }
+    }
+
+    /// For what may take the monitor longer.
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// Connects; none if nobody listens. Anybody may take an abstract
@@ -106,7 +113,7 @@ impl Client {
             send(&socket, header, data).await?;
             receive(&socket).await
         };
-        let reply = match tokio::time::timeout(PATIENCE, answer).await {
+        let reply = match tokio::time::timeout(self.patience, answer).await {
             Ok(Ok(reply)) => reply,
             // The monitor has ended meanwhile.
             Ok(Err(error)) if is_hang_up(&error) => None,

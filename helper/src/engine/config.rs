@@ -180,7 +180,7 @@ impl Engine {
         Ok(parse(&defaults_path()?, text)?.unsafe_changes(&read_defaults()?.config))
     }
 
-    fn config_path(&self, id: &ContainerId) -> Result<PathBuf> {
+    pub(super) fn config_path(&self, id: &ContainerId) -> Result<PathBuf> {
         self.need_system(id)?;
         let path = self.layout(&id.name).config();
         if path.exists() {

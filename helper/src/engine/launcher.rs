@@ -10,9 +10,11 @@ use crate::linux::spawn::{self, Child};
 use futures_util::future::{BoxFuture, ready};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{
-    Failure, FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report,
+    Failure, FailureKind, FinishCopy, Node, NodeReply, NodeRequest, Report, WireReply, WireRequest,
 };
 use gantry_core::name::InterfaceName;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -218,14 +220,38 @@ impl Programs {
     /// Has a device node of the container of an init worked on: this process
     /// must not enter it.
     pub(super) async fn node(&self, init: &Process, request: &NodeRequest) -> Result<Vec<Node>> {
+        match self.inside(&["node"], init, request).await? {
+            NodeReply::Done { nodes } => Ok(nodes),
+            NodeReply::Failed(failure) => Err(not_of_a_start(failure)),
+        }
+    }
+
+    /// Has the interfaces of a container worked on that another's monitor holds.
+    pub(super) async fn wire(
+        &self,
+        layout: &ContainerLayout,
+        init: &Process,
+        request: &WireRequest,
+    ) -> Result<WireReply> {
+        self.inside(&of_container("wire", layout), init, request)
+            .await
+    }
+
+    /// Has a process of ours answer one request about the container of an init.
+    async fn inside<R: DeserializeOwned>(
+        &self,
+        arguments: &[&str],
+        init: &Process,
+        request: &impl Serialize,
+    ) -> Result<R> {
         let (channel, theirs) = Channel::pair().map_err(spawn_failed)?;
         let fds = [None, None, None, Some(theirs.as_fd()), Some(init.as_fd())];
-        let child = spawn::spawn(self.monitor.as_fd(), "gantry-monitor", &["node"], &fds);
+        let child = spawn::spawn(self.monitor.as_fd(), "gantry-monitor", arguments, &fds);
         let child = child.map_err(spawn_failed)?;
         drop(theirs);
         let answer = async {
             channel.send(request).await?;
-            channel.receive::<NodeReply>().await
+            channel.receive::<R>().await
         };
         let failed = |error| Error::io("working in the container", &error);
         let Ok(answer) = tokio::time::timeout(PATIENCE, answer).await else {
@@ -233,8 +259,7 @@ impl Programs {
             return Err(failed(std::io::ErrorKind::TimedOut.into()));
         };
         match answer.map_err(failed)? {
-            Some((NodeReply::Done { nodes }, _)) => Ok(nodes),
-            Some((NodeReply::Failed(failure), _)) => Err(not_of_a_start(failure)),
+            Some((reply, _)) => Ok(reply),
             None => Err(failed(std::io::ErrorKind::UnexpectedEof.into())),
         }
     }

@@ -53,6 +53,7 @@ mod staging;
 mod trial;
 mod usage;
 mod watch;
+mod wires;
 
 pub(crate) use crate::error::{ConfigFault, Error, Result};
 pub(crate) use crate::image::bootstrap::BootstrapRequest;
@@ -79,6 +80,7 @@ pub(crate) use networks::{HostNames, NetworkChange, NetworkChanges, NetworkFacts
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use snapshots::{NewSnapshot, RestoreOptions, Snapshot};
 pub(crate) use usage::Usage;
+pub(crate) use wires::{Wire, WireAction, WireChange};
 
 use crate::confine::Filters;
 use crate::linux::files;

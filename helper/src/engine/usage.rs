@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup::{Groups, Sample};
+use crate::network::links::{LinkTraffic, Links};
 use crate::network::traffic::Counters;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +18,8 @@ pub(crate) struct Usage {
     pub(crate) rx: Option<u64>,
     /// Bytes that the container sent on those.
     pub(crate) tx: Option<u64>,
+    /// The same of each of its interfaces.
+    pub(crate) links: Vec<LinkTraffic>,
 }
 
 /// The files that tell a container's usage, kept open while its init lives.
@@ -25,6 +28,7 @@ struct Meter {
     init_pid: u32,
     groups: Groups,
     traffic: Counters,
+    links: Option<Links>,
 }
 
 /// The meters of the containers that somebody looked at.
@@ -61,6 +65,7 @@ impl Engine {
             group: meter.groups.sample(),
             rx,
             tx,
+            links: meter.links.as_ref().map(Links::read).unwrap_or_default(),
         })
     }
 
@@ -88,11 +93,17 @@ impl Engine {
             init_pid,
             groups,
             traffic,
+            links: Links::of(init_pid).ok(),
         })
     }
 }
 
 impl Meters {
+    /// What is to be counted of a container has changed.
+    pub(super) fn forget(&self, id: &ContainerId) {
+        self.with(|meters| meters.remove(id));
+    }
+
     fn with<T>(&self, use_it: impl FnOnce(&mut HashMap<ContainerId, Arc<Meter>>) -> T) -> T {
         use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -109,6 +109,11 @@ impl Replacement {
         Ok(replacement)
     }
 
+    /// Its name in the directory, for a process that puts it in place itself.
+    pub(crate) fn name(&self) -> &str {
+        &self.temporary
+    }
+
     /// Puts it in place.
     pub(crate) fn commit(mut self) -> io::Result<()> {
         let directory = &self.directory;

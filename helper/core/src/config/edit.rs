@@ -78,7 +78,7 @@ impl Config {
     }
 
     /// Takes an edit over unless it brought an error that was not there.
-    fn accept(&mut self, edited: Self) -> Result<(), ConfigError> {
+    pub(super) fn accept(&mut self, edited: Self) -> Result<(), ConfigError> {
         let known = |error: &ConfigError| {
             self.errors.iter().any(|old| {
                 (&old.file, &old.key, &old.reason) == (&error.file, &error.key, &error.reason)

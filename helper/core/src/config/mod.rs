@@ -15,6 +15,7 @@ mod scan;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod wires;
 
 pub use convert::Modern;
 pub use error::{ConfigError, ConfigErrorKind};

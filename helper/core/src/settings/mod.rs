@@ -5,6 +5,7 @@ mod parts;
 mod stock;
 #[cfg(test)]
 mod tests;
+mod wiring;
 
 pub use network::{Network, NetworkKind, Veth};
 pub use parts::{
@@ -13,6 +14,7 @@ pub use parts::{
     Seccomp, Selinux, Signals, TimeOffsets,
 };
 pub use stock::{stock_groups, stock_value};
+pub use wiring::{WiringFault, check as check_wiring, inner_names};
 
 use crate::arch::Personality;
 use crate::config::{Config, ConfigError, ConfigErrorKind, Item};

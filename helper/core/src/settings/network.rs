@@ -73,6 +73,14 @@ pub enum NetworkKind {
 }
 
 impl NetworkKind {
+    /// Whether it is on top of an interface of the host, which stays there.
+    pub fn is_upper(&self) -> bool {
+        matches!(
+            self,
+            Self::Macvlan { .. } | Self::Ipvlan { .. } | Self::Vlan { .. }
+        )
+    }
+
     /// The type's word.
     pub fn kind(&self) -> NetworkType {
         match self {

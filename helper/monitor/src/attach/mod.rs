@@ -10,7 +10,7 @@ mod session;
 mod target;
 mod user;
 
-pub(crate) use target::container_root;
+pub(crate) use target::{container_root, pid_of};
 
 use crate::begin;
 use crate::confine::Filter;

@@ -139,7 +139,7 @@ impl Target {
 }
 
 /// The process of a pidfd, by `/proc/self/fdinfo`; none once it is reaped.
-fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
+pub(crate) fn pid_of(pidfd: &OwnedFd) -> Option<i32> {
     use std::os::fd::AsRawFd;
     let text = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
     text.lines()

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 
 const RTM_NEWADDR: u16 = 20;
+const RTM_DELADDR: u16 = 21;
 const RTM_GETADDR: u16 = 22;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
@@ -40,6 +41,35 @@ impl Netlink {
             message.attribute(IFA_BROADCAST, &broadcast.octets());
         }
         self.request(message)
+    }
+
+    /// Takes an address from an interface. One that is gone is no error.
+    pub(crate) fn delete_address(
+        &mut self,
+        index: u32,
+        address: IpAddr,
+        prefix: u8,
+    ) -> io::Result<()> {
+        let mut message = Message::new(RTM_DELADDR, ACK, &address_part(index, address, prefix));
+        message.attribute(IFA_LOCAL, &octets(address));
+        match self.request(message) {
+            Err(error) if error.raw_os_error() == Some(libc::EADDRNOTAVAIL) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// All addresses of an interface, with the lengths of their prefixes.
+    pub(crate) fn all_addresses(&mut self, index: u32) -> io::Result<Vec<(IpAddr, u8)>> {
+        // Of no family: of every one.
+        self.send(Message::new(RTM_GETADDR, DUMP, &[0; ADDRESS]))?;
+        let answers = self.receive(false)?;
+        let of_index = answers.iter().filter(|body| u32_at(body, 4) == Some(index));
+        let parsed = |body: &Vec<u8>| {
+            let mut values = attributes(body.get(ADDRESS..).unwrap_or_default());
+            let (_, value) = values.find(|(kind, _)| *kind == IFA_ADDRESS)?;
+            Some((parse_address(value)?, *body.get(1)?))
+        };
+        Ok(of_index.filter_map(parsed).collect())
     }
 
     /// The addresses of an interface, of the family of `like`.

@@ -9,18 +9,23 @@ const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
 const RTM_GETLINK: u16 = 18;
 const RTM_SETLINK: u16 = 19;
+const RTM_GETNSID: u16 = 90;
 const RTM_NEWLINKPROP: u16 = 108;
 const RTM_DELLINKPROP: u16 = 109;
 
+const NETNSA_NSID: u16 = 1;
+const NETNSA_FD: u16 = 3;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MTU: u16 = 4;
 const IFLA_LINK: u16 = 5;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_IFALIAS: u16 = 20;
 const IFLA_AF_SPEC: u16 = 26;
 const IFLA_NET_NS_FD: u16 = 28;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_NUM_TX_QUEUES: u16 = 31;
 const IFLA_NUM_RX_QUEUES: u16 = 32;
 const IFLA_NEW_IFINDEX: u16 = 49;
@@ -39,6 +44,8 @@ const IFLA_IPVLAN_MODE: u16 = 1;
 const IFLA_IPVLAN_FLAGS: u16 = 2;
 const IFLA_VLAN_ID: u16 = 1;
 const VETH_INFO_PEER: u16 = 1;
+
+const IF_OPER_UP: u8 = 6;
 
 /// Younger messages want lists to be marked as such.
 const NLA_F_NESTED: u16 = 0x8000;
@@ -64,6 +71,16 @@ pub(crate) struct Link {
     pub(crate) mtu_range: (u32, u32),
     /// What it is a port of.
     pub(crate) master: Option<u32>,
+    /// What it is on top of, or the other end of a pair, perhaps in another namespace.
+    pub(crate) lower: Option<u32>,
+    /// The number of that namespace, see [`Netlink::number_of`].
+    pub(crate) lower_namespace: Option<u32>,
+    /// Whether it is to carry packets.
+    pub(crate) is_up: bool,
+    /// Whether something is at the other end of its cable.
+    pub(crate) carrier: bool,
+    /// Whether the kernel has told everybody that it carries packets (RFC 2863).
+    pub(crate) is_operational: bool,
     pub(crate) alternative_names: Vec<String>,
     /// Of a bridge: whether it looks at VLAN tags.
     pub(crate) vlan_filtering: bool,
@@ -118,8 +135,11 @@ fn link_part(index: u32, up: Option<bool>) -> [u8; LINK] {
 }
 
 fn parse_link(body: &[u8]) -> Option<Link> {
+    let flags = u32_at(body, 8)?;
     let mut link = Link {
         index: u32_at(body, 4)?,
+        is_up: flags & libc::IFF_UP as u32 != 0,
+        carrier: flags & libc::IFF_LOWER_UP as u32 != 0,
         ..Link::default()
     };
     for (kind, value) in attributes(body.get(LINK..)?) {
@@ -130,6 +150,9 @@ fn parse_link(body: &[u8]) -> Option<Link> {
             IFLA_MIN_MTU => link.mtu_range.0 = u32_at(value, 0)?,
             IFLA_MAX_MTU => link.mtu_range.1 = u32_at(value, 0)?,
             IFLA_MASTER => link.master = u32_at(value, 0),
+            IFLA_LINK_NETNSID => link.lower_namespace = u32_at(value, 0),
+            IFLA_LINK => link.lower = u32_at(value, 0),
+            IFLA_OPERSTATE => link.is_operational = value.first() == Some(&IF_OPER_UP),
             IFLA_PROP_LIST => {
                 let names = attributes(value).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
                 link.alternative_names = names.map(|(_, name)| text(name)).collect();
@@ -251,6 +274,20 @@ impl Netlink {
         }
     }
 
+    /// By what number another namespace is called here; none if by none.
+    pub(crate) fn number_of(&mut self, namespace: &OwnedFd) -> io::Result<Option<u32>> {
+        // `struct rtgenmsg`, padded
+        let mut message = Message::new(RTM_GETNSID, 0, &[0; 4]);
+        message.attribute(NETNSA_FD, &namespace.as_raw_fd().to_ne_bytes());
+        self.send(message)?;
+        let answers = self.receive(true)?;
+        let body = answers.first().map(Vec::as_slice).unwrap_or_default();
+        let number = attributes(body.get(4..).unwrap_or_default())
+            .find(|(kind, _)| *kind == NETNSA_NSID)
+            .and_then(|(_, value)| u32_at(value, 0));
+        Ok(number.filter(|number| *number != u32::MAX))
+    }
+
     /// Every interface, by index.
     pub(crate) fn links(&mut self) -> io::Result<Vec<Link>> {
         self.send(Message::new(RTM_GETLINK, DUMP, &link_part(0, None)))?;
@@ -316,7 +353,7 @@ impl Netlink {
         self.change(index, |message| message.attribute(IFLA_ADDRESS, address))
     }
 
-    /// Makes an interface a bridge's port.
+    /// Makes an interface a bridge's port, or with 0 nobody's.
     pub(crate) fn set_master(&mut self, index: u32, bridge: u32) -> io::Result<()> {
         self.change(index, |message| message.number(IFLA_MASTER, Some(bridge)))
     }

@@ -5,11 +5,13 @@
 //! monitor's memory.
 
 mod addresses;
+mod belongings;
 mod links;
 mod message;
 mod routes;
 mod tables;
 
+pub(crate) use belongings::Belongings;
 pub(crate) use links::{Link, NewKind, NewLink};
 pub(crate) use routes::Route;
 pub(crate) use tables::Tables;

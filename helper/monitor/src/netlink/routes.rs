@@ -1,17 +1,20 @@
 //! Routes, and addresses that the host answers for.
 
-use super::message::Message;
-use super::{ACK, CREATE, Netlink, family, octets};
+use super::message::{Message, attributes, u16_at, u32_at};
+use super::{ACK, CREATE, DUMP, Netlink, family, octets};
+use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
 
 const RTM_NEWROUTE: u16 = 24;
 const RTM_DELROUTE: u16 = 25;
+const RTM_GETROUTE: u16 = 26;
 const RTM_NEWNEIGH: u16 = 28;
 const RTM_DELNEIGH: u16 = 29;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
+const RTA_MULTIPATH: u16 = 9;
 const NDA_DST: u16 = 1;
 const NTF_PROXY: u8 = 8;
 const RT_TABLE_MAIN: u8 = 254;
@@ -19,6 +22,10 @@ const RTPROT_BOOT: u8 = 3;
 const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
+
+/// Bytes of `struct rtmsg` and `struct rtnexthop`.
+const ROUTE: usize = 12;
+const NEXT_HOP: usize = 8;
 
 /// A way out of an interface.
 #[derive(Debug, Clone, Copy)]
@@ -43,6 +50,18 @@ impl Route {
     }
 }
 
+/// The interfaces of a route that has several.
+fn next_hops(value: &[u8]) -> Vec<u32> {
+    let mut rest = value;
+    let mut found = Vec::new();
+    while let (Some(length), Some(index)) = (u16_at(rest, 0), u32_at(rest, 4)) {
+        found.push(index);
+        let length = usize::from(length).max(NEXT_HOP).next_multiple_of(4);
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    found
+}
+
 impl Netlink {
     /// Adds a route.
     pub(crate) fn add_route(&mut self, route: &Route) -> io::Result<()> {
@@ -55,6 +74,26 @@ impl Netlink {
             Err(error) if error.raw_os_error() == Some(libc::ESRCH) => Ok(()),
             result => result,
         }
+    }
+
+    /// The interfaces by which a default route leads out, of either family.
+    pub(crate) fn ways_out(&mut self) -> io::Result<BTreeSet<u32>> {
+        self.send(Message::new(RTM_GETROUTE, DUMP, &[0; ROUTE]))?;
+        let mut found = BTreeSet::new();
+        for body in self.receive(false)? {
+            let (prefix, kind) = (body.get(1), body.get(7));
+            if prefix != Some(&0) || kind != Some(&RTN_UNICAST) {
+                continue;
+            }
+            for (kind, value) in attributes(body.get(ROUTE..).unwrap_or_default()) {
+                match kind {
+                    RTA_OIF => found.extend(u32_at(value, 0)),
+                    RTA_MULTIPATH => found.extend(next_hops(value)),
+                    _ => {}
+                }
+            }
+        }
+        Ok(found)
     }
 
     fn change_route(&mut self, kind: u16, flags: u16, route: &Route) -> io::Result<()> {

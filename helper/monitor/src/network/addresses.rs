@@ -1,7 +1,7 @@
 //! Static addresses and default routes.
 
 use super::STEP;
-use super::wire::Ground;
+use super::wire::{Ground, Wire};
 use crate::failure::{At, Step, failure};
 use crate::netlink::{Netlink, Route};
 use gantry_core::monitor::FailureKind;
@@ -15,6 +15,16 @@ pub(super) struct DefaultRoute {
     key: String,
     family: IpAddr,
     pub(super) router: Option<IpAddr>,
+}
+
+impl DefaultRoute {
+    fn of(&self, index: u32) -> Route {
+        Route {
+            index,
+            destination: (self.family, 0),
+            router: self.router,
+        }
+    }
 }
 
 /// The default routes of an interface.
@@ -87,6 +97,67 @@ pub(super) fn configure(
     Ok(())
 }
 
+/// Makes the addresses and default routes of one wire those of another. `is_fresh`: it
+/// has lost what it had.
+pub(super) fn change(
+    ground: &mut Ground<'_>,
+    index: u32,
+    old: &Wire<'_>,
+    new: &Wire<'_>,
+    is_fresh: bool,
+) -> Step<()> {
+    let (was, is) = (old.network, new.network);
+    let number = new.number;
+    let set = |network: &Network| -> Vec<(IpAddr, u8, Option<Ipv4Addr>)> {
+        let v4 = network.ipv4.iter().map(|a| {
+            let broadcast = Some(a.broadcast).filter(|broadcast| *broadcast != a.address);
+            (IpAddr::V4(a.address), a.prefix, broadcast)
+        });
+        let v6 = network.ipv6.iter();
+        v4.chain(v6.map(|a| (IpAddr::V6(a.address), a.prefix, None)))
+            .collect()
+    };
+    let (before, after) = (set(was), set(is));
+    let has_same_way = (was.ipv4_gateway, was.ipv6_gateway, &was.link)
+        == (is.ipv4_gateway, is.ipv6_gateway, &is.link);
+    let is_same = has_same_way && before == after && !is_fresh;
+    if !is_same {
+        // The link that told the router may be gone.
+        for route in default_routes(&mut ground.host, number, was).unwrap_or_default() {
+            ground
+                .inside
+                .delete_route(&route.of(index))
+                .at(STEP, || format!("cannot remove {}", route.key))?;
+        }
+    }
+    for (address, prefix, _) in before.iter().filter(|one| !after.contains(one)) {
+        ground
+            .inside
+            .delete_address(index, *address, *prefix)
+            .at(STEP, || {
+                format!("cannot remove {address} from lxc.net.{number}")
+            })?;
+    }
+    for (address, prefix, broadcast) in after.iter().filter(|one| is_fresh || !before.contains(one))
+    {
+        match ground
+            .inside
+            .add_address(index, *address, *prefix, *broadcast)
+        {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {}
+            added => added.at(STEP, || format!("cannot give lxc.net.{number} {address}"))?,
+        }
+    }
+    if is_same {
+        return Ok(());
+    }
+    for route in default_routes(&mut ground.host, number, is)? {
+        add_default_route(&mut ground.inside, index, &route)
+            .at(STEP, || format!("cannot set {}", route.key))?;
+    }
+    Ok(())
+}
+
 fn map_gateway<A>(gateway: Gateway<A>, wrap: fn(A) -> IpAddr) -> Gateway<IpAddr> {
     match gateway {
         Gateway::Address(address) => Gateway::Address(wrap(address)),
@@ -102,15 +173,14 @@ fn add_default_route(
     index: u32,
     default: &DefaultRoute,
 ) -> std::io::Result<()> {
-    let route = Route {
-        index,
-        destination: (default.family, 0),
-        router: default.router,
-    };
+    let route = default.of(index);
     match (inside.add_route(&route), default.router) {
         (Err(_), Some(router)) => {
-            inside.add_route(&Route::to(router, index))?;
-            inside.add_route(&route)
+            let to_router = Route::to(router, index);
+            inside.add_route(&to_router)?;
+            inside
+                .add_route(&route)
+                .or_else(|error| inside.delete_route(&to_router).and(Err(error)))
         }
         (result, _) => result,
     }

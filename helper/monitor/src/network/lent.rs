@@ -6,7 +6,6 @@
 use super::Interfaces;
 use super::phys::{self, Guest};
 use super::undo::Debt;
-use crate::log;
 use crate::netlink::Netlink;
 use gantry_core::monitor::LentInterface;
 use rustix::io::Errno;
@@ -33,11 +32,11 @@ impl Interfaces {
         if inside.link(&wanted.name)?.is_some() {
             return Err(Errno::EXIST.into());
         }
-        let guest = Guest::of(&link, &mut inside)?;
-        self.owe(&Debt::Phys(guest.clone()), &[namespace])
+        let guest = Guest::of(&link, &mut host, &mut inside)?;
+        self.tell_of(&Debt::Phys(guest.clone()), &[namespace])
             .map_err(|failure| io::Error::other(failure.message))?;
         if let Err(error) = phys::move_in(&link, &guest, &wanted.name, namespace, &mut host) {
-            self.forget(&guest);
+            self.forget(Debt::Phys(guest));
             return Err(error);
         }
         self.lent.push(Lent {
@@ -51,26 +50,10 @@ impl Interfaces {
     pub(crate) fn take_back(&mut self, name: &str, namespace: &OwnedFd) -> io::Result<()> {
         let at = self.lent.iter().position(|one| one.interface.name == name);
         let one = at.and_then(|at| self.lent.get(at)).ok_or(Errno::NODEV)?;
-        match one.guest.bring_home(namespace) {
-            // Its name is another's by now; better so than lost.
-            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => log::error(format!(
-                "{} is back on the host by another name, for that is taken",
-                one.interface.host
-            )),
-            home => home?,
-        }
+        one.guest.come_home(namespace)?;
         let guest = one.guest.clone();
-        self.forget(&guest);
+        self.forget(Debt::Phys(guest));
         self.lent.retain(|one| one.interface.name != name);
         Ok(())
-    }
-
-    /// What is at home is no debt any more.
-    fn forget(&mut self, guest: &Guest) {
-        if let Some(undo) = &self.undo
-            && let Err(failure) = undo.owe(&Debt::Returned(guest.clone()), &[])
-        {
-            log::error(failure.message);
-        }
     }
 }

@@ -7,28 +7,34 @@
 //! [`undo`].
 
 mod addresses;
-mod check;
+mod adjust;
 mod ipvlan;
 mod lent;
+mod live;
 mod macvlan;
 mod names;
 mod ovs;
 mod phys;
 mod proxy;
 pub(crate) mod undo;
+mod uplink;
 mod veth;
 mod vlan;
 mod wire;
 
-pub(crate) use check::check;
+pub(crate) use live::{Change, planned};
 
-use crate::failure::{At, Step};
+use crate::failure::{At, Step, failed, failure};
 use crate::hooks::Script;
 use crate::log;
 use crate::netlink::Netlink;
-use gantry_core::settings::{Network, NetworkKind, Settings};
+use gantry_core::monitor::{Failure, FailureKind};
+use gantry_core::settings::{
+    Network, NetworkKind, Settings, WiringFault, check_wiring, inner_names,
+};
 use lent::Lent;
-use names::{inner_names, random_name};
+use names::random_name;
+use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use undo::{Debt, Undo};
 use wire::{Ground, Wire};
@@ -49,26 +55,57 @@ pub(crate) fn has_namespace(settings: &Settings) -> bool {
     kinds.peek().is_none() || kinds.any(|kind| *kind != NetworkKind::None)
 }
 
+/// Refuses settings that contradict each other, or that no interface can have.
+pub(crate) fn check(settings: &Settings) -> Step<()> {
+    check_wiring(&settings.networks).map_err(wrong)
+}
+
+fn wrong(fault: WiringFault) -> Failure {
+    failure(FailureKind::InvalidConfig, STEP, format!("{fault}."))
+}
+
+/// Runs a script of an interface to its end.
+pub(crate) type RunScript<'a> = &'a mut dyn FnMut(&Script) -> Step<()>;
+
+/// Who holds the container.
+#[derive(Clone, Copy)]
+enum Custody {
+    /// This process, which is its monitor; `in_unit`: the main process of a unit of
+    /// systemd's.
+    Ours { in_unit: bool },
+    /// A monitor that does not know of what is made here.
+    Others,
+}
+
 /// What was made.
 pub(crate) struct Interfaces {
     container: String,
-    /// Whether the monitor is the main process of a unit of systemd's.
-    in_unit: bool,
-    host_ends: Vec<HostEnd>,
-    /// Those on top of an interface of the host, by their index in the
-    /// container. The socket keeps the namespace, so that they can be deleted
-    /// when its processes have ended.
-    upper: Option<(Netlink, Vec<u32>)>,
-    /// Those that were to be brought up, and so are to be brought down.
-    raised: Vec<u32>,
+    custody: Custody,
+    made: BTreeMap<u32, Made>,
+    /// Keeps the namespace where something in it is on top of an interface of the
+    /// host, so that it can be deleted when the container's processes have ended.
+    inside: Option<Netlink>,
     undo: Option<Undo>,
     /// Interfaces of the host that came later.
     lent: Vec<Lent>,
 }
 
+/// What was made of one interface of the config.
+#[derive(Default)]
+struct Made {
+    /// Its index in the container; none if it is only loopback.
+    inside: Option<u32>,
+    host_end: Option<HostEnd>,
+    /// Whether it is on top of an interface of the host.
+    is_upper: bool,
+    /// Whether it was to be brought up, and so is to be brought down.
+    is_raised: bool,
+    /// What was done for it that would outlive it.
+    debts: Vec<Debt>,
+}
+
 /// The host's end of a pair.
 struct HostEnd {
-    number: u32,
     name: String,
     index: u32,
 }
@@ -77,21 +114,18 @@ impl Interfaces {
     pub(crate) fn none(container: &str, in_unit: bool) -> Self {
         Self {
             container: container.to_owned(),
-            in_unit,
-            host_ends: Vec::new(),
-            upper: None,
-            raised: Vec::new(),
+            custody: Custody::Ours { in_unit },
+            made: BTreeMap::new(),
+            inside: None,
             undo: None,
             lent: Vec::new(),
         }
     }
 
     /// The name of the host's end of an interface.
-    pub(crate) fn host_name(&self, number: u32) -> Option<&str> {
-        self.host_ends
-            .iter()
-            .find(|end| end.number == number)
-            .map(|end| end.name.as_str())
+    fn host_name(&self, number: u32) -> Option<&str> {
+        let end = self.made.get(&number)?.host_end.as_ref()?;
+        Some(&end.name)
     }
 
     /// Makes every interface and configures it; `run` runs a script. What was
@@ -100,64 +134,77 @@ impl Interfaces {
         &mut self,
         settings: &Settings,
         namespace: &OwnedFd,
-        run: &mut dyn FnMut(&Script) -> Step<()>,
+        run: RunScript<'_>,
     ) -> Step<()> {
-        let names = inner_names(&settings.networks)?;
+        let names = inner_names(&settings.networks).map_err(wrong)?;
         let mut ground = Ground::open(namespace)?;
-        let mut run_up_script = |this: &mut Self, number: u32, network: &Network| {
-            this.raised.push(number);
-            match &network.script_up {
-                Some(line) => run(&this.script(number, network, line, "up")),
-                None => Ok(()),
-            }
-        };
         for (number, network) in &settings.networks {
             let name = names.get(number).map_or("", String::as_str);
-            let wire = Wire::new(*number, network, name)?;
-            if network.l2proxy {
-                proxy::make(&wire, &mut ground, self)?;
+            self.make_one(&Wire::new(*number, network, name)?, &mut ground, run)?;
+        }
+        Ok(())
+    }
+
+    fn make_one(
+        &mut self,
+        wire: &Wire<'_>,
+        ground: &mut Ground<'_>,
+        run: RunScript<'_>,
+    ) -> Step<()> {
+        let Wire {
+            number, network, ..
+        } = *wire;
+        self.made.insert(number, Made::default());
+        if network.l2proxy {
+            proxy::make(wire, ground, self)?;
+        }
+        let index = match &network.kind {
+            NetworkKind::Veth(veth) => Some(veth::make(wire, veth, ground, self)?),
+            NetworkKind::Macvlan { mode } => Some(macvlan::make(wire, *mode, ground)?),
+            NetworkKind::Ipvlan { mode, isolation } => {
+                Some(ipvlan::make(wire, *mode, *isolation, ground)?)
             }
-            let on_top = match &network.kind {
-                NetworkKind::Macvlan { mode } => Some(macvlan::make(&wire, *mode, &mut ground)?),
-                NetworkKind::Ipvlan { mode, isolation } => {
-                    Some(ipvlan::make(&wire, *mode, *isolation, &mut ground)?)
-                }
-                NetworkKind::Vlan { id } => Some(vlan::make(&wire, *id, &mut ground)?),
-                _ => None,
-            };
-            if let Some(index) = on_top {
-                let (_, upper) = match self.upper.take() {
-                    Some(upper) => self.upper.insert(upper),
-                    None => self.upper.insert((ground.another_inside()?, Vec::new())),
-                };
-                upper.push(index);
+            NetworkKind::Vlan { id } => Some(vlan::make(wire, *id, ground)?),
+            NetworkKind::Phys => {
+                let link = phys::find(wire, ground)?;
+                // A script may prepare it while it is still on the host.
+                self.raise(wire, run)?;
+                Some(phys::make(wire, link, ground, self)?)
             }
-            let index = match &network.kind {
-                NetworkKind::Veth(veth) => Some(veth::make(&wire, veth, &mut ground, self)?),
-                NetworkKind::Phys => {
-                    let link = phys::find(&wire, &mut ground)?;
-                    // A script may prepare it while it is still on the host.
-                    run_up_script(self, *number, network)?;
-                    Some(phys::make(&wire, link, &mut ground, self)?)
-                }
-                NetworkKind::Empty => Some(LOOPBACK),
-                _ => on_top,
-            };
-            if network.kind != NetworkKind::Phys {
-                run_up_script(self, *number, network)?;
-            }
-            if let Some(index) = index {
-                wire.configure(index, &mut ground)?;
+            NetworkKind::Empty => Some(LOOPBACK),
+            NetworkKind::None => None,
+        };
+        if let Some(made) = self.made.get_mut(&number) {
+            made.inside = index.filter(|index| *index != LOOPBACK);
+            made.is_upper = network.kind.is_upper();
+            if made.is_upper && self.inside.is_none() {
+                self.inside = Some(ground.another_inside()?);
             }
         }
-        let loopback = |network: &Network| network.up || network.kind == NetworkKind::Empty;
-        if settings.networks.values().any(loopback) {
+        if network.kind != NetworkKind::Phys {
+            self.raise(wire, run)?;
+        }
+        if let Some(index) = index {
+            wire.configure(index, ground)?;
+        }
+        if network.up || network.kind == NetworkKind::Empty {
             ground
                 .inside
                 .bring_up(LOOPBACK)
                 .at(STEP, || "cannot bring up lo".to_owned())?;
         }
         Ok(())
+    }
+
+    /// Runs the script that is for when an interface is made.
+    fn raise(&mut self, wire: &Wire<'_>, run: RunScript<'_>) -> Step<()> {
+        if let Some(made) = self.made.get_mut(&wire.number) {
+            made.is_raised = true;
+        }
+        match &wire.network.script_up {
+            Some(line) => run(&self.script(wire.number, wire.network, line, "up")),
+            None => Ok(()),
+        }
     }
 
     fn script(&self, number: u32, network: &Network, line: &str, action: &'static str) -> Script {
@@ -175,14 +222,36 @@ impl Interfaces {
         }
     }
 
-    /// Sees to it that something on the host is undone, however the monitor
-    /// ends. To be called before it is done.
-    fn owe(&mut self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
+    /// Sees to it that something on the host is undone for an interface, however the
+    /// monitor ends. To be called before it is done.
+    fn owe(&mut self, number: u32, debt: Debt, fds: &[&OwnedFd]) -> Step<()> {
+        self.tell_of(&debt, fds)?;
+        self.made.entry(number).or_default().debts.push(debt);
+        Ok(())
+    }
+
+    fn tell_of(&mut self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
+        let Custody::Ours { in_unit } = self.custody else {
+            let message = format!(
+                "The monitor of container '{}' is not Gantry's, and could not undo this at the container's end; start the container with Gantry, or make the change while it is stopped.",
+                self.container
+            );
+            return failed(FailureKind::Unsupported, STEP, message);
+        };
         let undo = match self.undo.take() {
             Some(undo) => undo,
-            None => Undo::start(&self.container, self.in_unit)?,
+            None => Undo::start(&self.container, in_unit)?,
         };
-        self.undo.insert(undo).owe(debt, fds)
+        self.undo.insert(undo).owe(debt.clone(), fds)
+    }
+
+    /// What is undone is no debt any more.
+    fn forget(&mut self, debt: Debt) {
+        if let Some(undo) = &self.undo
+            && let Err(failure) = undo.forget(debt)
+        {
+            log::error(failure.message);
+        }
     }
 
     /// Gives back what is the host's, and what another container may want as
@@ -192,24 +261,35 @@ impl Interfaces {
         if let Some(undo) = self.undo.take() {
             undo.settle();
         }
-        if let Some((mut inside, upper)) = self.upper.take() {
-            for index in upper {
-                if let Err(error) = inside.delete_link(index) {
-                    log::error(format!("cannot remove an interface inside: {error}"));
-                }
+        let inside = self.inside.take();
+        for made in self.made.values_mut() {
+            made.debts.clear();
+        }
+        let Some(mut inside) = inside else { return };
+        let upper = self.made.values().filter(|made| made.is_upper);
+        for index in upper.filter_map(|made| made.inside) {
+            if let Err(error) = inside.delete_link(index) {
+                log::error(format!("cannot remove an interface inside: {error}"));
             }
         }
     }
 
     /// The scripts for the end, of those whose begin there was.
     pub(crate) fn down_scripts(&mut self, settings: &Settings) -> Vec<Script> {
-        let raised = std::mem::take(&mut self.raised);
-        let down = |number: u32| {
-            let network = settings.networks.get(&number)?;
-            let line = network.script_down.as_ref()?;
-            Some(self.script(number, network, line, "down"))
-        };
-        raised.into_iter().filter_map(down).collect()
+        let numbers: Vec<u32> = self.made.keys().copied().collect();
+        let networks = &settings.networks;
+        let scripts = numbers.into_iter();
+        scripts
+            .filter_map(|number| self.lower(number, networks.get(&number)?))
+            .collect()
+    }
+
+    /// The script for when an interface goes, once.
+    fn lower(&mut self, number: u32, network: &Network) -> Option<Script> {
+        let made = self.made.get_mut(&number)?;
+        let was_raised = std::mem::take(&mut made.is_raised);
+        let line = network.script_down.as_ref().filter(|_| was_raised)?;
+        Some(self.script(number, network, line, "down"))
     }
 
     /// Gives fixed names free for the next start. Deleting takes the kernel
@@ -221,7 +301,8 @@ impl Interfaces {
                 Some(NetworkKind::Veth(veth)) => veth.pair.is_some(),
                 _ => false,
             };
-        for end in self.host_ends.iter().filter(|end| is_fixed(end.number)) {
+        let fixed = self.made.iter().filter(|(number, _)| is_fixed(**number));
+        for end in fixed.filter_map(|(_, made)| made.host_end.as_ref()) {
             let renamed = random_name().and_then(|name| {
                 Netlink::open()
                     .and_then(|mut host| host.rename(end.index, &name))
@@ -235,14 +316,19 @@ impl Interfaces {
 
     /// Deletes what was made on the host.
     pub(crate) fn remove(&mut self) {
-        if self.host_ends.is_empty() {
+        let made = std::mem::take(&mut self.made);
+        let ends: Vec<HostEnd> = made
+            .into_values()
+            .filter_map(|made| made.host_end)
+            .collect();
+        if ends.is_empty() {
             return;
         }
         let mut host = match Netlink::open() {
             Ok(host) => host,
             Err(error) => return log::error(format!("cannot remove network interfaces: {error}")),
         };
-        for end in self.host_ends.drain(..) {
+        for end in ends {
             if let Err(error) = host.delete_link(end.index) {
                 log::error(format!("cannot remove {}: {error}", end.name));
             }

@@ -1,10 +1,12 @@
 //! An interface of the host itself, for as long as the container runs.
 
 use super::undo::Debt;
+use super::uplink::uplinks;
 use super::wire::{Ground, Wire, patiently};
 use super::{Interfaces, STEP};
 use crate::failure::{At, Step, failed, failure};
-use crate::netlink::{Link, Netlink};
+use crate::log;
+use crate::netlink::{Belongings, Link, Netlink};
 use gantry_core::monitor::FailureKind;
 use serde::{Deserialize, Serialize};
 use std::fs::File;
@@ -22,6 +24,8 @@ pub(crate) struct Guest {
     mtu: Option<u32>,
     address: Vec<u8>,
     alternative_names: Vec<String>,
+    /// What the host reached others by, which would be cut off without it.
+    way_out: Option<Belongings>,
 }
 
 /// Finds the interface. One that comes home from another container at this
@@ -69,8 +73,8 @@ pub(super) fn make(
     interfaces: &mut Interfaces,
 ) -> Step<u32> {
     let what = || format!("cannot move '{}' into the container", link.name);
-    let guest = Guest::of(&link, &mut ground.inside).at(STEP, what)?;
-    interfaces.owe(&Debt::Phys(guest.clone()), &[ground.namespace])?;
+    let guest = Guest::of(&link, &mut ground.host, &mut ground.inside).at(STEP, what)?;
+    interfaces.owe(wire.number, Debt::Phys(guest.clone()), &[ground.namespace])?;
     let name = if wire.name.is_empty() {
         &link.name
     } else {
@@ -109,7 +113,7 @@ pub(super) fn move_in(
 impl Guest {
     /// An interface of the host as it is now, and the index that it is going to
     /// have in the container: its own, if that is free there.
-    pub(super) fn of(link: &Link, inside: &mut Netlink) -> io::Result<Self> {
+    pub(super) fn of(link: &Link, host: &mut Netlink, inside: &mut Netlink) -> io::Result<Self> {
         let taken = inside.links()?;
         let is_free = |index: &u32| taken.iter().all(|link| link.index != *index);
         Ok(Self {
@@ -119,10 +123,30 @@ impl Guest {
             mtu: link.mtu,
             address: link.address.clone(),
             alternative_names: link.alternative_names.clone(),
+            way_out: match uplinks(host)?.contains(&link.name) {
+                true => Some(host.belongings(link.index)?),
+                false => None,
+            },
         })
     }
 
-    /// Brings the interface back to this process's namespace, as it was. One
+    /// As [`Self::bring_home`], for while the container runs. That it is back by another
+    /// name, for its own is taken, is only told.
+    pub(super) fn come_home(&self, namespace: &OwnedFd) -> io::Result<()> {
+        match self.bring_home(namespace) {
+            Err(error) if error.raw_os_error() == Some(libc::EEXIST) => {
+                log::error(format!(
+                    "{} is back on the host by another name, for that is taken",
+                    self.name
+                ));
+                Ok(())
+            }
+            home => home,
+        }
+    }
+
+    /// Brings the interface back to this process's namespace, as it was, with its addresses
+    /// and routes if the host reached others by it. One
     /// that is not there, or not what was lent, is left alone: the container
     /// may have done away with it.
     pub(super) fn bring_home(&self, namespace: &OwnedFd) -> io::Result<()> {
@@ -156,6 +180,9 @@ impl Guest {
                 host.change_alternative_name(link.index, name, true)?;
             }
         }
-        Ok(())
+        match &self.way_out {
+            Some(way_out) => host.give_back(link.index, way_out),
+            None => Ok(()),
+        }
     }
 }

@@ -64,12 +64,12 @@ pub(super) fn make(
     for address in v4.chain(v6) {
         let what = || format!("cannot answer for {address} on '{}'", link.name);
         let index = link.index;
-        interfaces.owe(&Debt::Proxy { index, address }, &[])?;
+        interfaces.owe(wire.number, Debt::Proxy { index, address }, &[])?;
         ground.host.add_proxy(index, address).at(STEP, what)?;
         // An ipvlan's frames never reach the host's stack: a route makes the
         // host think that the address is elsewhere.
         if matches!(wire.network.kind, NetworkKind::Ipvlan { .. }) {
-            interfaces.owe(&Debt::LoopbackRoute { address }, &[])?;
+            interfaces.owe(wire.number, Debt::LoopbackRoute { address }, &[])?;
             let route = Route::to(address, LOOPBACK);
             ground.host.add_route(&route).at(STEP, what)?;
         }

@@ -32,19 +32,25 @@ use std::sync::atomic::{AtomicU32, Ordering};
 const SYSTEMD_RUN: &str = "/usr/bin/systemd-run";
 
 /// One thing to undo.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub(crate) enum Debt {
     /// An interface of the host; the container's namespace comes along.
     Phys(Guest),
-    /// It has come home before the container's end, and is no debt any more.
-    Returned(Guest),
     /// A port of an Open vSwitch bridge.
     Port { bridge: String, port: String },
     /// An address that the host answers for on an interface.
     Proxy { index: u32, address: IpAddr },
     /// A route to an address by way of loopback.
     LoopbackRoute { address: IpAddr },
+}
+
+/// What the process is told.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    debt: Debt,
+    /// It was undone before the container's end, and is no debt any more.
+    is_settled: bool,
 }
 
 /// What the process says first: from now on nobody ends it.
@@ -110,8 +116,17 @@ impl Undo {
     }
 
     /// Tells of one thing more.
-    pub(super) fn owe(&self, debt: &Debt, fds: &[&OwnedFd]) -> Step<()> {
-        message::send(&self.socket, debt, fds).at(STEP, || {
+    pub(super) fn owe(&self, debt: Debt, fds: &[&OwnedFd]) -> Step<()> {
+        self.tell(debt, false, fds)
+    }
+
+    /// Tells that one of them is undone.
+    pub(super) fn forget(&self, debt: Debt) -> Step<()> {
+        self.tell(debt, true, &[])
+    }
+
+    fn tell(&self, debt: Debt, is_settled: bool, fds: &[&OwnedFd]) -> Step<()> {
+        message::send(&self.socket, &Note { debt, is_settled }, fds).at(STEP, || {
             "cannot reach the process that cleans up".to_owned()
         })
     }
@@ -167,17 +182,17 @@ pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
         return ExitCode::FAILURE;
     }
     let mut debts: Vec<(Debt, Vec<OwnedFd>)> = Vec::new();
-    while let Ok(Some((debt, fds))) = message::receive(socket) {
-        match debt {
-            Debt::Returned(home) => {
-                debts.retain(|(debt, _)| !matches!(debt, Debt::Phys(guest) if *guest == home))
-            }
-            debt => debts.push((debt, fds)),
+    while let Ok(Some((note, fds))) = message::receive::<Note>(socket) {
+        let Note { debt, is_settled } = note;
+        if is_settled {
+            debts.retain(|(other, _)| *other != debt);
+        } else {
+            debts.push((debt, fds));
         }
     }
     let mut complaints = Vec::new();
     for (debt, fds) in debts.into_iter().rev() {
-        if let Err(complaint) = settle(&debt, &fds) {
+        if let Err(complaint) = settle(&debt, fds.first()) {
             complaints.push(complaint);
         }
     }
@@ -192,12 +207,13 @@ pub(crate) fn main(socket: &OwnedFd) -> ExitCode {
     }
 }
 
-fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
+/// Undoes one thing.
+pub(super) fn settle(debt: &Debt, namespace: Option<&OwnedFd>) -> Result<(), String> {
     let on_host = |work: &dyn Fn(&mut Netlink) -> io::Result<()>| {
         Netlink::open().and_then(|mut host| work(&mut host))
     };
     match debt {
-        Debt::Phys(guest) => match fds.first() {
+        Debt::Phys(guest) => match namespace {
             Some(namespace) => guest
                 .bring_home(namespace)
                 .map_err(|error| format!("cannot bring an interface home: {error} ({guest:?})")),
@@ -205,7 +221,6 @@ fn settle(debt: &Debt, fds: &[OwnedFd]) -> Result<(), String> {
                 "the namespace of an interface is missing ({guest:?})"
             )),
         },
-        Debt::Returned(_) => Ok(()),
         Debt::Port { bridge, port } => {
             ovs::remove_port(bridge, port).map_err(|failure| failure.message)
         }

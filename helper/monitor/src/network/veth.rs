@@ -2,21 +2,21 @@
 //! or routed.
 
 use super::addresses::default_routes;
-use super::names::{check_name, random_name};
+use super::names::random_name;
 use super::undo::Debt;
 use super::wire::{Ground, Wire, patiently};
 use super::{HostEnd, Interfaces, STEP, ovs, proxy};
 use crate::failure::{At, Step, failed, failure};
 use crate::netlink::{Link, NewKind, NewLink, Route};
 use crate::sys;
-use gantry_core::monitor::FailureKind;
+use gantry_core::monitor::{Failure, FailureKind};
 use gantry_core::settings::Veth;
 use gantry_core::values::network::{NativeVlan, VethMode};
 use std::io;
 use std::net::IpAddr;
 
 /// The MTU range of the kernel's veth driver.
-const MTU_RANGE: (u32, u32) = (68, 65535);
+pub(super) const MTU_RANGE: (u32, u32) = (68, 65535);
 
 /// Makes the pair; gives back the index of the container's end.
 pub(super) fn make(
@@ -38,23 +38,16 @@ pub(super) fn make(
         Some(pair) => pair.clone(),
         None => random_name()?,
     };
-    check_name(&name, wire.number, "veth.pair")?;
     add(wire, veth, &name, link.as_ref(), ground)?;
     let index = ground.index_of(wire.name)?;
     let host_end = find_host_end(&name, ground)?;
-    interfaces.host_ends.push(HostEnd {
-        number: wire.number,
+    let end = HostEnd {
         name: name.clone(),
         index: host_end,
-    });
-    // The tag tells later who made it.
-    ground
-        .host
-        .tag(
-            host_end,
-            &format!("gantry:{}:{}", interfaces.container, wire.name),
-        )
-        .at(STEP, || format!("cannot tag {name}"))?;
+    };
+    let tagged = tag(&interfaces.container, wire.name, &end, ground);
+    interfaces.made.entry(wire.number).or_default().host_end = Some(end);
+    tagged?;
     if let Some(bridge) = bridge {
         connect(wire, veth, &name, host_end, bridge, ground, interfaces)?;
     }
@@ -66,8 +59,26 @@ pub(super) fn make(
     Ok(index)
 }
 
+/// Says on the host's end whose it is, for later.
+pub(super) fn tag(
+    container: &str,
+    inside: &str,
+    end: &HostEnd,
+    ground: &mut Ground<'_>,
+) -> Step<()> {
+    let mark = format!("gantry:{container}:{inside}");
+    let tagged = ground.host.tag(end.index, &mark);
+    tagged.at(STEP, || format!("cannot tag {}", end.name))
+}
+
+/// The refusal of a name that is another's.
+pub(super) fn taken(wire: &Wire<'_>, name: &str) -> Failure {
+    let reason = format!("the host has an interface '{name}' already; choose another name");
+    wire.wrong("veth.pair", &reason)
+}
+
 /// Refuses a link that is no bridge, or one that does not know of VLANs.
-fn check_bridge(wire: &Wire<'_>, veth: &Veth, bridge: &Link) -> Step<()> {
+pub(super) fn check_bridge(wire: &Wire<'_>, veth: &Veth, bridge: &Link) -> Step<()> {
     let name = &bridge.name;
     if bridge.kind == ovs::KIND {
         return Ok(());
@@ -118,8 +129,7 @@ fn add(
     });
     patiently(|| ground.host.add_link(&host_end, &peer)).map_err(|error| {
         if error.raw_os_error() == Some(libc::EEXIST) {
-            let reason = format!("the host has an interface '{name}' already; choose another name");
-            return wire.wrong("veth.pair", &reason);
+            return taken(wire, name);
         }
         let message = format!("Cannot make the interface {name}: {error}.");
         failure(FailureKind::StartFailed, STEP, message)
@@ -142,7 +152,7 @@ fn find_host_end(name: &str, ground: &mut Ground<'_>) -> Step<u32> {
 }
 
 /// Makes the host's end a port of the bridge.
-fn connect(
+pub(super) fn connect(
     wire: &Wire<'_>,
     veth: &Veth,
     name: &str,
@@ -165,7 +175,7 @@ fn connect(
             bridge: bridge.name.clone(),
             port: name.to_owned(),
         };
-        interfaces.owe(&debt, &[])?;
+        interfaces.owe(wire.number, debt, &[])?;
         return ovs::add_port(wire, &bridge.name, name, veth);
     }
     ground.host.set_master(index, bridge.index).at(STEP, || {

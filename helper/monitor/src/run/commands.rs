@@ -408,6 +408,7 @@ impl Monitor {
             }
             Extension::GetConsole => Answer::data(self.console.ring().content()),
             Extension::SetItem => Answer::json(&self.set_item(&parse(data)?)),
+            Extension::Wire => Answer::json(&self.wire(parse(data)?)),
             Extension::GetConfig => Answer::json(&RunningConfig {
                 text: self.config.text().to_owned(),
             }),
@@ -426,7 +427,7 @@ impl Monitor {
         self.interfaces.take_back(name, &namespace)
     }
 
-    fn network_namespace(&self) -> io::Result<OwnedFd> {
+    pub(super) fn network_namespace(&self) -> io::Result<OwnedFd> {
         // Its interfaces are just being made.
         if self.is_starting {
             return Err(Errno::BUSY.into());

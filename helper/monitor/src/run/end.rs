@@ -29,6 +29,7 @@ impl Monitor {
         self.cgroups.remove_payload();
         if reboot && !self.stopping {
             self.interfaces.remove();
+            self.drop_pending_wire();
             // Clients wait for the new start, as nobody has left the socket.
             self.tell_monitord(&StateMessage::state(
                 self.layout.name().as_str(),

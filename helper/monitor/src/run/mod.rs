@@ -12,6 +12,9 @@ mod notify;
 mod serve;
 mod server;
 mod start;
+mod wires;
+
+pub(crate) use wires::put_in_place;
 
 use crate::begin;
 use crate::cgroup::Cgroups;
@@ -57,6 +60,8 @@ struct Monitor {
     notifier: Notifier,
     cgroups: Cgroups,
     interfaces: Interfaces,
+    /// A change of an interface that waits to be confirmed.
+    pending_wire: Option<wires::Pending>,
     console: Console,
     mount_point: PathBuf,
     init: Option<Init>,
@@ -167,6 +172,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
         confinement,
         cgroups,
         interfaces,
+        pending_wire: None,
         console,
         mount_point,
         init: None,

@@ -71,11 +71,13 @@ impl Monitor {
         awaited: &[BorrowedFd<'_>],
         deadline: Option<Instant>,
     ) -> Step<()> {
-        let deadline = deadline.into_iter().chain(self.notifier.deadline()).min();
+        let own = [self.notifier.deadline(), self.wire_deadline()];
+        let deadline = own.into_iter().chain([deadline]).flatten().min();
         for fd in self.wait(awaited, deadline)? {
             self.dispatch(fd);
         }
         self.notifier.expire();
+        self.expire_wire();
         Ok(())
     }
 
