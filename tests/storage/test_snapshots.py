@@ -9,8 +9,8 @@ import pytest
 import containers
 from containers import refused
 from gantry import LXC_PATH, run, until
-from stores import Snapshots, container_on
-from test_clones import BACKENDS, mark, mark_of, runs_by_turns
+from stores import BACKENDS, Snapshots, container_on
+from test_clones import mark, mark_of, runs_by_turns
 
 
 @pytest.fixture(params=BACKENDS)
