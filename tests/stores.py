@@ -141,6 +141,9 @@ class Snapshots:
     def restore(self, name, **named):
         return self.job("Restore", "(sa{sv})", name, options(**named))
 
+    def estimate(self):
+        return self.job("Estimate", "(a{sv})", {})
+
     def delete(self, name):
         self.job("Delete", "(sa{sv})", name, {})
 

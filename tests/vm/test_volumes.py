@@ -34,7 +34,7 @@ def suite(machine, backends, chosen, *files, seconds=1100):
     """Runs those tests of the suite in the machine; gives what pytest says."""
     return machine.run(
         "cd /checkout/tests\n"
-        "export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket\n"
+        "export PATH=$PATH:/sbin:/bin DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket\n"
         "export GANTRY_NETNS=none GANTRY_LOG=/dev/null GANTRY_INSIDE=1 GANTRY_TEST_SECONDS=500\n"
         f"GANTRY_BACKENDS={backends!r} exec python3 -B -m pytest -q -p no:cacheprovider --durations=5 "
         f"-k '{' '.join(chosen.split())}' {' '.join(f'storage/{file}' for file in files)}", seconds)

@@ -1,13 +1,13 @@
 //! File systems that grow with what they are in, mounted as they are: ext4
 //! (EXT4_IOC_RESIZE_FS), XFS (ioctl_xfs_fsgrowfs(2)) and btrfs (BTRFS_IOC_RESIZE).
 
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{FsWord, Mode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd};
 
-const EXT4: i64 = 0xef53;
-const XFS: i64 = 0x5846_5342;
-const BTRFS: i64 = 0x9123_683e;
+const EXT4: FsWord = 0xef53;
+const XFS: FsWord = 0x5846_5342;
+const BTRFS: FsWord = 0x9123_683e;
 
 const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
 const XFS_IOC_FSGEOMETRY_V1: libc::Ioctl = 0x8070_5864;
@@ -45,7 +45,7 @@ pub(crate) fn grow(directory: impl AsFd, size: u64) -> io::Result<()> {
     let block = u64::try_from(status.f_bsize).map_err(io::Error::other)?;
     let blocks = size / block.max(1);
     let fd = top.as_raw_fd();
-    match i64::from(status.f_type) {
+    match status.f_type {
         EXT4 => {
             // SAFETY: the kernel reads one number of the size that it expects.
             check(unsafe { libc::ioctl(fd, EXT4_IOC_RESIZE_FS, &raw const blocks) })

@@ -7,7 +7,6 @@ use super::{Backend, Files, Made, Place, Wish, file_system};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use gantry_core::values::rootfs::RootfsPath;
-use serde::Deserialize;
 use std::path::Path;
 
 pub(super) struct Lvm;
@@ -16,7 +15,7 @@ pub(super) struct Lvm;
 const TAG: &str = "gantry-";
 
 /// A logical volume, as lvs(8) reports it.
-#[derive(Debug, Deserialize)]
+#[derive(Debug)]
 struct Volume {
     vg_name: String,
     lv_name: String,
@@ -32,6 +31,38 @@ struct Volume {
 }
 
 impl Volume {
+    /// Reads a line of fields; a volume of several parts has one for each.
+    fn read(text: &str) -> Result<Self> {
+        let line = text.lines().next().unwrap_or_default();
+        let fields: Vec<String> = line.trim().split('|').map(str::to_owned).collect();
+        let fields = <[String; 8]>::try_from(fields).map_err(|_| {
+            Error::Failed(format!(
+                "lvs says '{}', which is not understood",
+                line.escape_debug()
+            ))
+        })?;
+        let [
+            vg_name,
+            lv_name,
+            lv_size,
+            pool_lv,
+            origin,
+            lv_tags,
+            segtype,
+            data_percent,
+        ] = fields;
+        Ok(Self {
+            vg_name,
+            lv_name,
+            lv_size,
+            pool_lv,
+            origin,
+            lv_tags,
+            segtype,
+            data_percent,
+        })
+    }
+
     fn path(&self) -> String {
         format!("/dev/{}/{}", self.vg_name, self.lv_name)
     }
@@ -264,39 +295,25 @@ fn pool(wish: &Wish) -> Result<Option<Volume>> {
 
 /// Looks a volume up; none if it is not there.
 fn look(path: &str) -> Result<Option<Volume>> {
-    #[derive(Deserialize)]
-    struct Answer {
-        report: Vec<Report>,
-    }
-    #[derive(Deserialize)]
-    struct Report {
-        lv: Vec<Volume>,
-    }
-    const FIELDS: &str = "vg_name,lv_name,lv_size,pool_lv,origin,lv_tags,segtype,data_percent";
     let (group, name) = split(path).ok_or_else(|| no_volume(path))?;
     let volume = format!("{group}/{name}");
     let args = [
-        "--reportformat",
-        "json",
+        "--noheadings",
+        "--separator",
+        "|",
         "--units",
         "b",
         "--nosuffix",
         "-o",
-        FIELDS,
+        "vg_name,lv_name,lv_size,pool_lv,origin,lv_tags,segtype,data_percent",
         "--",
         &volume,
     ];
-    let text = match lvm("lvs", &args) {
-        Err(Error::NotFound(_)) => return Ok(None),
-        result => result?,
-    };
-    let answer: Answer = serde_json::from_str(&text)
-        .map_err(|error| Error::Failed(format!("reading what lvs says failed: {error}")))?;
-    Ok(answer
-        .report
-        .into_iter()
-        .flat_map(|report| report.lv)
-        .next())
+    match lvm("lvs", &args) {
+        Ok(text) => Volume::read(&text).map(Some),
+        Err(Error::NotFound(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 fn existing(path: &str) -> Result<Volume> {
@@ -354,6 +371,17 @@ fn made(place: &Place, path: String, depends: bool) -> Result<Made> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_of_lvs_is_a_volume() {
+        let line = "  lxc|web|67108864|thin|base|gantry-abc,other|thin|3.12\n";
+        let volume = Volume::read(line).unwrap();
+        assert_eq!(volume.path(), "/dev/lxc/web");
+        assert!(volume.is_thin() && volume.origin == "base");
+        assert_eq!(bytes(&volume).unwrap(), 64 << 20);
+        assert!(!Volume::read("  lxc|web|67108864|||||\n").unwrap().is_thin());
+        assert!(Volume::read("").is_err());
+    }
 
     #[test]
     fn a_path_names_a_group_and_a_volume() {
