@@ -34,8 +34,54 @@ def size(mebibytes):
     return GLib.Variant("t", mebibytes << 20)
 
 
-# What creation takes to be quick about it.
-SMALL = {"loop": {"fssize": size(64)}}
+# The backends whose turn it is: those of the sandbox or, in the machine, those of volumes
+# (vm/test_volumes.py).
+BACKENDS = os.environ.get("GANTRY_BACKENDS", "dir overlay btrfs loop").split()
+
+# What creation takes to make one and be quick about it; and what stock LXC takes.
+WISHES = {"loop": {"fssize": size(64)}, "lvm": {"fssize": size(64)},
+          "thin": {"backend": "lvm", "thinpool": "thin", "fssize": size(64)}}
+STOCK = {"loop": ["--fssize", "64M"], "lvm": ["--fssize", "64M"],
+         "thin": ["-B", "lvm", "--thinpool", "thin", "--fssize", "64M"]}
+
+
+def kind(backend):
+    """What the property Backend says."""
+    return "lvm" if backend == "thin" else backend
+
+
+def wish(backend):
+    """The options by which creation makes a container of this backend."""
+    return {"backend": backend, **WISHES.get(backend, {})}
+
+
+def create_stock(name, backend):
+    """A busybox container of this backend, made by stock LXC."""
+    run("lxc-create", "-n", name, "-t", "busybox", "-B", kind(backend), *STOCK.get(backend, []))
+
+
+def root_of(container):
+    """The top of a stopped container's files, mounted where they must be; a context."""
+    path = container.call("GetConfigItem", "(s)", "lxc.rootfs.path")[0]
+    kind, _, path = path.partition(":")
+    if kind in ("dir", "btrfs"):
+        return nullcontext(path)
+    return mounted(kind, path)
+
+
+@contextmanager
+def mounted(kind, path):
+    with tempfile.TemporaryDirectory() as place:
+        if kind == "overlay":
+            lower, _, upper = path.rpartition(":/")
+            run("mount", "-t", "overlay", "-o", f"lowerdir={lower},upperdir=/{upper},workdir={os.path.dirname('/' + upper)}/work",
+                "overlay", place)
+        else:
+            run("mount", *{"loop": ["-o", "loop"], "zfs": ["-t", "zfs", "-o", "zfsutil"]}.get(kind, []), path, place)
+        try:
+            yield place
+        finally:
+            run("umount", place)
 
 
 @contextmanager
@@ -46,7 +92,8 @@ def place_for(bus, backend):
             yield
         finally:
             # What needs others goes before them.
-            for left in sorted(os.listdir(LXC_PATH), key=lambda left: left == "base"):
+            left = [name for name in os.listdir(LXC_PATH) if not name.startswith(".")]
+            for left in sorted(left, key=lambda left: left == "base"):
                 containers.destroy(left)
 
 
@@ -58,7 +105,7 @@ def container_on(bus, backend, name="web"):
             bus.create("base", template="busybox")
             clone(bus.container("base"), name, snapshot=True)
         else:
-            bus.create(name, template="busybox", backend=backend, **SMALL.get(backend, {}))
+            bus.create(name, template="busybox", **wish(backend))
         yield bus.container(name)
 
 
@@ -93,6 +140,9 @@ class Snapshots:
 
     def restore(self, name, **named):
         return self.job("Restore", "(sa{sv})", name, options(**named))
+
+    def estimate(self):
+        return self.job("Estimate", "(a{sv})", {})
 
     def delete(self, name):
         self.job("Delete", "(sa{sv})", name, {})

@@ -9,9 +9,7 @@ import pytest
 import containers
 from containers import refused
 from gantry import Job, LXC_PATH, options, run, until
-from stores import clone, container_on, in_place_of_the_lxc_path
-
-BACKENDS = ["dir", "overlay", "btrfs", "loop"]
+from stores import BACKENDS, clone, container_on, in_place_of_the_lxc_path
 
 
 @pytest.fixture(params=BACKENDS)
@@ -45,7 +43,7 @@ def runs_by_turns(container):
 
 
 def unsupported(web, snapshot):
-    return (web.get("Backend"), snapshot) in (("overlay", False), ("loop", True))
+    return snapshot and web.get("Backend") == "loop"
 
 
 @pytest.mark.parametrize("snapshot", [False, True], ids=["full", "copy-on-write"])
@@ -163,7 +161,7 @@ def test_clones_between_backends(bus):
         assert back.get("Backend") == "btrfs"
         assert os.stat(f"{LXC_PATH}/back/rootfs").st_ino == 256
         runs_by_turns(back)
-        for wrong, name in (("loop", "InvalidArgument"), ("tape", "InvalidArgument"), ("zfs", "Unsupported")):
+        for wrong, name in (("tape", "InvalidArgument"), ("rbd", "Unsupported"), ("zfs", "Unsupported")):
             with refused(name):
                 clone(web, "wrong", backend=wrong)
         back.destroy()

@@ -7,11 +7,9 @@ import pytest
 
 import archives
 from containers import refused
-from gantry import LXC_PATH, run, until
-from stores import SMALL, place_for, size
-from test_clones import BACKENDS, mark, runs_by_turns
-
-STOCK = {"loop": ["--fssize", "64M"]}
+from gantry import Job, LXC_PATH, run, until
+from stores import BACKENDS, create_stock, kind, place_for, size, wish
+from test_clones import mark, runs_by_turns
 
 
 def shape(name):
@@ -25,11 +23,11 @@ def shape(name):
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_gantry_makes_what_lxc_makes_and_either_may_end_it(bus, backend):
     with place_for(bus, backend):
-        ours = bus.create("ours", template="busybox", backend=backend, **SMALL.get(backend, {}))
-        run("lxc-create", "-n", "stock", "-t", "busybox", "-B", backend, *STOCK.get(backend, []))
+        ours = bus.create("ours", template="busybox", **wish(backend))
+        create_stock("stock", backend)
         assert shape("ours") == shape("stock")
         stock = bus.container("stock")
-        assert (ours.get("Backend"), stock.get("Backend")) == (backend, backend)
+        assert (ours.get("Backend"), stock.get("Backend")) == (kind(backend), kind(backend))
         runs_by_turns(ours)
         mark(stock, "stock")
         assert ours.call("Rename", "(sa{sv})", "mine", {}) is None
@@ -50,10 +48,47 @@ def test_an_archive_is_unpacked_into_it(bus, backend):
     archive = archives.Archive()
     archive.file("note", b"words", uid=7)
     with place_for(bus, backend):
-        web = create_from(bus, archive, backend=backend, **SMALL.get(backend, {}))
+        web = create_from(bus, archive, **wish(backend))
         web.start()
         assert web.execute("stat", "-c", "%u %g %s", "/note")[1] == "7 0 5\n"
         assert web.execute("stat", "-c", "%u %a", "/")[1] == "0 755\n"
+
+
+def room(container):
+    return container.resources("GetRoom", "(a{sv})", {})
+
+
+def grow(container, mebibytes):
+    job = container.resources("Grow", "(ta{sv})", mebibytes << 20, {})
+    return Job(container.bus, job).result()["size"]
+
+
+# Growing ext4 takes CAP_SYS_RESOURCE, which the sandbox's host may lack; btrfs begins at 256 MiB.
+GROWING = {"loop": {"fstype": "btrfs"}}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_it_tells_its_room_and_grows_where_it_can(bus, backend):
+    with place_for(bus, backend):
+        wished = wish(backend) | GROWING.get(backend, {})
+        if "fssize" in wished:
+            wished["fssize"] = size(256)
+        web = bus.create("web", template="busybox", **wished)
+        sizes = [room(web)["size"]]
+        assert 0 < room(web)["free"] < sizes[0]
+        if not room(web)["own"]:
+            with refused("Unsupported"):
+                grow(web, 1 << 10)
+            return
+        assert grow(web, 288) == 288 << 20
+        sizes.append(room(web)["size"])
+        web.start()
+        assert grow(web, 320) == 320 << 20, "also while it runs"
+        sizes.append(room(web)["size"])
+        assert sizes[0] + (24 << 20) < sizes[1] < sizes[2] - (24 << 20)
+        with refused("InvalidArgument"):
+            grow(web, 64)
+        assert web.execute("true")[0] == 0
 
 
 def test_the_best_is_what_the_lxc_path_offers(bus):

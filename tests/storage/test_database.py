@@ -10,7 +10,7 @@ import pytest
 import containers
 from gantry import Job, options, until
 from stores import Snapshots, container_on
-from test_clones import BACKENDS
+from stores import BACKENDS
 
 WRITER = """
 import sqlite3

@@ -7,8 +7,7 @@ import pytest
 
 from containers import refused
 from gantry import GLib, Job, LXC_PATH, options, run, until
-from stores import Snapshots, container_on
-from test_clones import BACKENDS
+from stores import BACKENDS, Snapshots, container_on
 
 # In the container, by busybox.
 BEFORE = """

@@ -7,8 +7,7 @@ import pytest
 import containers
 from containers import refused
 from gantry import LXC_PATH, run
-from stores import Snapshots, clone, container_on
-from test_clones import BACKENDS
+from stores import BACKENDS, Snapshots, clone, container_on
 from test_diff import diff, inside
 
 BEFORE = """

@@ -9,8 +9,8 @@ import pytest
 import containers
 from containers import refused
 from gantry import LXC_PATH, run, until
-from stores import Snapshots, container_on
-from test_clones import BACKENDS, mark, mark_of, runs_by_turns
+from stores import BACKENDS, Snapshots, container_on
+from test_clones import mark, mark_of, runs_by_turns
 
 
 @pytest.fixture(params=BACKENDS)
@@ -32,7 +32,7 @@ def test_one_can_walk_back_and_forth(web):
     assert (second["name"], second["parent"], second["current"]) == ("before-upgrade", "snap0", True)
     assert abs(first["created"] - time.time()) < 60
     assert first["backend"] == web.get("Backend")
-    assert (first["size"] > 100_000) == (web.get("Backend") in ("dir", "loop")), "what was copied for it"
+    assert (first["size"] > 100_000) == Snapshots(web).estimate()["full"], "what was copied for it"
     snapshots.restore("snap0")
     assert mark_of(web) == "one"
     names = snapshots.names()
@@ -85,6 +85,8 @@ def test_stock_lxc_sees_them_and_the_reverse(web):
     snapshots.take(comment="of Gantry")
     listed = run("lxc-snapshot", "-n", "web", "-L", "-C").stdout
     assert re.search(r"snap0 \(\S+/snaps\) \d{4}:\d\d:\d\d \d\d:\d\d:\d\d", listed) and "of Gantry" in listed
+    if web.get("Backend") == "lvm":
+        return  # Stock LXC takes none of volumes.
     mark(web, "stock")
     comment = f"{LXC_PATH}/web/words"
     with open(comment, "w") as file:

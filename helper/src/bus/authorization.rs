@@ -78,6 +78,8 @@ pub(super) const ACTIONS: &[(&str, &str, &str)] = &[
     ("Resources", "SetLimit", action::MANAGE),
     ("Resources", "GetLimit", action::INSPECT),
     ("Resources", "GetUsage", action::INSPECT),
+    ("Resources", "GetRoom", action::INSPECT),
+    ("Resources", "Grow", action::MANAGE),
     ("Snapshots", "Take", action::MANAGE),
     ("Snapshots", "List", action::INSPECT),
     ("Snapshots", "Restore", action::MANAGE),

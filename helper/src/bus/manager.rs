@@ -82,9 +82,11 @@ impl ManagerObject {
     /// template), proxy s (http://HOST:PORT; that of the helper's environment), untrusted b
     /// (also an image that is not signed with a key that this host knows, which needs
     /// io.gantry.image-untrusted). For debootstrap: mirror s. For all: backend s (dir,
-    /// overlay, btrfs, loop, or best: btrfs where the LXC path is on it, else dir), dir s
-    /// (for dir: where to put the root file system), fstype s and fssize t (for loop: the
-    /// image's file system, ext4, and its bytes, 1 GiB), owner s (system), privileged b,
+    /// overlay, btrfs, zfs, lvm, loop, or best: the first that can be had of btrfs, zfs, lvm
+    /// and dir), dir s (for dir: where to put the root file system), zfsroot s (for zfs: the
+    /// dataset below which it is), vgname, thinpool and lvname s (for lvm: volume group, thin
+    /// pool and name of the volume; without a thin pool it is one of the group), fstype s and
+    /// fssize t (for lvm and loop: the file system, ext4, and its bytes, 1 GiB), owner s (system), privileged b,
     /// config as (lines 'key = value'), architecture s, start b, ephemeral b. What equals
     /// root on the host needs io.gantry.manage-unsafe, and scripts do.
     #[zbus(out_args("job"))]

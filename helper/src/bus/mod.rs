@@ -241,6 +241,7 @@ impl Bus {
     async fn until_idle(&self) {
         loop {
             self.activity.idle(IDLE).await;
+            self.engine.freed().await;
             if let Err(error) = self.connection.release_name(BUS_NAME).await {
                 warn!(%error, "could not give the name back");
             }

@@ -169,6 +169,10 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         request.wish.directory = options.take::<String>("dir")?.map(PathBuf::from);
         request.wish.fstype = options.take("fstype")?;
         request.wish.fssize = options.take("fssize")?;
+        request.wish.lvname = options.take("lvname")?;
+        request.wish.vgname = options.take("vgname")?;
+        request.wish.thinpool = options.take("thinpool")?;
+        request.wish.zfsroot = options.take("zfsroot")?;
         request.privileged = options.flag("privileged")?;
         request.config = options.take("config")?.unwrap_or_default();
         fitting(&request.config)?;
@@ -188,6 +192,7 @@ pub(super) fn clone_request(
         let options = CloneOptions {
             snapshot: options.flag("snapshot")?,
             backend: options.take("backend")?,
+            fssize: options.take("fssize")?,
             keep_mac: options.flag("keep_mac")?,
             keep_name: options.flag("keep_name")?,
             ephemeral: options.flag("ephemeral")?,

@@ -4,12 +4,18 @@ use std::{collections::HashMap, sync::Arc};
 
 use gantry_api::Error;
 use gantry_core::cgroup::CgroupFile;
-use zbus::{interface, message::Header, zvariant::Value};
+use zbus::{
+    interface,
+    message::Header,
+    zvariant::{OwnedObjectPath, Value},
+};
 
 use super::{
     Bus,
     admission::Risk,
+    containers::path_of,
     error::Result,
+    jobs::Outcome,
     options::{Dictionary, Options},
     usage::fields,
 };
@@ -85,6 +91,53 @@ impl ResourcesObject {
             .await?;
         let usage = self.bus.engine.usage(&admitted.id).await?;
         Ok(fields(&usage))
+    }
+
+    /// The room of the root file system, whether the container runs or not: size and free t
+    /// (bytes), own b (it shares them with nobody, and Grow can give it more). No options.
+    #[zbus(out_args("room"))]
+    async fn get_room(
+        &self,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<HashMap<&'static str, Value<'static>>> {
+        let target = Ok(self.id.clone());
+        let request = Options::none(options);
+        let admitted = self
+            .bus
+            .admit(&header, target, request, |()| Risk::None)
+            .await?;
+        let room = self.bus.engine.room(&admitted.id).await?;
+        Ok(HashMap::from([
+            ("size", room.size.into()),
+            ("free", room.free.into()),
+            ("own", room.own.into()),
+        ]))
+    }
+
+    /// Gives the root file system so many bytes in all, on lvm and loop, also while the
+    /// container runs. It never shrinks. No options. The job's result has size t.
+    #[zbus(out_args("job"))]
+    async fn grow(
+        &self,
+        size: u64,
+        options: Dictionary,
+        #[zbus(header)] header: Header<'_>,
+    ) -> Result<OwnedObjectPath> {
+        let target = Ok(self.id.clone());
+        let request = Options::none(options);
+        let admitted = self
+            .bus
+            .admit(&header, target, request, |()| Risk::None)
+            .await?;
+        let (engine, id) = (self.bus.engine.clone(), admitted.id);
+        let objects = [path_of(&id)];
+        self.bus
+            .start_job(&admitted.caller, "Grow", &objects, |work| async move {
+                let size = engine.grow(&id, size, &work).await?;
+                Ok(Outcome::from([("size", size.into())]))
+            })
+            .await
     }
 }
 

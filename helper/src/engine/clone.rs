@@ -8,7 +8,7 @@ use super::idmaps::maps_of;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
 use crate::linux::files;
-use crate::storage::{self, Files, Made, Place};
+use crate::storage::{self, Files, Made, Place, Wish};
 use gantry_core::config::Config;
 use gantry_core::dependents::Dependents;
 use gantry_core::idmap::IdKind;
@@ -26,6 +26,8 @@ pub(crate) struct CloneOptions {
     pub(crate) snapshot: bool,
     /// The backend of the clone; none: as the container's own.
     pub(crate) backend: Option<String>,
+    /// The size of its file system, where it has one; none: what its origin has, or needs.
+    pub(crate) fssize: Option<u64>,
     /// Keep the hardware addresses; else new ones are drawn.
     pub(crate) keep_mac: bool,
     /// Keep the host name; else it is the new container's.
@@ -78,20 +80,21 @@ impl Source {
         maps_of(&self.config).host_of(IdKind::Group, 0)
     }
 
-    /// Whether its backend has no snapshots by which LXC would take one.
-    pub(super) fn copies_in_full(&self) -> bool {
-        matches!(self.backend.as_str(), "dir" | "loop")
+    /// Whether its own snapshots are copies in full.
+    pub(super) async fn copies_in_full(&self) -> Result<bool> {
+        let (backend, rootfs) = (self.backend.clone(), self.rootfs.clone());
+        blocking(move || storage::backend(&backend)?.copies_in_full(&rootfs)).await
     }
 
     /// How to make what is the same container at another time: by a snapshot where its
     /// backend has them.
-    pub(super) fn same_again(&self) -> CloneOptions {
-        CloneOptions {
-            snapshot: !self.copies_in_full(),
+    pub(super) async fn same_again(&self) -> Result<CloneOptions> {
+        Ok(CloneOptions {
+            snapshot: !self.copies_in_full().await?,
             keep_mac: true,
             keep_name: true,
             ..CloneOptions::default()
-        }
+        })
     }
 
     /// What the source itself needs; a copy of an overlay needs the same. Layers below
@@ -112,46 +115,23 @@ impl Source {
         origins
     }
 
-    fn begin(&self, options: &CloneOptions, place: &Place) -> Result<Made> {
-        let wanted = options
-            .backend
-            .as_deref()
-            .filter(|wanted| *wanted != "best");
-        let unfit = |wanted: &str| {
-            Error::InvalidArgument(format!(
-                "a {} on {} cannot become one on {wanted}; leave the backend out",
-                if options.snapshot {
-                    "copy-on-write clone of a container"
-                } else {
-                    "container"
-                },
-                self.backend
-            ))
-        };
-        let own = storage::backend(&self.backend)?;
-        if options.snapshot {
-            let becomes = if self.backend == "dir" {
-                "overlay"
-            } else {
-                self.backend.as_str()
-            };
-            return match wanted {
-                Some(wanted) if wanted != becomes => Err(unfit(wanted)),
-                _ => own.snapshot(&self.rootfs, place),
-            };
+    /// The backend of a copy.
+    fn becomes(&self, options: &CloneOptions) -> Result<String> {
+        let wanted = options.backend.as_deref();
+        let wanted = wanted.filter(|wanted| *wanted != "best");
+        if !options.snapshot {
+            return Ok(wanted.unwrap_or(&self.backend).to_owned());
         }
+        let becomes = match self.backend.as_str() {
+            "dir" => "overlay",
+            own => own,
+        };
         match wanted {
-            None => own.copy(&self.rootfs, place),
-            Some(wanted) => {
-                let other = storage::backend(wanted)?;
-                let fits = wanted == self.backend
-                    || (storage::is_tree(wanted) && storage::is_tree(&self.backend));
-                if fits {
-                    other.copy(&self.rootfs, place)
-                } else {
-                    Err(unfit(wanted))
-                }
-            }
+            Some(wanted) if wanted != becomes => Err(Error::InvalidArgument(format!(
+                "a copy-on-write clone of a container on {} cannot become one on {wanted}; leave the backend out, or make a full copy",
+                self.backend
+            ))),
+            _ => Ok(becomes.to_owned()),
         }
     }
 }
@@ -233,6 +213,71 @@ impl Engine {
         .await
     }
 
+    /// Where what is made in `staging` is to be.
+    pub(super) fn place(&self, staging: &Staging, target: &ContainerLayout) -> Place {
+        let name = target.name().as_str();
+        let folder = Path::new(target.lxc_path());
+        // LXC calls the volume of a snapshot as if no other container had one of its name.
+        let volume = if target.lxc_path() == self.lxc_path() {
+            name.to_owned()
+        } else {
+            let own = folder.file_name().filter(|last| *last != "snaps");
+            let owner = own.or_else(|| folder.parent()?.file_name());
+            format!("{}_{name}", owner.unwrap_or_default().to_string_lossy())
+        };
+        Place {
+            here: staging.path().to_path_buf(),
+            there: target.directory(),
+            volume,
+        }
+    }
+
+    /// Decides how a source is to be copied.
+    async fn plan_copy(
+        &self,
+        source: &Source,
+        target: &ContainerLayout,
+        options: &CloneOptions,
+    ) -> Result<Plan> {
+        let backend = source.becomes(options)?;
+        let mut wish = Wish::new(target.name().clone());
+        wish.fssize = options.fssize;
+        wish.system = config::volumes()?;
+        let is_other = backend != source.backend;
+        if !options.snapshot && is_other && storage::is_device(&backend) && wish.fssize.is_none() {
+            wish.fssize = Some(self.room_for(source).await?);
+        }
+        if !options.snapshot {
+            let (backend, wish) = (backend.clone(), wish.clone());
+            let lxc_path = PathBuf::from(self.lxc_path());
+            blocking(move || storage::backend_for(&backend, &wish, &lxc_path).map(drop)).await?;
+        }
+        Ok(Plan {
+            backend,
+            wish,
+            snapshot: options.snapshot,
+            source: source.rootfs.clone(),
+            is_other,
+        })
+    }
+
+    /// The size of a file system for a source's files, with some room: at least what it
+    /// has by itself.
+    async fn room_for(&self, source: &Source) -> Result<u64> {
+        let files = storage::files(&source.rootfs);
+        let occupied = duplicate::occupied_by(&self.0.programs, &files).await?;
+        let (backend, rootfs) = (source.backend.clone(), source.rootfs.clone());
+        blocking(move || {
+            let own = match storage::backend(&backend) {
+                Ok(backend) => backend.size(&rootfs)?.unwrap_or_default(),
+                Err(_) => 0,
+            };
+            let needed = occupied / 4 * 5 + (64 << 20);
+            Ok(needed.max(own).max(storage::SIZE).next_multiple_of(1 << 20))
+        })
+        .await
+    }
+
     /// Copies a source's root file system, config and own files. Gives what of the root
     /// file system was copied in full.
     pub(super) async fn fill_copy(
@@ -243,11 +288,9 @@ impl Engine {
         staging: &Staging,
         options: &CloneOptions,
         work: &Work,
-    ) -> Result<Vec<PathBuf>> {
-        let place = Place {
-            here: staging.path().to_path_buf(),
-            there: target.directory(),
-        };
+    ) -> Result<Vec<Files>> {
+        let place = self.place(staging, target);
+        let plan = self.plan_copy(source, target, options).await?;
         let held = match id {
             Some(id) => Some((id, self.hold(id, work).await?)),
             None => None,
@@ -259,7 +302,8 @@ impl Engine {
             };
             let copied = async {
                 work.stage("copying");
-                let made = source.begin(options, &place)?;
+                let there = place.clone();
+                let made = blocking(move || plan.begin(&there)).await?;
                 for (from, to) in &made.copies {
                     duplicate::copy(&self.0.programs, from, to, work).await?;
                 }
@@ -296,14 +340,7 @@ impl Engine {
                 .map_err(|error| Error::path("writing", &path, &error))?;
         }
         work.check()?;
-        Ok(made
-            .copies
-            .into_iter()
-            .filter_map(|(_, to)| match to {
-                Files::At(path) => Some(path),
-                Files::In(_) => None,
-            })
-            .collect())
+        Ok(made.copies.into_iter().map(|(_, to)| to).collect())
     }
 
     /// Gives a copy its name inside, and runs its hooks.
@@ -340,6 +377,35 @@ impl Engine {
             config.ok().map(|file| file.config).as_ref(),
             HookStage::Clone,
         )
+    }
+}
+
+/// How a root file system is to be copied.
+struct Plan {
+    /// The backend of the copy.
+    backend: String,
+    wish: Wish,
+    snapshot: bool,
+    source: RootfsPath,
+    /// Its backend is another one.
+    is_other: bool,
+}
+
+impl Plan {
+    fn begin(&self, place: &Place) -> Result<Made> {
+        if self.snapshot {
+            // Of the source's backend: what it becomes may be another's.
+            return storage::backend(&storage::name_of(&self.source))?
+                .snapshot(&self.source, place);
+        }
+        let backend = storage::backend(&self.backend)?;
+        if !self.is_other {
+            return backend.copy(&self.source, &self.wish, place);
+        }
+        let mut made = backend.create(&self.wish, place)?;
+        let copy = (storage::files(&self.source), made.files.clone());
+        made.copies.push(copy);
+        Ok(made)
     }
 }
 

@@ -5,6 +5,7 @@ use super::client::Client;
 use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::linux::files::{self, Replacement};
+use crate::storage::System;
 use gantry_core::config::Config;
 use gantry_core::keys::{self, FoundKey, Match, NetworkIndex};
 use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
@@ -290,6 +291,20 @@ pub(super) fn global(key: &str) -> Result<Option<String>> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::path("reading", Path::new(GLOBAL_CONFIG), &error)),
     }
+}
+
+/// Where lxc.conf has volumes be.
+pub(super) fn volumes() -> Result<System> {
+    let System {
+        volume_group,
+        thin_pool,
+        zfs_root,
+    } = System::default();
+    Ok(System {
+        volume_group: global("lxc.bdev.lvm.vg")?.unwrap_or(volume_group),
+        thin_pool: global("lxc.bdev.lvm.thin_pool")?.unwrap_or(thin_pool),
+        zfs_root: global("lxc.bdev.zfs.root")?.unwrap_or(zfs_root),
+    })
 }
 
 fn defaults_path() -> Result<PathBuf> {

@@ -1,6 +1,6 @@
 //! Making containers.
 
-use super::config::{parse, read_defaults};
+use super::config::{parse, read_defaults, volumes};
 use super::idmaps::maps_of;
 use super::launcher::{Access, Programs};
 use super::new_config::{config_text, lines};
@@ -16,7 +16,7 @@ use crate::image::stream::Stream;
 use crate::image::unpack::{self, Target};
 use crate::linux::files;
 use crate::linux::spawn::Child;
-use crate::storage::{self, Files, Made, Place, Wish, dir};
+use crate::storage::{self, Files, Made, Wish, dir};
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
@@ -143,7 +143,8 @@ impl Engine {
                 build::script(script)?;
             }
         }
-        let (backend, wish) = (request.backend.clone(), request.wish.clone());
+        let (backend, mut wish) = (request.backend.clone(), request.wish.clone());
+        wish.system = volumes()?;
         let lxc_path = PathBuf::from(self.lxc_path());
         blocking(move || storage::backend_for(&backend, &wish, &lxc_path).map(drop)).await?;
         if layout.directory().symlink_metadata().is_ok() || self.is_listed(&request.name) {
@@ -256,6 +257,9 @@ impl Engine {
             );
         }
         work.check()?;
+        if let Files::In(_) = made.files {
+            duplicate::put_on_disk(root).await?;
+        }
         Ok(maps.host_of(IdKind::Group, 0))
     }
 
@@ -284,10 +288,8 @@ impl Engine {
         )?;
         let mut wish = request.wish.clone();
         wish.owner = dir::root_of(&maps_of(&sample));
-        let place = Place {
-            here: staging.path().to_path_buf(),
-            there: layout.directory(),
-        };
+        wish.system = volumes()?;
+        let place = self.place(staging, layout);
         let (backend, lxc_path) = (request.backend.clone(), PathBuf::from(self.lxc_path()));
         let made = blocking(move || {
             storage::backend_for(&backend, &wish, &lxc_path)?.create(&wish, &place)

@@ -3,12 +3,13 @@
 use super::client::Client;
 use super::dependents::forget_origins;
 use super::disk;
+use super::snapshots::{self, snapshot_layout, volume_of};
 use super::staging::Trash;
-use super::{ContainerId, Engine, Error, Facts, Result, Work};
+use super::{ContainerId, Engine, Error, Facts, Result, Work, blocking};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
 use crate::linux::mounts::mounted_below;
-use crate::storage;
+use crate::storage::{self, elsewhere::Elsewhere};
 use gantry_core::config::Config;
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
@@ -56,10 +57,10 @@ impl Engine {
         let config = disk::read_config(&layout.config())
             .ok()
             .map(|file| file.config);
-        let elsewhere = storage_elsewhere(id, &layout, config.as_ref())?;
+        let directory = directory_elsewhere(id, &layout, config.as_ref())?;
         refuse_mounts(id, &layout.directory())?;
-        if let Some(elsewhere) = &elsewhere {
-            refuse_mounts(id, elsewhere)?;
+        if let Some(directory) = &directory {
+            refuse_mounts(id, directory)?;
         }
         work.check()?;
         if facts.state != State::Stopped {
@@ -73,20 +74,31 @@ impl Engine {
             self.0.programs.destroy_hooks(layout.clone(), work).await?;
         }
         work.stage("removing");
-        // In one step it is gone; what the removal takes after that is out of
-        // sight, and done by the next helper if this one ends.
-        let trash = Trash::take(
-            Path::new(self.lxc_path()),
-            &layout.directory(),
-            elsewhere.as_deref(),
-        )?;
+        // In one step it is gone; what the removal takes after that is out of sight, and
+        // done by the next helper if this one ends. Volumes are gone when this returns,
+        // for their names; files take longer.
+        let lxc_path = PathBuf::from(self.lxc_path());
+        let is_managed = config
+            .as_ref()
+            .is_some_and(|config| config.get("lxc.rootfs.managed") != Some("0"));
+        let place = layout.clone();
+        let trash = blocking(move || {
+            let mut elsewhere: Vec<_> = directory.map(Elsewhere::Directory).into_iter().collect();
+            for snapshot in snapshots::list(&place)? {
+                let name = ContainerName::new(&snapshot.name)?;
+                elsewhere.extend(volume_of(&snapshot_layout(&place, name)?)?);
+            }
+            if is_managed {
+                elsewhere.extend(volume_of(&place)?);
+            }
+            Trash::take(&lxc_path, &place.directory(), &elsewhere)
+        })
+        .await?;
         forget_origins(&layout, trash.path());
         self.refresh().await?;
-        tokio::task::spawn_blocking(move || trash.empty())
-            .await
-            .map_err(|error| {
-                Error::Failed(format!("removing container '{}' failed: {error}", id.name))
-            })?
+        let trash = blocking(move || trash.leave_elsewhere()).await?;
+        self.free(trash);
+        Ok(())
     }
 
     /// Destroys an ephemeral container whose monitor was killed, or went with the
@@ -152,10 +164,13 @@ impl Engine {
         self.refuse_alive(id).await?;
         let config = disk::read_config(&old_layout.config())?.config;
         config.check()?;
-        let text = relocated(&config, &old_layout, &new_layout)?;
+        let volume = config.get("lxc.rootfs.path").map(str::to_owned);
+        let renamed = volume_renamed(volume, id.name.clone(), new.clone()).await?;
+        let text = relocated(&config, &old_layout, &new_layout, renamed.as_ref())?;
         let note = |directory: PathBuf| directory.join(RENAMING);
         // The note finishes the rename if we cannot: see `finish_rename`.
-        let text_for_later = format!("{new}\n{text}");
+        let (was, is) = renamed.unwrap_or_default();
+        let text_for_later = format!("{new}\n{was}\n{is}\n{text}");
         files::replace(
             &note(old_layout.directory()),
             text_for_later.as_bytes(),
@@ -179,15 +194,16 @@ impl Engine {
         }
         files::sync_directory(Path::new(self.lxc_path()))
             .map_err(|error| Error::path("renaming", &old_layout.directory(), &error))?;
-        finish_rename(&new_layout.directory())?;
+        blocking(move || finish_rename(&new_layout.directory())).await?;
         self.refresh().await?;
         Ok(ContainerId::system(new.clone()))
     }
 }
 
 /// Finishes a rename that got as far as the directory, and forgets one that did
-/// not. What is to be done stands in the directory: its new name and, from the
-/// second line on, its new config.
+/// not. What is to be done stands in the directory: its new name, its root file
+/// system's path and new path if that is a volume to be renamed, too, and, from the
+/// fourth line on, its new config.
 pub(super) fn finish_rename(directory: &Path) -> Result<()> {
     let note = directory.join(RENAMING);
     // Containers of others may be able to write here: only our own note counts.
@@ -207,15 +223,61 @@ pub(super) fn finish_rename(directory: &Path) -> Result<()> {
             }
         })
         .map_err(|error| Error::path("reading", &note, &error))?;
-    if let Some((name, text)) = plan.split_once('\n')
+    let mut parts = plan.splitn(4, '\n');
+    if let (Some(name), Some(was), Some(is), Some(text)) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
         && directory.file_name().is_some_and(|now| now == name)
     {
+        let mut text = text.to_owned();
+        if let Err(error) = rename_volume(was, is, directory) {
+            tracing::warn!("the volume keeps its name: {error}");
+            text = text.replace(is, was);
+        }
         let config = directory.join("config");
         files::replace(&config, text.as_bytes(), 0o640)
             .map_err(|error| Error::path("writing", &config, &error))?;
     }
     forget_rename(directory);
     Ok(())
+}
+
+/// The path of a root file system that is a volume called after its container, and what
+/// it will be after another one.
+async fn volume_renamed(
+    rootfs: Option<String>,
+    old: ContainerName,
+    new: ContainerName,
+) -> Result<Option<(String, String)>> {
+    let Some(was) = rootfs else {
+        return Ok(None);
+    };
+    blocking(move || {
+        let rootfs = RootfsPath::parse(&was);
+        let path = rootfs.path.as_str();
+        let Some(manager) = storage::manager(&rootfs) else {
+            return Ok(None);
+        };
+        let is_called_after = path.rsplit('/').next() == Some(old.as_str());
+        if !is_called_after || manager.find(path)?.as_deref() != Some(path) {
+            return Ok(None);
+        }
+        let other = manager.renamed(path, new.as_str())?;
+        if manager.find(&other)?.is_some() {
+            return Ok(None);
+        }
+        let is = format!("{}:{other}", storage::name_of(&rootfs));
+        Ok(Some((was, is)))
+    })
+    .await
+}
+
+/// Gives a volume its new name, if there is one.
+fn rename_volume(was: &str, is: &str, directory: &Path) -> Result<()> {
+    let (was, is) = (RootfsPath::parse(was), RootfsPath::parse(is));
+    match storage::manager(&is).filter(|_| !is.path.is_empty()) {
+        Some(manager) => manager.rename(&was.path, &is.path, &directory.join("rootfs")),
+        None => Ok(()),
+    }
 }
 
 fn forget_rename(directory: &Path) {
@@ -225,12 +287,13 @@ fn forget_rename(directory: &Path) {
     }
 }
 
-/// The text of a config for another place: paths below the old directory, and
-/// the host name if it was the container's.
-pub(super) fn relocated(
+/// The text of a config for another place: paths below the old directory, the host name
+/// if it was the container's, and the volume that is renamed, too.
+fn relocated(
     config: &Config,
     old: &ContainerLayout,
     new: &ContainerLayout,
+    volume: Option<&(String, String)>,
 ) -> Result<String> {
     let (from, to) = (
         old.directory().display().to_string(),
@@ -239,6 +302,7 @@ pub(super) fn relocated(
     let moved = rewritten(config, |key, value| {
         Ok(match key {
             "lxc.uts.name" if value == old.name().as_str() => new.name().to_string(),
+            "lxc.rootfs.path" if let Some((_, is)) = volume => is.clone(),
             _ => replace_path(value, &from, &to),
         })
     })?;
@@ -332,29 +396,26 @@ pub(super) fn has_hooks(config: Option<&Config>, stage: HookStage) -> bool {
     settings.is_some_and(|settings| settings.hooks.run_at(stage).next().is_some())
 }
 
-/// The root file system, when it is managed and not in the container's
-/// directory.
-fn storage_elsewhere(
+/// The root file system, when it is a managed directory that is not in the container's
+/// own. Volumes are found otherwise.
+fn directory_elsewhere(
     id: &ContainerId,
     layout: &ContainerLayout,
     config: Option<&Config>,
 ) -> Result<Option<PathBuf>> {
-    let Some(config) = config else {
+    let Some(config) = config.filter(|config| config.get("lxc.rootfs.managed") != Some("0")) else {
         return Ok(None);
     };
     let Some(rootfs) = config.get("lxc.rootfs.path").map(RootfsPath::parse) else {
         return Ok(None);
     };
-    if config.get("lxc.rootfs.managed") == Some("0") {
-        return Ok(None);
-    }
     let path = PathBuf::from(&rootfs.path);
     let is_inside =
         path.starts_with(layout.directory()) && !path.components().any(|c| c.as_os_str() == "..");
     match storage::name_of(&rootfs).as_str() {
         // The upper directory of an overlay lies in the container's own.
-        "dir" | "overlay" | "btrfs" | "loop" if is_inside => Ok(None),
-        "overlay" => Ok(None),
+        "dir" | "btrfs" | "loop" if is_inside => Ok(None),
+        "overlay" | "lvm" | "zfs" => Ok(None),
         // Only what create made: a directory called after the container.
         "dir"
             if path
@@ -372,7 +433,7 @@ fn storage_elsewhere(
             Ok(None)
         }
         kind => Err(Error::Unsupported(format!(
-            "container '{}' is stored on {kind}, which cannot be removed yet; use lxc-destroy",
+            "container '{}' is stored on {kind} outside of its directory, which is not removed; use lxc-destroy",
             id.name
         ))),
     }
@@ -404,7 +465,7 @@ mod tests {
             let directory = lxc_path.path().join(name);
             std::fs::create_dir(&directory).unwrap();
             std::fs::write(directory.join("config"), "old").unwrap();
-            std::fs::write(directory.join(RENAMING), "web\nnew\n# text\n").unwrap();
+            std::fs::write(directory.join(RENAMING), "web\n\n\nnew\n# text\n").unwrap();
             finish_rename(&directory).unwrap();
             assert!(!directory.join(RENAMING).exists());
             std::fs::read_to_string(directory.join("config")).unwrap()
@@ -420,7 +481,7 @@ mod tests {
         let text = "# mine\nlxc.uts.name = c1\n\nlxc.rootfs.path = dir:/var/lib/lxc/c1/rootfs\nlxc.group = c1\n";
         let config = Config::read(Path::new("/x"), text.to_owned(), &mut disk::DiskIncludes);
         assert_eq!(
-            relocated(&config, &layout("c1"), &layout("web")).unwrap(),
+            relocated(&config, &layout("c1"), &layout("web"), None).unwrap(),
             "# mine\nlxc.uts.name = web\n\nlxc.rootfs.path = dir:/var/lib/lxc/web/rootfs\nlxc.group = c1\n"
         );
     }

@@ -2,8 +2,9 @@
 
 use super::clone::Source;
 use super::compare::{DiffOptions, Difference, compare};
+use super::launcher::Access;
 use super::staging::Staging;
-use super::{ContainerId, Engine, Error, Result, Work, blocking};
+use super::{ContainerId, Engine, Error, Result, Work, blocking, duplicate};
 use crate::linux::mounts::root_of;
 use crate::linux::tree::Tree;
 use crate::storage::{self, Places};
@@ -73,8 +74,8 @@ impl Engine {
             }
             return Ok((source, root));
         }
-        let (backend, rootfs) = (source.backend.clone(), source.rootfs.clone());
-        let view = blocking(move || storage::backend(&backend)?.view(&rootfs)).await?;
+        let files = storage::files(&source.rootfs);
+        let view = duplicate::open(&self.0.programs, &files, Access::Read).await?;
         Ok((source, Tree::new(view)))
     }
 }

@@ -2,13 +2,16 @@
 //! file system can.
 
 use super::launcher::{Access, Programs};
-use super::{Error, Result, Work};
+use super::{Error, Result, Work, blocking};
 use crate::linux::copier::COPIER;
 use crate::linux::files;
+use crate::linux::space::occupied;
 use crate::linux::spawn::Child;
 use crate::storage::Files;
+use rustix::fs::{Mode, OFlags};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -26,6 +29,36 @@ pub(super) async fn open(programs: &Programs, files: &Files, how: Access) -> Res
         }
         Files::In(rootfs) => programs.mount(rootfs, how).await,
     }
+}
+
+/// The bytes that files take on their disk.
+pub(super) async fn occupied_by(programs: &Programs, files: &Files) -> Result<u64> {
+    let (path, mount) = match files {
+        Files::At(path) => (path.clone(), None),
+        Files::In(rootfs) => {
+            let mount = programs.mount(rootfs, Access::Read).await?;
+            let path = format!("/proc/self/fd/{}/.", mount.as_raw_fd());
+            (PathBuf::from(path), Some(mount))
+        }
+    };
+    blocking(move || {
+        let bytes = occupied(&path);
+        drop(mount);
+        Ok(bytes)
+    })
+    .await
+}
+
+/// Puts what was written into a mount on its disk: what fails there is heard of only so.
+pub(super) async fn put_on_disk(mount: OwnedFd) -> Result<()> {
+    blocking(move || {
+        // A mount's descriptor is only a path.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&mount, ".", flags, Mode::empty())
+            .and_then(rustix::fs::syncfs)
+            .map_err(|error| Error::io("putting the files on their disk", &error.into()))
+    })
+    .await
 }
 
 /// What a copier is told to take for files, and the mount they are in.
@@ -54,7 +87,7 @@ async fn end(programs: &Programs, files: &Files, how: Access, number: usize) -> 
 /// already must be as its own maker left it. Links are copied, not followed.
 pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &Work) -> Result<()> {
     let failed = |error: io::Error| Error::io(format_args!("copying {from}"), &error);
-    let (mut child, said) = start(programs, from, to).await?;
+    let (mut child, said, mount) = start(programs, from, to).await?;
     let mut said = pipe::Receiver::from_owned_fd(said).map_err(failed)?;
     let said = tokio::spawn(async move {
         let mut text = String::new();
@@ -84,7 +117,10 @@ pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &W
     };
     let said = said.await.unwrap_or_default();
     match (status, said.lines().next()) {
-        (0, _) => Ok(()),
+        (0, _) => match mount {
+            Some(mount) => put_on_disk(mount).await,
+            None => Ok(()),
+        },
         (_, Some(line)) if said.contains("No space left") || said.contains("quota exceeded") => {
             Err(Error::NoSpace(format!(
                 "the disk is full ({}); free some space and try again",
@@ -101,7 +137,12 @@ pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &W
     }
 }
 
-async fn start(programs: &Programs, from: &Files, to: &Files) -> Result<(Child, OwnedFd)> {
+/// Gives the copier, what it says, and the mount into which it copies.
+async fn start(
+    programs: &Programs,
+    from: &Files,
+    to: &Files,
+) -> Result<(Child, OwnedFd, Option<OwnedFd>)> {
     let from = end(programs, from, Access::Read, 3).await?;
     let to = end(programs, to, Access::Write, 4).await?;
     let (said, stderr) = io::pipe().map_err(|error| Error::io("making a pipe", &error))?;
@@ -114,7 +155,7 @@ async fn start(programs: &Programs, from: &Files, to: &Files) -> Result<(Child, 
         from.mount.as_ref().map(AsFd::as_fd),
         to.mount.as_ref().map(AsFd::as_fd),
     ];
-    Ok((programs.worker(&args, &fds)?, said.into()))
+    Ok((programs.worker(&args, &fds)?, said.into(), to.mount))
 }
 
 /// The bytes that a process has written: `wchar` counts calls that have returned, and

@@ -2,8 +2,9 @@
 
 use super::clone::Source;
 use super::snapshots::last_copy;
-use super::{ContainerId, Engine, Result, Work, blocking};
-use crate::linux::space::{self, occupied};
+use super::{ContainerId, Engine, Result, Work, blocking, duplicate};
+use crate::linux::space;
+use crate::storage::{self, Files};
 use std::path::PathBuf;
 
 /// What is copied in a second where nothing was measured yet: a slow disk's pace.
@@ -33,17 +34,24 @@ impl Engine {
         work.stage("measuring");
         let layout = self.layout(&id.name);
         let source = Source::read(layout.clone())?;
-        let full = source.copies_in_full();
-        let copied = if full {
-            Some(PathBuf::from(&source.rootfs.path))
-        } else {
-            source.rootfs.overlay().map(|layers| layers.upper)
+        let full = source.copies_in_full().await?;
+        let copied = match (full, source.backend.as_str()) {
+            // The image is copied as it is.
+            (true, "loop") => Some(Files::At(PathBuf::from(&source.rootfs.path))),
+            (true, _) => Some(storage::files(&source.rootfs)),
+            (false, _) => source
+                .rootfs
+                .overlay()
+                .map(|layers| Files::At(layers.upper)),
+        };
+        let size = match &copied {
+            Some(files) => duplicate::occupied_by(&self.0.programs, files).await?,
+            None => 0,
         };
         let directory = layout.directory();
-        let (size, last, free) = blocking(move || {
-            let size = copied.map_or(0, |path| occupied(&path));
+        let (last, free) = blocking(move || {
             let free = space::free(&directory).map_or(0, |space| space.bytes);
-            Ok((size, last_copy(&layout)?, free))
+            Ok((last_copy(&layout)?, free))
         })
         .await?;
         work.check()?;

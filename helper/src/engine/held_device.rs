@@ -6,7 +6,6 @@ use super::client::Client;
 use super::{ContainerId, Engine, Error, RUN, Result, blocking};
 use crate::linux::mounts::root_of;
 use crate::linux::{files, freeze};
-use crate::storage;
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use std::io;
@@ -28,7 +27,8 @@ impl Engine {
         backend: &str,
     ) -> Result<Option<HeldDevice>> {
         let init = self.get(id).await?.init_pid;
-        if init == 0 || !storage::is_device(backend) {
+        // A volume is read through the mount that the container has.
+        if init == 0 || backend != "loop" {
             return Ok(None);
         }
         let mark = marks().join(id.name.as_str());

@@ -25,13 +25,14 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Finishes interrupted renames, and removes what interrupted creations and
 /// removals left in an LXC path: our names, root's directories, and nobody holds
-/// the lock.
-pub(super) fn remove_leftovers(lxc_path: &Path) {
+/// the lock. Gives those whose space is still to be freed.
+pub(super) fn remove_leftovers(lxc_path: &Path) -> Vec<Trash> {
+    let mut to_free = Vec::new();
     let entries = match std::fs::read_dir(lxc_path) {
         Ok(entries) => entries,
         Err(error) => {
             tracing::warn!("reading {} failed: {error}", lxc_path.display());
-            return;
+            return to_free;
         }
     };
     let (leftovers, containers): (Vec<PathBuf>, Vec<PathBuf>) = entries
@@ -53,10 +54,13 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
                 tracing::warn!("{error}");
             }
         }
-        if let Err(error) = finish_replacement(&path) {
+        match finish_replacement(&path) {
+            Ok(old) => to_free.extend(old),
             // What looks left over may have what this container still lacks.
-            tracing::error!("{error}");
-            return;
+            Err(error) => {
+                tracing::error!("{error}");
+                return to_free;
+            }
         }
     }
     for path in leftovers {
@@ -77,10 +81,12 @@ pub(super) fn remove_leftovers(lxc_path: &Path) {
             "removing {}, which an interrupted operation left",
             path.display()
         );
-        if let Err(error) = empty_at_last(&path) {
-            tracing::warn!("{error}");
+        match Trash::left(&path).leave_elsewhere() {
+            Ok(trash) => to_free.push(trash),
+            Err(error) => tracing::warn!("{error}"),
         }
     }
+    to_free
 }
 
 /// Removes a directory, into which a process that dies with its helper may write for a

@@ -126,9 +126,10 @@ impl Engine {
         }
     }
 
-    /// What others see through must not change: such a container starts read-only.
+    /// What others see through must not change: such a container starts read-only. A
+    /// snapshot of LVM keeps what its origin changes.
     fn refuse_base(&self, facts: &Facts) -> Result<()> {
-        if facts.dependents.is_empty() {
+        if facts.dependents.is_empty() || facts.backend == "lvm" {
             return Ok(());
         }
         let name = &facts.id.name;

@@ -46,6 +46,7 @@ mod orphan;
 mod paths;
 mod privilege;
 mod registry;
+mod room;
 mod schedule;
 mod session;
 mod snapshots;
@@ -91,10 +92,10 @@ use launcher::Programs;
 use registry::Registry;
 use session::Numbers;
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch as watching};
 
 /// Data of Gantry's processes while the host is up.
 const RUN: &str = "/run/gantry";
@@ -128,6 +129,8 @@ struct Shared {
     networks: tokio::sync::Mutex<()>,
     /// Held from the choice of an id range until it stands in a config.
     ranges: tokio::sync::Mutex<()>,
+    /// How many things are gone of which the space is still being freed.
+    freeing: watching::Sender<usize>,
 }
 
 impl Engine {
@@ -155,10 +158,14 @@ impl Engine {
             files::ensure_directory(Path::new(place), mode)
                 .map_err(|error| Error::path("making", Path::new(place), &error))?;
         }
-        leftovers::remove_leftovers(Path::new(&lxc_path));
-        for place in snapshots::old_workplaces(&lxc_path) {
-            leftovers::remove_leftovers(&place);
-        }
+        let places =
+            std::iter::once(PathBuf::from(&lxc_path)).chain(snapshots::old_workplaces(&lxc_path));
+        // It may run programs, and wait for them.
+        let left = blocking(move || {
+            let left = places.flat_map(|place| leftovers::remove_leftovers(&place));
+            Ok(left.collect::<Vec<_>>())
+        })
+        .await?;
         let (events, _) = broadcast::channel(EVENTS);
         let registry = Registry::open(&lxc_path, events.clone())
             .map_err(|error| Error::path("watching", Path::new(&lxc_path), &error))?;
@@ -176,7 +183,11 @@ impl Engine {
             trials: trial::Trials::default(),
             networks: tokio::sync::Mutex::default(),
             ranges: tokio::sync::Mutex::default(),
+            freeing: watching::Sender::new(0),
         }));
+        for trash in left {
+            engine.free(trash);
+        }
         engine.let_go_of_left_devices().await;
         engine.let_go_of_left().await;
         engine.refresh().await?;

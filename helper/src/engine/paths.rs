@@ -1,12 +1,13 @@
 //! Single files and directories, brought back from a snapshot.
 
 use super::clone::Source;
-use super::{ContainerId, Engine, Error, Result, Work, blocking};
+use super::launcher::Access;
+use super::{ContainerId, Engine, Error, Result, Work, blocking, duplicate};
 use crate::linux::files;
 use crate::linux::mounts::root_of;
 use crate::linux::transplant::{Transplant, directory, parent};
 use crate::linux::tree::{self, Tree, kind};
-use crate::storage;
+use crate::storage::{self, Files};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::states::State;
@@ -48,7 +49,8 @@ impl Engine {
             Source::read(snapshot)?,
             Source::read(self.layout(&id.name))?,
         );
-        let view = blocking(move || storage::backend(&old.backend)?.view(&old.rootfs)).await?;
+        let old = storage::files(&old.rootfs);
+        let view = duplicate::open(&self.0.programs, &old, Access::Read).await?;
         let root = self.root_to_change(id, now).await?;
         let note = note_of(&self.layout(&id.name));
         files::replace(&note, b"", 0o600).map_err(|error| Error::path("writing", &note, &error))?;
@@ -70,8 +72,8 @@ impl Engine {
     async fn root_to_change(&self, id: &ContainerId, source: Source) -> Result<OwnedFd> {
         let facts = self.get(id).await?;
         if facts.state == State::Stopped || storage::is_tree(&source.backend) {
-            let (backend, rootfs) = (source.backend, source.rootfs);
-            return blocking(move || storage::backend(&backend)?.edit(&rootfs)).await;
+            let files = storage::files(&source.rootfs);
+            return duplicate::open(&self.0.programs, &files, Access::Write).await;
         }
         let options = source.config.get("lxc.rootfs.options").unwrap_or_default();
         if options.contains("idmap=") {
@@ -329,8 +331,9 @@ pub(super) fn finish_restoring(layout: &ContainerLayout) -> Result<()> {
         return Ok(());
     }
     let source = Source::read(layout.clone())?;
-    if storage::is_tree(&source.backend) {
-        let root = storage::backend(&source.backend)?.edit(&source.rootfs)?;
+    if let Files::At(root) = storage::files(&source.rootfs) {
+        let root =
+            files::open_directory(&root).map_err(|error| Error::path("opening", &root, &error))?;
         remove_leftovers(&Tree::new(root))?;
         forget(&note)?;
     }

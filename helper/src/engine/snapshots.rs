@@ -5,12 +5,13 @@ use super::clone::{CloneOptions, Source};
 use super::create::discard;
 use super::dependents::{forget_origins, list_with_origins};
 use super::staging::{Staging, Trash};
-use super::{ContainerId, Engine, Error, Result, Work, blocking, disk};
-use crate::linux::space::occupied;
+use super::{ContainerId, Engine, Error, Result, Work, blocking, disk, duplicate};
 use crate::linux::{files, local_time};
+use crate::storage::elsewhere::Elsewhere;
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::states::State;
+use gantry_core::values::rootfs::RootfsPath;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -108,11 +109,11 @@ impl Engine {
             )));
         }
         let source = Source::read(layout.clone())?;
-        if source.copies_in_full() {
+        if source.copies_in_full().await? {
             work.log("the root file system is copied in full: its backend has no snapshots");
         }
         let staging = Staging::create(&workplace(&layout))?;
-        let options = source.same_again();
+        let options = source.same_again().await?;
         let write = |file: &str, text: &str| {
             let path = staging.path().join(file);
             files::replace(&path, text.as_bytes(), 0o640)
@@ -129,10 +130,13 @@ impl Engine {
         let filled = match filled {
             Ok(copied) => {
                 let milliseconds = begun.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
-                let size = blocking(move || Ok(copied.iter().map(|tree| occupied(tree)).sum()));
+                let mut size = 0;
+                for files in &copied {
+                    size += duplicate::occupied_by(&self.0.programs, files).await?;
+                }
                 let kept = Kept {
                     parent: current(&layout),
-                    size: size.await?,
+                    size,
                     milliseconds,
                     scheduled: new.scheduled,
                 };
@@ -182,9 +186,16 @@ impl Engine {
         if current(&layout) == name.as_str() {
             set_current(&layout, &gone.parent)?;
         }
-        let trash = Trash::take(&workplace(&layout), &snapshot.directory(), None)?;
-        forget_origins(&snapshot, trash.path());
-        blocking(move || trash.empty()).await
+        let (there, directory) = (workplace(&layout), snapshot.directory());
+        let trash = blocking(move || {
+            let elsewhere = volume_of(&snapshot)?;
+            let trash = Trash::take(&there, &directory, &elsewhere)?;
+            forget_origins(&snapshot, trash.path());
+            trash.leave_elsewhere()
+        })
+        .await?;
+        self.free(trash);
+        Ok(())
     }
 
     /// Changes a snapshot's comment; an empty one takes it away.
@@ -220,7 +231,7 @@ impl Engine {
             let _lock = self.lock(&id.name).await?;
             let source = Source::read(snapshot)?;
             let how = CloneOptions {
-                snapshot: !source.copies_in_full(),
+                snapshot: !source.copies_in_full().await?,
                 ..CloneOptions::default()
             };
             return self.make_from(None, source, &new, &how, work).await;
@@ -249,7 +260,7 @@ impl Engine {
             work.log(format_args!("the present state is in the snapshot {taken}"));
         }
         let source = Source::read(snapshot)?;
-        let how = source.same_again();
+        let how = source.same_again().await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
         let filled = self
             .fill_copy(None, &source, &layout, &staging, &how, work)
@@ -262,11 +273,16 @@ impl Engine {
             .map_err(|error| Error::path("writing", &path, &error))?;
         work.stage("replacing");
         let group = source.root_group();
-        blocking(move || {
-            staging.replace(group, &layout)?;
-            list_with_origins(&layout)
+        let old = blocking(move || {
+            let elsewhere = volume_of(&layout)?;
+            let old = staging.replace(group, &layout, &elsewhere)?;
+            list_with_origins(&layout)?;
+            Ok(old)
         })
         .await?;
+        if let Some(old) = old {
+            self.free(old);
+        }
         self.refresh().await?;
         Ok(id.clone())
     }
@@ -287,6 +303,15 @@ impl Engine {
         }
         Ok((layout, snapshot))
     }
+}
+
+/// The volume that goes with a container or snapshot, with a mark.
+pub(super) fn volume_of(layout: &ContainerLayout) -> Result<Vec<Elsewhere>> {
+    let Ok(Some(rootfs)) = disk::read_rootfs(&layout.config()) else {
+        return Ok(Vec::new());
+    };
+    let volume = Elsewhere::volume(&RootfsPath::parse(&rootfs))?;
+    Ok(volume.into_iter().collect())
 }
 
 /// How long copying so many bytes took at the last snapshot for which there were any:

@@ -6,7 +6,8 @@ use super::leftovers::empty_at_last;
 use super::{Engine, Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
-use crate::storage::{dir, elsewhere};
+use crate::storage::dir;
+use crate::storage::elsewhere::{self, Elsewhere};
 use gantry_core::layout::{ContainerLayout, REMOVING};
 use gantry_core::name::ContainerName;
 use rustix::fs::{AtFlags, CWD, Mode, RenameFlags};
@@ -25,7 +26,7 @@ pub(super) const MARKER: &str = "partial";
 /// that has the old one.
 const REPLACED: &str = ".gantry-replaced";
 /// What a container's content is; all else in its directory is about it.
-const CONTENT: [&str; 8] = [
+const CONTENT: [&str; 9] = [
     "config",
     "rootfs",
     "rootdev",
@@ -34,6 +35,7 @@ const CONTENT: [&str; 8] = [
     "olwork",
     "lxc_rdepends",
     REPLACED,
+    elsewhere::NOTE,
 ];
 
 /// A container being made. It is removed when dropped without
@@ -70,8 +72,16 @@ impl Staging {
 
     /// Makes it the content of a container that is there: root file system and config
     /// in one step, then the rest of the old directory comes along (snapshots, logs).
-    pub(super) fn replace(mut self, group: Option<u32>, layout: &ContainerLayout) -> Result<()> {
+    /// `elsewhere` is what of the old content lies outside of that. Gives the old one, which
+    /// still takes space.
+    pub(super) fn replace(
+        mut self,
+        group: Option<u32>,
+        layout: &ContainerLayout,
+        elsewhere: &[Elsewhere],
+    ) -> Result<Option<Trash>> {
         let directory = layout.directory();
+        elsewhere::note(&directory, elsewhere)?;
         let failed = |error: std::io::Error| Error::path("replacing", &directory, &error);
         let old = self.path.file_name().unwrap_or_default().as_encoded_bytes();
         files::replace(&self.path.join(REPLACED), old, 0o600).map_err(failed)?;
@@ -81,6 +91,7 @@ impl Staging {
         // From here on what is at our path is the old content.
         self.published = true;
         files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)?;
+        elsewhere::forget(&directory)?;
         finish_replacement(&directory)
     }
 
@@ -108,7 +119,9 @@ impl Staging {
             Err(error) => return Err(failed(error.into())),
         }
         self.published = part.is_none();
-        files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)
+        files::sync_directory(Path::new(layout.lxc_path())).map_err(failed)?;
+        // What lies elsewhere is the container's from now on.
+        elsewhere::forget(&layout.directory())
     }
 }
 
@@ -119,12 +132,10 @@ fn seal(source: &Path, group: Option<u32>) -> std::io::Result<()> {
     let owner = rustix::fs::Gid::from_raw(group.unwrap_or(0));
     rustix::fs::fchown(&directory, Some(rustix::fs::Uid::ROOT), Some(owner))?;
     rustix::fs::fchmod(&directory, Mode::from_raw_mode(mode))?;
-    // MARKER is what LXC would take for an interrupted creation.
-    for name in [MARKER, elsewhere::NOTE] {
-        match rustix::fs::unlinkat(&directory, name, AtFlags::empty()) {
-            Ok(()) | Err(rustix::io::Errno::NOENT) => {}
-            Err(error) => return Err(error.into()),
-        }
+    // It is what LXC would take for an interrupted creation.
+    match rustix::fs::unlinkat(&directory, MARKER, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => {}
+        Err(error) => return Err(error.into()),
     }
     // What was unpacked must be on the disk before it is a container.
     Ok(rustix::fs::syncfs(&directory)?)
@@ -185,20 +196,20 @@ pub(super) fn exists(layout: &ContainerLayout) -> Error {
 }
 
 /// Finishes the replacement of a container's content: brings along what is not
-/// content, then removes the old.
-pub(super) fn finish_replacement(directory: &Path) -> Result<()> {
+/// content, then removes the old but for what takes long, which it gives.
+pub(super) fn finish_replacement(directory: &Path) -> Result<Option<Trash>> {
     let note = directory.join(REPLACED);
     let failed = |error: std::io::Error| Error::path("replacing", directory, &error);
     let (file, metadata) = match files::open_regular(&note) {
         Ok(opened) => opened,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(failed(error)),
     };
     let name = files::read_bounded(&file, 255).map_err(failed)?;
     let name = String::from_utf8(name).unwrap_or_default();
     // Containers of others may be able to write here: only our own note counts.
     if metadata.uid() != geteuid().as_raw() || !name.starts_with(CREATE) || name.contains('/') {
-        return Ok(());
+        return Ok(None);
     }
     let old = directory.with_file_name(name);
     match std::fs::read_dir(&old) {
@@ -225,7 +236,7 @@ pub(super) fn finish_replacement(directory: &Path) -> Result<()> {
     }
     files::sync_directory(directory).map_err(failed)?;
     std::fs::remove_file(&note).map_err(failed)?;
-    Trash(old).empty()
+    Trash(old).leave_elsewhere().map(Some)
 }
 
 /// A container that is no more, but still takes space.
@@ -233,19 +244,12 @@ pub(super) fn finish_replacement(directory: &Path) -> Result<()> {
 pub(super) struct Trash(PathBuf);
 
 impl Trash {
-    /// Takes a container's directory away. `elsewhere` is the path of a root
-    /// file system outside of it.
-    pub(super) fn take(
-        lxc_path: &Path,
-        directory: &Path,
-        elsewhere: Option<&Path>,
-    ) -> Result<Self> {
+    /// Takes a container's directory away, and what of it lies elsewhere with it.
+    pub(super) fn take(lxc_path: &Path, directory: &Path, elsewhere: &[Elsewhere]) -> Result<Self> {
         let failed = |error: std::io::Error| Error::path("removing", directory, &error);
         let letters = files::random_letters(6).map_err(failed)?;
         let path = lxc_path.join(format!("{REMOVING}{letters}"));
-        if let Some(elsewhere) = elsewhere {
-            elsewhere::note(directory, elsewhere)?;
-        }
+        elsewhere::note(directory, elsewhere)?;
         rustix::fs::renameat_with(CWD, directory, CWD, &path, RenameFlags::NOREPLACE)
             .map_err(|error| failed(error.into()))?;
         let trash = Self(path);
@@ -263,10 +267,39 @@ impl Trash {
         &self.0
     }
 
+    /// Removes what lies elsewhere, whose names are free from then on.
+    pub(super) fn leave_elsewhere(self) -> Result<Self> {
+        elsewhere::remove(&self.0)?;
+        Ok(self)
+    }
+
     /// Frees the space.
-    pub(super) fn empty(self) -> Result<()> {
+    pub(super) fn empty(&self) -> Result<()> {
         elsewhere::remove(&self.0)?;
         dir::remove(&self.0).map_err(|error| Error::path("removing", &self.0, &error))
+    }
+}
+
+impl Engine {
+    /// Frees the space of what is gone, after this has returned. What is left of it if
+    /// this process ends before goes on when the next one begins.
+    pub(super) fn free(&self, trash: Trash) {
+        let freeing = self.0.freeing.clone();
+        freeing.send_modify(|count| *count += 1);
+        // Not one of the runtime's threads: nothing waits for it at the end.
+        std::thread::spawn(move || {
+            if let Err(error) = empty_at_last(trash.path()) {
+                tracing::warn!("{error}");
+            }
+            freeing.send_modify(|count| *count -= 1);
+        });
+    }
+
+    /// Returns when no space is being freed.
+    pub(crate) async fn freed(&self) {
+        let mut freeing = self.0.freeing.subscribe();
+        // The sender lives as long as the engine.
+        freeing.wait_for(|count| *count == 0).await.ok();
     }
 }
 
@@ -362,7 +395,8 @@ mod tests {
         let root = elsewhere.path().join("c2");
         std::fs::create_dir_all(root.join("bin")).unwrap();
         std::fs::create_dir(lxc_path.path().join("c2")).unwrap();
-        Trash::take(lxc_path.path(), &lxc_path.path().join("c2"), Some(&root)).unwrap();
+        let there = [Elsewhere::Directory(root.clone())];
+        Trash::take(lxc_path.path(), &lxc_path.path().join("c2"), &there).unwrap();
         std::fs::create_dir(lxc_path.path().join(".gantry-create-abandoned")).unwrap();
         std::fs::create_dir(lxc_path.path().join(".other")).unwrap();
         remove_leftovers(lxc_path.path());

@@ -19,6 +19,7 @@ pub(crate) mod packing;
 pub(crate) mod proc;
 pub(crate) mod process;
 pub(crate) mod readiness;
+pub(crate) mod resize;
 pub(crate) mod script;
 pub(crate) mod seal;
 pub(crate) mod seclusion;

@@ -3,10 +3,6 @@
 use super::proc;
 use gantry_core::values::mount::unescape;
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen,
-};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -49,47 +45,6 @@ fn type_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
         })
         .max_by_key(|(depth, _)| *depth)
         .map(|(_, kind)| kind)
-}
-
-/// What a mount is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    /// Nothing is changed.
-    Read,
-    /// Files are changed.
-    Change,
-}
-
-/// Mounts a file system to be reached by the descriptor that this gives: the mount is
-/// attached nowhere, and gone with its last user. `flags` are options without a value.
-pub(crate) fn detached(
-    kind: &str,
-    source: &str,
-    data: &[(&str, &str)],
-    flags: &[&str],
-    access: Access,
-) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "source", source)?;
-    let mut attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
-        | MountAttrFlags::MOUNT_ATTR_NODEV
-        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    if access == Access::Read {
-        fsconfig_set_flag(&context, "ro")?;
-        attributes |= MountAttrFlags::MOUNT_ATTR_RDONLY;
-    }
-    for flag in flags {
-        fsconfig_set_flag(&context, *flag)?;
-    }
-    for (key, value) in data {
-        fsconfig_set_string(&context, *key, *value)?;
-    }
-    fsconfig_create(&context)?;
-    Ok(fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        attributes,
-    )?)
 }
 
 /// Opens the root of a process in namespaces of its own. What a program of its owner's

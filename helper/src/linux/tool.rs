@@ -36,10 +36,21 @@ pub(crate) struct Ended {
     pub(crate) errors: String,
 }
 
-/// Runs a program to its end, which also comes when this process ends before. Call it
-/// on a thread that may wait.
+/// Runs a program to its end, which also comes when this process ends before. It waits:
+/// what calls it belongs on a thread that may.
 pub(crate) fn run(program: &Path, args: &[&str]) -> io::Result<Ended> {
     let runtime = tokio::runtime::Handle::current();
+    // On a thread of its own, where waiting is allowed whoever calls: what is given up is
+    // removed by whoever has it.
+    std::thread::scope(|scope| {
+        scope
+            .spawn(|| wait_for(&runtime, program, args))
+            .join()
+            .map_err(|_| io::Error::other("waiting for it failed"))?
+    })
+}
+
+fn wait_for(runtime: &tokio::runtime::Handle, program: &Path, args: &[&str]) -> io::Result<Ended> {
     let (output, stdout) = io::pipe()?;
     let (errors, stderr) = io::pipe()?;
     let path = program.to_str().ok_or(io::ErrorKind::InvalidInput)?;

@@ -8,7 +8,7 @@ use crate::linux::btrfs::{
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::FsWord;
 use std::io::{self, BufReader};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What statfs(2) says of btrfs.
@@ -41,7 +41,7 @@ impl Backend for Btrfs {
 
     /// As LXC: on one file system a full copy is a snapshot, too, which shares blocks
     /// but needs nothing.
-    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
+    fn copy(&self, source: &RootfsPath, _wish: &Wish, place: &Place) -> Result<Made> {
         let root = place.here.join("rootfs");
         let source = PathBuf::from(&source.path);
         let mut copies = Vec::new();
@@ -66,12 +66,8 @@ impl Backend for Btrfs {
         Ok(made(place, Vec::new()))
     }
 
-    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        super::dir::open(Path::new(&rootfs.path))
-    }
-
-    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        super::dir::open(Path::new(&rootfs.path))
+    fn files(&self, rootfs: &RootfsPath) -> Files {
+        Files::At(PathBuf::from(&rootfs.path))
     }
 
     /// What `btrfs send --no-data` would tell of, between two snapshots of now that

@@ -1,13 +1,12 @@
 //! A root file system in a directory.
 
-use super::{Backend, Files, Made, Place, Wish, elsewhere, overlay};
+use super::elsewhere::{self, Elsewhere};
+use super::{Backend, Files, Made, Place, Wish, overlay};
 use crate::error::{Error, Result};
-use crate::linux::files;
 pub(crate) use crate::linux::files::remove;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::{CWD, Mode};
-use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 
 pub(super) struct Directory;
@@ -34,7 +33,7 @@ impl Backend for Directory {
             .map_err(|error| Error::path("making", root, &error.into()))?;
         if wish.directory.is_some() {
             // Noted only once it is ours: what is noted goes with the container.
-            elsewhere::note(&place.here, root)?;
+            elsewhere::note(&place.here, &[Elsewhere::Directory(root.clone())])?;
         }
         Ok(Made {
             path: format!("dir:{}", there.display()),
@@ -44,33 +43,18 @@ impl Backend for Directory {
         })
     }
 
-    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
-        let root = Files::At(place.here.join("rootfs"));
-        Ok(Made {
-            path: format!("dir:{}", place.there.join("rootfs").display()),
-            files: root.clone(),
-            copies: vec![(Files::At(PathBuf::from(&source.path)), root)],
-            depends: false,
-        })
-    }
-
     /// As LXC: an overlay above the directory.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
         overlay::above(place, &source.path, &source.path, Path::new(&source.path))
     }
 
-    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        open(Path::new(&rootfs.path))
+    fn copies_in_full(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(true)
     }
 
-    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        open(Path::new(&rootfs.path))
+    fn files(&self, rootfs: &RootfsPath) -> Files {
+        Files::At(PathBuf::from(&rootfs.path))
     }
-}
-
-/// Opens a root file system that is a directory.
-pub(super) fn open(path: &Path) -> Result<OwnedFd> {
-    files::open_directory(path).map_err(|error| Error::path("opening", path, &error))
 }
 
 fn check_directory(directory: &Path, name: &str) -> Result<()> {

@@ -3,11 +3,13 @@
 use super::Wish;
 use crate::error::{Error, Result};
 use crate::linux::tool;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// As LXC has it.
 const TYPE: &str = "ext4";
-const SIZE: u64 = 1 << 30;
+pub(crate) const SIZE: u64 = 1 << 30;
 /// Smaller ones hold no container.
 const SMALLEST: u64 = 1 << 20;
 
@@ -70,10 +72,28 @@ pub(super) fn make(wish: &Wish, device: &Path) -> Result<()> {
     )))
 }
 
-/// What a program that failed says of it.
+/// The file system on a device or in a file, as far as it is one that can be made.
+pub(super) fn kind_on(path: &Path) -> Option<String> {
+    const MARKS: [(u64, &[u8], &str); 3] = [
+        (0x438, &[0x53, 0xef], TYPE),
+        (0, b"XFSB", "xfs"),
+        (0x1_0040, b"_BHRfS_M", "btrfs"),
+    ];
+    let device = File::open(path).ok()?;
+    let has = |(offset, mark, _): &(u64, &[u8], &str)| {
+        let mut found = vec![0; mark.len()];
+        device.read_exact_at(&mut found, *offset).is_ok() && found == *mark
+    };
+    let (.., kind) = MARKS.into_iter().find(has)?;
+    Some(kind.to_owned())
+}
+
+/// What a program that failed says of it; its warnings are of something else.
 pub(super) fn cause(ended: &tool::Ended, program: &Path) -> String {
     let said = ended.errors.lines().chain(ended.output.lines());
-    let line = said.map(str::trim).find(|line| !line.is_empty());
+    let line = said
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !line.starts_with("WARNING"));
     line.map_or_else(
         || format!("{} ended with status {}", program.display(), ended.status),
         |line| line.escape_debug().to_string(),

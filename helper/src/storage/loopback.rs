@@ -1,13 +1,10 @@
 //! A root file system in an image file.
 
-use super::{Backend, Files, Made, Place, Wish, file_system};
+use super::{Backend, Files, Made, Place, Wish, copy_files, file_system};
 use crate::error::{Error, Result};
-use crate::linux::files;
-use crate::linux::loop_device::mount_image;
-use crate::linux::mounts::Access;
+use crate::linux::{files, loop_device};
 use gantry_core::values::rootfs::RootfsPath;
 use std::fs::File;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -39,7 +36,22 @@ impl Backend for Loopback {
         made(place)
     }
 
-    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
+    fn like(&self, source: &RootfsPath, wish: &mut Wish) -> Result<()> {
+        if wish.fssize.is_none() {
+            wish.fssize = self.size(source)?;
+        }
+        if wish.fstype.is_none() {
+            wish.fstype = file_system::kind_on(Path::new(&source.path));
+        }
+        Ok(())
+    }
+
+    /// The image, if no other one is wished for. Of btrfs no two may have one id.
+    fn copy(&self, source: &RootfsPath, wish: &Wish, place: &Place) -> Result<Made> {
+        let kind = file_system::kind_on(Path::new(&source.path));
+        if wish.fssize.is_some() || wish.fstype.is_some() || kind.as_deref() == Some("btrfs") {
+            return copy_files(self, source, wish, place);
+        }
         let mut made = made(place)?;
         made.copies = vec![(
             Files::At(PathBuf::from(&source.path)),
@@ -55,18 +67,24 @@ impl Backend for Loopback {
         )))
     }
 
-    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        mount(rootfs, Access::Read)
+    fn copies_in_full(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(true)
     }
 
-    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        mount(rootfs, Access::Change)
+    fn size(&self, rootfs: &RootfsPath) -> Result<Option<u64>> {
+        let path = Path::new(&rootfs.path);
+        let (_, status) =
+            files::open_regular(path).map_err(|error| Error::path("opening", path, &error))?;
+        Ok(Some(status.len()))
     }
-}
 
-fn mount(rootfs: &RootfsPath, access: Access) -> Result<OwnedFd> {
-    let path = Path::new(&rootfs.path);
-    mount_image(path, access).map_err(|error| Error::path("mounting", path, &error))
+    fn enlarge(&self, rootfs: &RootfsPath, size: u64) -> Result<()> {
+        let path = Path::new(&rootfs.path);
+        files::open_writable(path)
+            .and_then(|image| image.set_len(size))
+            .and_then(|()| loop_device::refresh(path))
+            .map_err(|error| Error::path("enlarging", path, &error))
+    }
 }
 
 /// Beside the image is where it is mounted.

@@ -6,15 +6,20 @@ pub(crate) mod dir;
 pub(crate) mod elsewhere;
 mod file_system;
 mod loopback;
+mod lvm;
 mod overlay;
 mod send_stream;
+mod volumes;
+mod zfs;
+
+pub(crate) use file_system::SIZE;
+pub(crate) use volumes::manager;
 
 use crate::error::{Error, Result};
 use gantry_core::name::ContainerName;
 use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
 use rustix::fs::FsWord;
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -28,22 +33,60 @@ pub(crate) trait Backend: Send + Sync {
     fn check(&self, wish: &Wish, lxc_path: &Path) -> Result<()>;
     /// An empty root file system for a new container.
     fn create(&self, wish: &Wish, place: &Place) -> Result<Made>;
-    /// A copy that needs nothing of its source; which may be of another backend, if
-    /// that keeps a tree of files.
-    fn copy(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
+    /// What a new root file system is to be like to be like one of this backend, as far
+    /// as it was not wished for.
+    fn like(&self, _source: &RootfsPath, _wish: &mut Wish) -> Result<()> {
+        Ok(())
+    }
+    /// A copy of a root file system of this backend that needs nothing of it.
+    fn copy(&self, source: &RootfsPath, wish: &Wish, place: &Place) -> Result<Made> {
+        copy_files(self, source, wish, place)
+    }
     /// A copy that shares with its source what neither has changed.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
-    /// The top of its files as they are now, to be read.
-    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd>;
-    /// The top of its files, to be changed while no container has them, or where it
-    /// would not mount them either ([`is_tree`]).
-    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd>;
+    /// Whether a container's own snapshots are copies in full, as there are none that
+    /// need nothing of it and outlive its going back.
+    fn copies_in_full(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(false)
+    }
+    /// Where the files of a root file system are.
+    fn files(&self, rootfs: &RootfsPath) -> Files {
+        Files::In(text_of(rootfs))
+    }
+    /// The bytes that a root file system has for itself; none where it shares them with
+    /// others.
+    fn size(&self, _rootfs: &RootfsPath) -> Result<Option<u64>> {
+        Ok(None)
+    }
+    /// Gives what a file system is in so many bytes; the file system itself does not know
+    /// of them yet.
+    fn enlarge(&self, rootfs: &RootfsPath, _size: u64) -> Result<()> {
+        Err(Error::Unsupported(format!(
+            "a root file system on {} takes what the file system it lies on has; there is nothing to grow",
+            name_of(rootfs)
+        )))
+    }
     /// Where two root file systems of this backend may differ, as far as the backend
     /// knows it without a look at every file. `scratch` is an empty directory on the
     /// file system of containers, for what is needed meanwhile.
     fn differing(&self, _from: &RootfsPath, _to: &RootfsPath, _scratch: &Path) -> Result<Places> {
         Ok(Places::Everywhere)
     }
+}
+
+/// As [`Backend::copy`], file by file.
+fn copy_files<B: Backend + ?Sized>(
+    backend: &B,
+    source: &RootfsPath,
+    wish: &Wish,
+    place: &Place,
+) -> Result<Made> {
+    let mut wish = wish.clone();
+    backend.like(source, &mut wish)?;
+    let mut made = backend.create(&wish, place)?;
+    made.copies
+        .push((backend.files(source), made.files.clone()));
+    Ok(made)
 }
 
 /// What the root file system of a new container is to be like. What is not said is as
@@ -61,6 +104,40 @@ pub(crate) struct Wish {
     pub(crate) fstype: Option<String>,
     /// And its size in bytes, 1 GiB if none.
     pub(crate) fssize: Option<u64>,
+    /// For `lvm`: the volume's name, the container's if none; it must be free.
+    pub(crate) lvname: Option<String>,
+    /// And its volume group.
+    pub(crate) vgname: Option<String>,
+    /// And its thin pool, which must be one.
+    pub(crate) thinpool: Option<String>,
+    /// Not in a thin pool, even if there is one.
+    pub(crate) classic: bool,
+    /// For `zfs`: the dataset below which it is to be.
+    pub(crate) zfsroot: Option<String>,
+    /// What lxc.conf says.
+    pub(crate) system: System,
+}
+
+/// Where lxc.conf(5) has volumes be that were given no place.
+#[derive(Debug, Clone)]
+pub(crate) struct System {
+    /// `lxc.bdev.lvm.vg`
+    pub(crate) volume_group: String,
+    /// `lxc.bdev.lvm.thin_pool`
+    pub(crate) thin_pool: String,
+    /// `lxc.bdev.zfs.root`
+    pub(crate) zfs_root: String,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        let lxc = || "lxc".to_owned();
+        Self {
+            volume_group: lxc(),
+            thin_pool: lxc(),
+            zfs_root: lxc(),
+        }
+    }
 }
 
 impl Wish {
@@ -72,6 +149,12 @@ impl Wish {
             directory: None,
             fstype: None,
             fssize: None,
+            lvname: None,
+            vgname: None,
+            thinpool: None,
+            classic: false,
+            zfsroot: None,
+            system: System::default(),
         }
     }
 
@@ -81,6 +164,10 @@ impl Wish {
             ("dir", self.directory.is_some()),
             ("fstype", self.fstype.is_some()),
             ("fssize", self.fssize.is_some()),
+            ("lvname", self.lvname.is_some()),
+            ("vgname", self.vgname.is_some()),
+            ("thinpool", self.thinpool.is_some()),
+            ("zfsroot", self.zfsroot.is_some()),
         ]
         .into_iter()
         .filter_map(|(name, given)| given.then_some(name))
@@ -120,6 +207,8 @@ pub(crate) struct Place {
     pub(crate) here: PathBuf,
     /// Where it will be.
     pub(crate) there: PathBuf,
+    /// What its volume is called, if it is to have one and the name is free.
+    pub(crate) volume: String,
 }
 
 /// Where files are.
@@ -153,7 +242,7 @@ pub(crate) struct Made {
     pub(crate) depends: bool,
 }
 
-const NAMES: &str = "dir, overlay, btrfs, loop or best";
+const NAMES: &str = "dir, overlay, btrfs, zfs, lvm, loop or best";
 
 /// The backend called `name`.
 ///
@@ -165,6 +254,8 @@ pub(crate) fn backend(name: &str) -> Result<&'static dyn Backend> {
         RootfsKind::Dir => &dir::Directory,
         RootfsKind::Overlay => &overlay::Overlay,
         RootfsKind::Btrfs => &btrfs::Btrfs,
+        RootfsKind::Zfs => &zfs::Zfs,
+        RootfsKind::Lvm => &lvm::Lvm,
         RootfsKind::Loop => &loopback::Loopback,
         RootfsKind::Other(_) | RootfsKind::Unprefixed => {
             return Err(Error::InvalidArgument(format!(
@@ -173,14 +264,14 @@ pub(crate) fn backend(name: &str) -> Result<&'static dyn Backend> {
         }
         _ => {
             return Err(Error::Unsupported(format!(
-                "the backend '{name}' cannot do this yet; use {NAMES}"
+                "the backend '{name}' is not supported; use {NAMES}"
             )));
         }
     })
 }
 
-/// The backend called `name` for a new container; `best` is the first that the LXC path
-/// offers of btrfs and dir.
+/// The backend called `name` for a new container; `best` is the first that there is
+/// of btrfs, zfs, lvm and dir.
 ///
 /// # Errors
 /// As [`backend`], and those of [`Backend::check`]; [`Error::InvalidArgument`] for an
@@ -191,7 +282,7 @@ pub(crate) fn backend_for(
     lxc_path: &Path,
 ) -> Result<&'static dyn Backend> {
     if name == "best" {
-        const PREFERRED: [&dyn Backend; 2] = [&btrfs::Btrfs, &dir::Directory];
+        const PREFERRED: [&dyn Backend; 4] = [&btrfs::Btrfs, &zfs::Zfs, &lvm::Lvm, &dir::Directory];
         let fits = |backend: &&&dyn Backend| fitting(**backend, "best", wish, lxc_path).is_ok();
         return match PREFERRED.iter().find(fits) {
             Some(found) => Ok(*found),
@@ -212,6 +303,22 @@ fn fitting(backend: &dyn Backend, name: &str, wish: &Wish, lxc_path: &Path) -> R
         )));
     }
     backend.check(wish, lxc_path)
+}
+
+/// A root file system as `lxc.rootfs.path` has it.
+fn text_of(rootfs: &RootfsPath) -> String {
+    match &rootfs.kind {
+        RootfsKind::Unprefixed => rootfs.path.clone(),
+        kind => format!("{}:{}", kind.prefix(), rootfs.path),
+    }
+}
+
+/// Where the files of a root file system are, whoever keeps it.
+pub(crate) fn files(rootfs: &RootfsPath) -> Files {
+    match backend(&name_of(rootfs)) {
+        Ok(backend) => backend.files(rootfs),
+        Err(_) => Files::In(text_of(rootfs)),
+    }
 }
 
 /// Whether a backend's root file systems are trees of files that can be read as

@@ -4,16 +4,12 @@
 use super::{Backend, Below, Files, Made, Place, Places, Wish};
 use crate::error::{Error, Result};
 use crate::linux::files;
-use crate::linux::mounts::{self, Access};
 use crate::linux::tree::{self, Tree};
 use gantry_core::values::rootfs::{OverlayPaths, RootfsPath};
-use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid};
-use rustix::io::Errno;
+use rustix::fs::{CWD, FileType, Gid, Mode, Uid};
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io;
-use std::iter;
-use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 pub(super) struct Overlay;
@@ -38,14 +34,10 @@ impl Backend for Overlay {
             })
             .map_err(|error| Error::path("making", &root, &error))?;
         let there = place.there.join("rootfs").display().to_string();
-        above(place, &root.display().to_string(), &there, &root)
-    }
-
-    fn copy(&self, source: &RootfsPath, _place: &Place) -> Result<Made> {
-        Err(Error::Unsupported(format!(
-            "the overlay {} is not copied in full yet; make a copy-on-write clone (snapshot)",
-            source.path
-        )))
+        Ok(Made {
+            depends: false,
+            ..above(place, &root.display().to_string(), &there, &root)?
+        })
     }
 
     /// Another overlay with the same layers below and a copy of the one above.
@@ -64,40 +56,6 @@ impl Backend for Overlay {
         Ok(made)
     }
 
-    /// A mount of all layers for reading, the upper one among them.
-    fn view(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        let OverlayPaths { lower, upper } = layers_of(rootfs)?;
-        let opened = open(iter::once(&upper).chain(&lower))?;
-        let named: Vec<String> = opened.iter().map(name_of).collect();
-        mount(&[("lowerdir", &named.join(":"))], Access::Read)
-            .map_err(|error| Error::path("reading the overlay of", &upper, &error))
-    }
-
-    /// A mount as the container's own.
-    fn edit(&self, rootfs: &RootfsPath) -> Result<OwnedFd> {
-        let layers = layers_of(rootfs)?;
-        let failed =
-            |error: io::Error| Error::path("mounting the overlay of", &layers.upper, &error);
-        let work = layers.work();
-        files::ensure_directory(&work, 0o755).map_err(failed)?;
-        let lower = open(layers.lower.iter())?;
-        let named: Vec<String> = lower.iter().map(name_of).collect();
-        let own = open([&layers.upper, &work])?;
-        let [upper, work] = own.as_slice() else {
-            return Err(failed(io::ErrorKind::InvalidInput.into()));
-        };
-        let data = [
-            ("lowerdir", named.join(":")),
-            ("upperdir", name_of(upper)),
-            ("workdir", name_of(work)),
-        ];
-        let data = data.each_ref().map(|(key, value)| (*key, value.as_str()));
-        let mounted = mount(&data, Access::Change).map_err(failed)?;
-        // Stock LXC takes it away as the container's root.
-        give_work(upper, work).map_err(failed)?;
-        Ok(mounted)
-    }
-
     /// What one of the two upper layers has.
     fn differing(&self, from: &RootfsPath, to: &RootfsPath, _scratch: &Path) -> Result<Places> {
         let (from, to) = (layers_of(from)?, layers_of(to)?);
@@ -113,35 +71,6 @@ impl Backend for Overlay {
             }
         }
         Ok(Places::Paths(paths))
-    }
-}
-
-/// By descriptor: the paths of layers may be long, and have characters that separate them.
-fn open<'a>(layers: impl IntoIterator<Item = &'a PathBuf>) -> Result<Vec<OwnedFd>> {
-    layers
-        .into_iter()
-        .map(|layer| super::dir::open(layer))
-        .collect()
-}
-
-fn name_of(layer: &OwnedFd) -> String {
-    format!("/proc/self/fd/{}", layer.as_raw_fd())
-}
-
-fn mount(data: &[(&str, &str)], access: Access) -> io::Result<OwnedFd> {
-    // A container that runs may have the same layers in use.
-    let data: Vec<_> = data.iter().copied().chain([("index", "off")]).collect();
-    mounts::detached("overlay", "overlay", &data, &[], access)
-}
-
-/// Gives what the kernel made in the work directory to the owner of the upper one.
-fn give_work(upper: &OwnedFd, work: &OwnedFd) -> io::Result<()> {
-    let owner = rustix::fs::fstat(upper)?;
-    let (uid, gid) = (Uid::from_raw(owner.st_uid), Gid::from_raw(owner.st_gid));
-    let flags = AtFlags::SYMLINK_NOFOLLOW;
-    match rustix::fs::chownat(work, "work", Some(uid), Some(gid), flags) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }
 

@@ -118,21 +118,73 @@ impl Store {
 /// one to write in it.
 pub(crate) fn mount_store(rootfs: &RootfsPath, to_read: bool) -> Step<OwnedFd> {
     let store = Store::find(rootfs)?;
-    let mut options = MountOptions {
-        flags: MountFlags::NO_SUID | MountFlags::NO_DEV,
-        ..MountOptions::default()
+    if !to_read {
+        return store.mount(&MountOptions {
+            flags: MountFlags::NO_SUID | MountFlags::NO_DEV,
+            ..MountOptions::default()
+        });
+    }
+    let made = match &store {
+        Store::Tree(path) => copy_tree(CWD, path, true),
+        Store::Overlay(layers) => view(layers),
+        Store::Device(path) => File::open(path).and_then(|device| read_device(&device, path)),
+        Store::Image(path) => File::open(path).and_then(|file| {
+            let (device, name) = attach_loop_device(&file, true)?;
+            read_device(&File::from(device), &name)
+        }),
+        Store::Dataset(name) => read("zfs", name, &[("zfsutil", None)]),
     };
-    match &store {
-        Store::Overlay(layers) if to_read => {
-            view(layers).at(STEP, || format!("cannot mount {store}"))
-        }
-        _ => {
-            if to_read {
-                options.flags |= MountFlags::READ_ONLY;
-            }
-            store.mount(&options)
+    made.at(STEP, || format!("cannot mount {store}"))
+}
+
+fn read_device(device: &File, path: &Path) -> io::Result<OwnedFd> {
+    let source = path.to_str().ok_or(io::ErrorKind::InvalidInput)?;
+    first_of(kinds_on(device)?, |kind| read(kind, source, &own_of(kind)))
+}
+
+/// A mount by which nothing can be changed.
+fn read(kind: &str, source: &str, own: &[(&str, Option<&str>)]) -> io::Result<OwnedFd> {
+    let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY
+        | MountAttrFlags::MOUNT_ATTR_NOSUID
+        | MountAttrFlags::MOUNT_ATTR_NODEV
+        | MountAttrFlags::MOUNT_ATTR_NOEXEC;
+    let with = |more: &[&str]| {
+        let more = more.iter().map(|flag| (*flag, None));
+        let data: Vec<_> = own.iter().copied().chain(more).collect();
+        filesystem(kind, source, &data, attributes)
+    };
+    match with(&["ro"]) {
+        // The container runs: its file system can be written to, and this is the same.
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => with(&[]),
+        // A journal is left, of a system that was cut: what is in it cannot be taken over.
+        Err(_) if matches!(kind, "ext4" | "xfs") => with(&["ro", "norecovery"]),
+        result => result,
+    }
+}
+
+/// What a file system must be told: a snapshot of XFS has the id of its origin.
+fn own_of(kind: &str) -> Vec<(&'static str, Option<&'static str>)> {
+    match kind {
+        "xfs" => vec![("nouuid", None)],
+        _ => Vec::new(),
+    }
+}
+
+fn first_of(
+    kinds: Vec<String>,
+    mount: impl Fn(&str) -> io::Result<OwnedFd>,
+) -> io::Result<OwnedFd> {
+    let mut last = io::Error::new(
+        io::ErrorKind::InvalidData,
+        "no file system that this kernel knows is on it",
+    );
+    for kind in kinds {
+        match mount(&kind) {
+            Ok(mount) => return Ok(mount),
+            Err(error) => last = error,
         }
     }
+    Err(last)
 }
 
 /// What an overlay shows, without what the kernel does to the upper directory of one
@@ -241,17 +293,9 @@ fn image(path: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
 
 fn mount_device(device: &File, path: &Path, options: &MountOptions) -> io::Result<OwnedFd> {
     let source = path.to_str().ok_or(io::ErrorKind::InvalidInput)?;
-    let mut last = io::Error::new(
-        io::ErrorKind::InvalidData,
-        "no file system that this kernel knows is on it",
-    );
-    for kind in kinds_on(device)? {
-        match filesystem_with(&kind, source, &[], options) {
-            Ok(mount) => return Ok(mount),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    first_of(kinds_on(device)?, |kind| {
+        filesystem_with(kind, source, &own_of(kind), options)
+    })
 }
 
 /// The file system on a device by its mark, which makes the kernel load what it

@@ -1,0 +1,259 @@
+//! A root file system in a dataset of ZFS, zfs(8).
+
+use super::elsewhere::{self, Elsewhere};
+use super::volumes::{self, Volumes, free_name, new_mark};
+use super::{Backend, Files, Made, Place, Wish};
+use crate::error::{Error, Result};
+use crate::linux::files;
+use gantry_core::values::rootfs::RootfsPath;
+use std::path::Path;
+
+pub(super) struct Zfs;
+
+/// The property that has a mark; zfsprops(7) wants a colon in it.
+const MARK: &str = "io.gantry:mark";
+/// What the files of a container need: access lists, which ZFS has not by default.
+const FILES: [&str; 4] = ["-o", "acltype=posixacl", "-o", "xattr=sa"];
+/// The longest name of a dataset.
+const LONGEST: usize = 255;
+
+impl Backend for Zfs {
+    fn options(&self) -> &'static [&'static str] {
+        &["zfsroot"]
+    }
+
+    fn check(&self, wish: &Wish, _lxc_path: &Path) -> Result<()> {
+        let root = root(wish);
+        if !is_dataset(root) {
+            return Err(Error::InvalidArgument(format!(
+                "'zfsroot' is '{}', which is no name of a dataset; give POOL or POOL/PATH",
+                root.escape_debug()
+            )));
+        }
+        let pool = root.split('/').next().unwrap_or_default();
+        match exists(pool)? {
+            true => Ok(()),
+            false => Err(Error::Unsupported(format!(
+                "there is no ZFS pool '{pool}'; make one with zpool create, or name another with 'zfsroot' or lxc.bdev.zfs.root in lxc.conf"
+            ))),
+        }
+    }
+
+    fn create(&self, wish: &Wish, place: &Place) -> Result<Made> {
+        let root = root(wish);
+        if !exists(root)? {
+            zfs(&["create", "-p", root])?;
+        }
+        let name = free_name(self, &place.volume, |name| format!("{root}/{name}"))?;
+        let dataset = format!("{root}/{name}");
+        let mark = new_mark()?;
+        elsewhere::note(&place.here, &[volume(&dataset, &mark)])?;
+        make("create", place, &mark, &[&dataset])?;
+        made(place, &dataset)
+    }
+
+    /// Beside the source.
+    fn like(&self, source: &RootfsPath, wish: &mut Wish) -> Result<()> {
+        if let Some((parent, _)) = existing(&source.path)?.rsplit_once('/') {
+            wish.zfsroot = Some(parent.to_owned());
+        }
+        Ok(())
+    }
+
+    /// As LXC: a snapshot of the dataset, and a clone of that.
+    fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made> {
+        let origin = existing(&source.path)?;
+        let parent = origin
+            .rsplit_once('/')
+            .map_or(origin.as_str(), |(parent, _)| parent);
+        let name = free_name(self, &place.volume, |name| format!("{parent}/{name}"))?;
+        let dataset = format!("{parent}/{name}");
+        let mark = new_mark()?;
+        // It may come to be another dataset's, which has one of the clone's name already.
+        let snapshot = format!("{origin}@{name}-{mark}");
+        elsewhere::note(
+            &place.here,
+            &[volume(&dataset, &mark), volume(&snapshot, &mark)],
+        )?;
+        zfs(&["snapshot", "-o", &format!("{MARK}={mark}"), &snapshot])?;
+        make("clone", place, &mark, &[&snapshot, &dataset])?;
+        made(place, &dataset)
+    }
+
+    fn files(&self, rootfs: &RootfsPath) -> Files {
+        match rootfs.path.starts_with('/') {
+            // A config of old: where the dataset is mounted.
+            true => Files::At(rootfs.path.clone().into()),
+            false => Files::In(format!("zfs:{}", rootfs.path)),
+        }
+    }
+}
+
+impl Volumes for Zfs {
+    fn find(&self, path: &str) -> Result<Option<String>> {
+        look(path)
+    }
+
+    fn mark(&self, volume: &str, mark: &str) -> Result<()> {
+        zfs(&["set", &format!("{MARK}={mark}"), volume]).map(drop)
+    }
+
+    /// What was cloned of it stands by itself first; a snapshot that it is a clone of goes
+    /// with the last of its clones.
+    fn remove(&self, volume: &str, mark: &str) -> Result<()> {
+        if look(volume)?.is_none() || get(MARK, volume, true)? != mark {
+            return Ok(());
+        }
+        if volume.contains('@') {
+            return zfs(&["destroy", "-d", volume]).map(drop);
+        }
+        while let Some(clone) = a_clone_of(volume)? {
+            zfs(&["promote", &clone])?;
+        }
+        let origin = get("origin", volume, false)?;
+        if origin.contains('@') {
+            zfs(&["destroy", "-d", &origin])?;
+        }
+        zfs(&["destroy", "-r", volume]).map(drop)
+    }
+
+    fn renamed(&self, volume: &str, name: &str) -> Result<String> {
+        match volume.rsplit_once('/') {
+            Some((parent, _)) => Ok(format!("{parent}/{name}")),
+            None => Err(no_dataset(volume)),
+        }
+    }
+
+    fn rename(&self, volume: &str, new: &str, root: &Path) -> Result<()> {
+        if look(volume)?.is_some() || look(new)?.is_none() {
+            zfs(&["rename", volume, new])?;
+        }
+        zfs(&["set", &format!("mountpoint={}", root.display()), new]).map(drop)
+    }
+}
+
+fn zfs(args: &[&str]) -> Result<String> {
+    volumes::run("zfs", "zfsutils-linux and zfs-dkms", args)
+}
+
+/// Makes a dataset that is mounted where LXC mounts it, and not by itself.
+fn make(how: &str, place: &Place, mark: &str, names: &[&str]) -> Result<()> {
+    let mountpoint = format!("mountpoint={}", place.there.join("rootfs").display());
+    let mark = format!("{MARK}={mark}");
+    let mut args = vec![how, "-o", &mountpoint, "-o", "canmount=noauto", "-o", &mark];
+    args.extend(FILES);
+    args.extend(names);
+    zfs(&args).map(drop)
+}
+
+fn volume(dataset: &str, mark: &str) -> Elsewhere {
+    Elsewhere::Volume {
+        rootfs: format!("zfs:{dataset}"),
+        mark: mark.to_owned(),
+    }
+}
+
+fn root(wish: &Wish) -> &str {
+    wish.zfsroot.as_deref().unwrap_or(&wish.system.zfs_root)
+}
+
+/// Names of datasets and of their snapshots, zfs(8).
+fn is_dataset(name: &str) -> bool {
+    let (dataset, snapshot) = name.split_once('@').unwrap_or((name, "x"));
+    let is_part = |part: &str| {
+        part.starts_with(|first: char| first.is_ascii_alphanumeric())
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_.:- ".contains(&byte))
+    };
+    name.len() <= LONGEST && dataset.split('/').all(is_part) && is_part(snapshot)
+}
+
+fn no_dataset(path: &str) -> Error {
+    Error::InvalidArgument(format!(
+        "'{}' is no dataset below a pool",
+        path.escape_debug()
+    ))
+}
+
+/// The dataset of a config's path, which may be that of its mount; none if there is none.
+fn look(path: &str) -> Result<Option<String>> {
+    if !path.starts_with('/') && !is_dataset(path) {
+        return Err(no_dataset(path));
+    }
+    let args = ["list", "-H", "-t", "filesystem,snapshot"];
+    let listed = match zfs(&[&args[..], &["-o", "name,mountpoint", path]].concat()) {
+        Err(Error::NotFound(_)) => return Ok(None),
+        result => result?,
+    };
+    // Of a path that nothing is mounted on it is the dataset that holds it.
+    let found = listed.trim_end().split_once('\t');
+    Ok(found
+        .filter(|(name, point)| is_dataset(name) && (*name == path || *point == path))
+        .map(|(name, _)| name.to_owned()))
+}
+
+fn exists(dataset: &str) -> Result<bool> {
+    Ok(look(dataset)?.is_some())
+}
+
+fn existing(path: &str) -> Result<String> {
+    look(path)?
+        .ok_or_else(|| Error::NotFound(format!("there is no dataset {path}; look at zfs list")))
+}
+
+/// A property of a dataset; `own`: not what it has from others.
+fn get(property: &str, dataset: &str, own: bool) -> Result<String> {
+    let mut args = vec!["get", "-H", "-o", "value"];
+    if own {
+        args.extend(["-s", "local"]);
+    }
+    args.extend([property, dataset]);
+    Ok(zfs(&args)?.trim_end_matches('\n').to_owned())
+}
+
+/// One of the datasets that need a snapshot of this one.
+fn a_clone_of(dataset: &str) -> Result<Option<String>> {
+    let listed = zfs(&[
+        "list", "-H", "-t", "snapshot", "-d", "1", "-o", "clones", dataset,
+    ])?;
+    let mut clones = listed.lines().flat_map(|line| line.split(','));
+    Ok(clones.find(|clone| is_dataset(clone)).map(str::to_owned))
+}
+
+/// Beside the config is where it is mounted.
+fn made(place: &Place, dataset: &str) -> Result<Made> {
+    let root = place.here.join("rootfs");
+    files::ensure_directory(&root, 0o755).map_err(|error| Error::path("making", &root, &error))?;
+    let path = format!("zfs:{dataset}");
+    Ok(Made {
+        files: Files::In(path.clone()),
+        path,
+        copies: Vec::new(),
+        depends: false,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_datasets_hold_no_options() {
+        for right in ["lxc", "tank/lxc/web", "tank/my data/web@snap0-x"] {
+            assert!(is_dataset(right), "{right}");
+        }
+        for wrong in [
+            "",
+            "-r",
+            "tank/-r",
+            "tank//web",
+            "tank/web\n",
+            "/tank",
+            "a@",
+            "a@b@c",
+        ] {
+            assert!(!is_dataset(wrong), "{wrong:?}");
+        }
+    }
+}

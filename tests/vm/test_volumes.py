@@ -1,0 +1,53 @@
+"""Containers on LVM, classic and thin, and on ZFS, which the sandbox's kernel has not: the
+suite that every backend passes (tests/storage), and what a full pool and a failing disk do.
+"""
+
+import pytest
+
+from machine import Machine
+
+SUITE = ["test_conformance.py", "test_full_copies.py", "test_snapshots.py", "test_clones.py", "test_diff.py", "test_restored_paths.py"]
+# Those of its tests that are of every backend.
+OF_BACKENDS = """
+    either_may_end_it or archive_is_unpacked or every_other_backend or walk_back or new_container or in_the_middle
+    or stock_lxc_sees or its_own_way or files_differ or was_chosen or grows"""
+
+GROUND = """
+dpkg -i /var/lib/gantry-test/debs/*.deb
+modprobe -a zfs dm-thin-pool dm-snapshot loop
+cd /var/tmp; truncate -s 1536M lvm; truncate -s 1G zfs
+vgcreate -q lxc "$(losetup --show -f lvm)"
+lvcreate -q -y --type thin-pool -L 384M -n thin lxc
+zpool create -m none lxc /var/tmp/zfs
+"""
+
+
+@pytest.fixture(scope="module")
+def machine():
+    with Machine() as machine:
+        machine.install()
+        machine.run(GROUND, 900)
+        yield machine
+
+
+def suite(machine, backends, chosen, *files, seconds=1100):
+    """Runs those tests of the suite in the machine; gives what pytest says."""
+    return machine.run(
+        "cd /checkout/tests\n"
+        "export PATH=$PATH:/sbin:/bin DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket\n"
+        "export GANTRY_NETNS=none GANTRY_LOG=/dev/null GANTRY_INSIDE=1 GANTRY_TEST_SECONDS=500\n"
+        f"GANTRY_BACKENDS={backends!r} exec python3 -B -m pytest -q -p no:cacheprovider --durations=5 "
+        f"-k '{' '.join(chosen.split())}' {' '.join(f'storage/{file}' for file in files)}", seconds)
+
+
+@pytest.mark.parametrize("backend", ["lvm", "thin", "zfs"])
+def test_the_suite_of_every_backend(machine, backend):
+    said = suite(machine, backend, OF_BACKENDS, *SUITE)
+    print(said)
+    assert "passed" in said and "failed" not in said and "skipped" not in said
+
+
+def test_a_full_pool_and_a_failing_disk(machine):
+    said = suite(machine, "lvm", "leaves_nothing", "test_failing_volumes.py")
+    print(said)
+    assert "2 passed" in said
