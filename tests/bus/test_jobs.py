@@ -82,6 +82,24 @@ def test_a_cancelled_job_leaves_nothing(bus):
     assert bus.list() == {}
 
 
+def test_37_others_do_not_learn_what_came_of_a_job(bus):
+    """Passwords of images and paths of the host are for whom it works."""
+    with Person("alice") as alice, bus.signals(PROPERTIES) as changes:
+        job = create(bus, "fresh", template="busybox")
+        assert job.wait() == "done"
+        failed = gantry.Job(bus, bus.manager("StopContainer", "(sa{sv})", "fresh", {}))
+        assert failed.wait() == "failed"
+        gantry.until(lambda: any("State" in values[1] and at == job.path for at, _name, values in changes), pump=True)
+        told = [values for at, _name, values in changes if at in (job.path, failed.path)]
+        assert not any({"Result", "ErrorMessage"} & set(changed) for _interface, changed, _invalid in told)
+        assert any("Result" in invalid for _interface, _changed, invalid in told)
+        (answer,) = alice.ask((job.path, PROPERTIES, "GetAll", "(s)", ["io.gantry.Gantry1.Job"]))
+        assert answer[0] == "" and "first_login" not in answer[1] and "'State': 'done'" in answer[1]
+        (answer,) = alice.ask((gantry.ROOT, MANAGER, "GetManagedObjects", "()", []))
+        assert "first_login" not in answer[1] and job.path in answer[1]
+    assert "first_login" in job.get("Result")
+
+
 def test_progress_comes_at_most_ten_times_a_second(bus):
     header = tarfile.TarInfo("big")
     header.size = 1 << 30

@@ -1,6 +1,10 @@
 //! The interface of a job.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use gantry_api::Error;
 use tokio::time::timeout;
@@ -114,10 +118,17 @@ impl JobObject {
     }
 
     /// What came of it: 'container' (o) and 'first_login' (s) for jobs that make one,
-    /// 'containers' (as) for those on groups, 'images' (aa{sv}) of a server.
-    #[zbus(property)]
-    fn result(&self) -> HashMap<String, Value<'static>> {
-        let result = self.job.facts().result;
+    /// 'containers' (as) for those on groups, 'images' (aa{sv}) of a server. Told to the
+    /// user for whom it works and to root, when they read it; others find nothing.
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn result(
+        &self,
+        #[zbus(header)] header: Option<Header<'_>>,
+    ) -> HashMap<String, Value<'static>> {
+        let result = match self.is_for(header.as_ref()).await {
+            true => self.job.facts().result,
+            false => BTreeMap::new(),
+        };
         result
             .into_iter()
             .map(|(key, value)| (key.to_owned(), value))
@@ -130,10 +141,25 @@ impl JobObject {
         self.job.facts().error_name()
     }
 
-    /// The error's sentence.
-    #[zbus(property)]
-    fn error_message(&self) -> String {
-        self.job.facts().error_message()
+    /// The error's sentence; for those who can read the result.
+    #[zbus(property(emits_changed_signal = "invalidates"))]
+    async fn error_message(&self, #[zbus(header)] header: Option<Header<'_>>) -> String {
+        match self.is_for(header.as_ref()).await {
+            true => self.job.facts().error_message(),
+            false => String::new(),
+        }
+    }
+}
+
+impl JobObject {
+    /// Whether whoever asks may know what came of it. Nobody asks alone when all objects
+    /// are listed.
+    async fn is_for(&self, header: Option<&Header<'_>>) -> bool {
+        let Some(header) = header else {
+            return false;
+        };
+        let caller = self.bus.callers.identify(header).await;
+        caller.is_ok_and(|caller| caller.uid == self.job.uid || caller.uid == 0)
     }
 }
 

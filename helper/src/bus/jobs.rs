@@ -25,6 +25,8 @@ use crate::engine::{self, Observer, Work};
 
 /// How long an ended job can still be read.
 const KEPT: Duration = Duration::from_secs(60);
+/// What only the job's owner is told: it may have paths of the host, and passwords.
+const KEPT_BACK: [&str; 2] = ["Result", "ErrorMessage"];
 /// The least time between two reports of progress.
 const PACE: Duration = Duration::from_millis(100);
 
@@ -299,7 +301,7 @@ impl Bus {
             change(facts);
         });
         let changed = job.facts().properties();
-        self.announce::<JobObject>(&job.path, &before, changed)
+        self.announce_but::<JobObject>(&job.path, &before, changed, &KEPT_BACK)
             .await;
     }
 

@@ -36,7 +36,6 @@ pub(crate) use resolvers::Resolvers;
 pub(crate) use units::Units;
 
 use std::{
-    borrow::Cow,
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -268,15 +267,31 @@ impl Bus {
         &self,
         path: &OwnedObjectPath,
         before: &Properties,
+        after: Properties,
+    ) {
+        self.announce_but::<I>(path, before, after, &[]).await;
+    }
+
+    /// As [`Self::announce`], with some of which everybody is told only that they have
+    /// changed: who may know them reads them.
+    async fn announce_but<I: Interface>(
+        &self,
+        path: &OwnedObjectPath,
+        before: &Properties,
         mut after: Properties,
+        kept_back: &'static [&'static str],
     ) {
         after.retain(|name, value| before.get(name) != Some(value));
         if after.is_empty() {
             return;
         }
+        let kept_back = kept_back.iter().copied();
+        let kept_back: Vec<&str> = kept_back
+            .filter(|name| after.remove(*name).is_some())
+            .collect();
         let emitter = self.emitter(path);
         let told =
-            fdo::Properties::properties_changed(&emitter, I::name(), after, Cow::Borrowed(&[]));
+            fdo::Properties::properties_changed(&emitter, I::name(), after, kept_back.into());
         if let Err(error) = told.await {
             warn!(%error, %path, "could not announce a change");
         }
