@@ -206,6 +206,21 @@ def test_a_reader_that_leaves_and_a_full_disk_are_named(bus):
             run("umount", folder)
 
 
+def test_a_file_is_as_it_was_after_an_export_that_was_cancelled(bus, tmp_path):
+    web = bus.create("web", template="busybox")
+    with open(f"{web.folder}/rootfs/filling", "wb") as filling:
+        for _ in range(64):
+            filling.write(os.urandom(1 << 20))
+    target = os.open(tmp_path / "a", os.O_RDWR | os.O_CREAT)
+    os.write(target, b"before")
+    job = start_export(web, target, compression="gzip")
+    until(lambda: os.fstat(target).st_size > 6, 60)
+    job.cancel()
+    assert job.wait() == "cancelled"
+    assert os.pread(target, 100, 0) == b"before"
+    os.close(target)
+
+
 def test_28_a_target_of_the_wrong_kind_is_refused(bus):
     web = bus.create("web", template="busybox")
     for fd in (os.open("/etc", os.O_RDONLY | os.O_DIRECTORY), os.open("/etc/passwd", os.O_RDONLY), os.pipe()[0],

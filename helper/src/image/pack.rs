@@ -35,7 +35,8 @@ pub(crate) fn packer(compression: Compression) -> Result<Vec<String>> {
 /// Packs what the plan says into a client's file, pipe or socket. Owners are written as
 /// the container sees them, by `maps`. Gives how many bytes there are.
 ///
-/// When this fails or is cancelled the client has a part of an archive.
+/// When this fails or is cancelled a client's file is as long as before; whoever reads
+/// from a pipe has a part of an archive.
 pub(crate) async fn pack(
     workers: &impl Workers,
     plan: &Plan,
@@ -49,22 +50,29 @@ pub(crate) async fn pack(
     let stdin = memfd::sealed_bytes("plan", &text).map_err(failed)?;
     let (source, archive) = io::pipe().map_err(failed)?;
     let mut worker = Confined::start(workers, &[PACKER], stdin, Some(archive.into()), None, work)?;
-    let for_pump = work.clone();
+    let (for_pump, beginning) = (work.clone(), sink.beginning()?);
     let mut pump = tokio::spawn(blocking(move || sink.pump(source.into(), &for_pump)));
-    let written = match drive(&mut worker, &mut pump, maps, work).await {
-        Ok(written) => written,
+    let packed = match drive(&mut worker, &mut pump, maps, work).await {
+        Ok(written) => match worker.ended().await {
+            (0, _) => match written {
+                Some(written) => return Ok(written),
+                None => flatten((&mut pump).await),
+            },
+            (status, said) => Err(failure(status, &said)),
+        },
         Err(error) => {
             worker.end().await;
-            return Err(error);
+            Err(error)
         }
     };
-    match worker.ended().await {
-        (0, _) => match written {
-            Some(written) => Ok(written),
-            None => flatten(pump.await),
-        },
-        (status, said) => Err(failure(status, &said)),
+    if let (Err(_), Some(beginning)) = (&packed, beginning) {
+        // The worker has ended, and with it what there is to write.
+        if !pump.is_finished() {
+            flatten((&mut pump).await).unwrap_or_default();
+        }
+        beginning.restore();
     }
+    packed
 }
 
 /// Sees a worker through to its last report. Gives how many bytes have gone to the

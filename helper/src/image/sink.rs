@@ -7,7 +7,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 use rustix::net::{SendFlags, SocketType, send, sockopt::socket_type};
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
@@ -27,6 +27,24 @@ const ROOM: usize = 4096;
 pub(crate) struct Sink {
     target: File,
     kind: Kind,
+}
+
+/// Where an archive begins in a client's file.
+#[derive(Debug)]
+pub(crate) struct Beginning(File, u64);
+
+impl Beginning {
+    /// Takes back what was written from here on, so that no part of an archive is taken
+    /// for a whole one.
+    pub(crate) fn restore(self) {
+        let Self(mut file, position) = self;
+        let restored = file
+            .set_len(position)
+            .and_then(|()| file.seek(SeekFrom::Start(position)));
+        if let Err(error) = restored {
+            tracing::warn!("taking back a part of an archive failed: {error}");
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,6 +79,21 @@ impl Sink {
             target: File::from(fd),
             kind,
         })
+    }
+
+    /// Where it will begin to write, if that is a file, which can be taken back.
+    pub(crate) fn beginning(&self) -> Result<Option<Beginning>> {
+        if self.kind != Kind::File {
+            return Ok(None);
+        }
+        let failed = |error: io::Error| Error::io("looking at the target", &error);
+        let mut file = self.target.try_clone().map_err(failed)?;
+        let appends = fcntl_getfl(&file).map_err(|error| failed(error.into()))?;
+        let position = match appends.contains(OFlags::APPEND) {
+            true => file.metadata().map(|found| found.len()),
+            false => file.stream_position(),
+        };
+        Ok(Some(Beginning(file, position.map_err(failed)?)))
     }
 
     /// Writes all that comes from `source`; gives how many bytes that were. Blocks: not
@@ -167,6 +200,25 @@ mod tests {
         let reader = std::thread::spawn(move || io::copy(&mut out, &mut io::sink()).unwrap());
         assert_eq!(pumped(into.into(), 700_000).unwrap(), 700_000);
         assert_eq!(reader.join().unwrap(), 700_000);
+    }
+
+    #[test]
+    fn what_was_written_can_be_taken_back() {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(b"before").unwrap();
+        let sink = Sink::open(file.try_clone().unwrap().into()).unwrap();
+        let beginning = sink.beginning().unwrap().unwrap();
+        file.write_all(b"a part").unwrap();
+        beginning.restore();
+        assert_eq!(file.metadata().unwrap().len(), 6);
+        let (_out, into) = io::pipe().unwrap();
+        assert!(
+            Sink::open(into.into())
+                .unwrap()
+                .beginning()
+                .unwrap()
+                .is_none()
+        );
     }
 
     #[test]
