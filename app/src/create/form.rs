@@ -14,6 +14,8 @@ pub(super) enum Kind {
     Image,
     Debootstrap,
     Archive,
+    Registry,
+    OciArchive,
     Script,
 }
 
@@ -26,6 +28,8 @@ impl Kind {
             (Self::Image, has("template-download")),
             (Self::Debootstrap, has("template-debootstrap")),
             (Self::Archive, true),
+            (Self::Registry, has("template-oci")),
+            (Self::OciArchive, has("template-oci")),
             (Self::Script, true),
         ];
         let offered = all.into_iter().filter(|(_, offered)| *offered);
@@ -38,6 +42,8 @@ impl Kind {
             Self::Image => mark("Image of a server"),
             Self::Debootstrap => mark("Debian or Ubuntu, by debootstrap"),
             Self::Archive => mark("Archive of a root file system"),
+            Self::Registry => mark("Application’s image of a registry (OCI)"),
+            Self::OciArchive => mark("Archive of an application’s image (OCI)"),
             Self::Script => mark("Script of LXC’s"),
         })
     }
@@ -93,7 +99,13 @@ impl CreateDialog {
         let parts = root.imp();
         let kind = self.kind(root);
         parts.image_row.set_visible(kind == Kind::Image);
-        parts.archive_row.set_visible(kind == Kind::Archive);
+        let archive = matches!(kind, Kind::Archive | Kind::OciArchive);
+        parts.archive_row.set_visible(archive);
+        for row in [&parts.repository, &parts.registry] {
+            row.set_visible(kind == Kind::Registry);
+        }
+        let is_oci = matches!(kind, Kind::Registry | Kind::OciArchive);
+        parts.tag.set_visible(is_oci);
         parts.script.set_visible(kind == Kind::Script);
         for row in [&parts.distribution, &parts.release, &parts.mirror] {
             row.set_visible(kind == Kind::Debootstrap);
@@ -129,6 +141,11 @@ impl CreateDialog {
             }
             Kind::Debootstrap => Template::Debootstrap,
             Kind::Archive => Template::Archive(self.archive.clone().ok_or_else(String::new)?),
+            Kind::Registry if parts.repository.text().trim().is_empty() => {
+                return Err(String::new());
+            }
+            Kind::Registry => Template::Registry,
+            Kind::OciArchive => Template::OciArchive(self.archive.clone().ok_or_else(String::new)?),
             Kind::Script => match parts.script.text().trim() {
                 "" => return Err(String::new()),
                 name => Template::Script(name.to_owned()),
@@ -147,7 +164,10 @@ impl CreateDialog {
         let size = (!size.is_empty()).then(|| bytes(&size)).transpose()?;
         let words = vec![
             ("distribution", text(&parts.distribution)),
+            ("distribution", text(&parts.repository)),
             ("release", text(&parts.release)),
+            ("release", text(&parts.tag)),
+            ("server", text(&parts.registry)),
             ("mirror", text(&parts.mirror)),
             ("backend", self.backend(root)),
             ("dir", text(&parts.folder)),

@@ -308,7 +308,13 @@ fn connect(root: &Root, sender: &ComponentSender<CreateDialog>) {
     parts
         .name
         .connect_changed(move |_| to.emit(Message::Edited));
-    for row in [&parts.script, &parts.release, &parts.arguments, &parts.size] {
+    for row in [
+        &parts.script,
+        &parts.repository,
+        &parts.release,
+        &parts.arguments,
+        &parts.size,
+    ] {
         let to = input.clone();
         row.connect_changed(move |_| to.emit(Message::Edited));
     }
