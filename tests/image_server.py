@@ -22,6 +22,7 @@ from archives import Archive
 
 KEYS = "/etc/gantry/image-keys"
 CACHE = "/var/cache/lxc/download"
+REGISTRIES = "/var/cache/lxc/oci"
 WORDS = ("tiny", "one", "amd64", "default")
 CONFIG = """# a comment
 lxc.include = LXC_TEMPLATE_CONFIG/common.conf
@@ -35,6 +36,22 @@ META = {
     "create-message": "Log in as root.\nThe password is 'LXC'.\n",
     "excludes-user": "./left-out\n",
 }
+# As image servers have it for Incus.
+METADATA = """architecture: x86_64
+creation_date: 1767253320
+properties:
+  architecture: {2}
+  description: Tiny one {2} ({build})
+  os: {0}
+  release: {1}
+  serial: "{build}"
+  variant: {3}
+templates:
+  /etc/hostname:
+    when:
+    - create
+    template: hostname.tpl
+"""
 
 
 class Signer:
@@ -183,9 +200,9 @@ def stall(handler, data):
 class Site:
     """What it serves, by path; what it was asked for; what breaks."""
 
-    def __init__(self, port=0, host="127.0.0.1"):
+    def __init__(self, port=0, host="127.0.0.1", handler=Handler):
         self.files, self.requests, self.breaks, self.over = {}, [], {}, threading.Event()
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), Handler)
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
         self.server.site, self.server.daemon_threads = self, True
         self.authority = f"{host}:{self.server.server_port}"
         self.url = f"http://{self.authority}"
@@ -205,12 +222,14 @@ class Site:
         return [headers for path, headers in self.requests if path.endswith(end)]
 
     def publish(self, build="20260101_07:42", words=WORDS, meta=META, root=None, signed=True, expiry=4102444800,
-                layout="index"):
+                layout="index", twin=True):
         """A build of an image, in place of the one before. Gives its folder."""
         folder = f"images/{'/'.join(words)}/{build}"
         content = {"rootfs.tar.xz": root or rootfs()}
         if meta is not None:
             content["meta.tar.xz"] = tar_xz({**meta, "expiry": f"{expiry}\n"})
+        if twin:
+            content["incus.tar.xz"] = tar_xz({"metadata.yaml": METADATA.format(*words, build=build)})
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
         for name, data in content.items():
             self.files[f"{folder}/{name}"] = data
@@ -230,6 +249,11 @@ class Site:
         if signed:
             self.files["streams/v1/images.json.gpg"] = signer().sign(text)
         return folder
+
+
+def empty_cache():
+    for folder in (CACHE, REGISTRIES):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextmanager
@@ -264,4 +288,4 @@ def site(key=True, **where):
         served.close()
         if key:
             os.remove(path)
-        shutil.rmtree(CACHE, ignore_errors=True)
+        empty_cache()

@@ -129,6 +129,33 @@ def test_what_is_not_as_signed_is_refused(bus, site):
     download(bus, site, "second", cache="only", untrusted=True)
 
 
+def test_26_what_is_signed_for_another_image_is_refused(bus, site):
+    names = ("rootfs.tar.xz", "meta.tar.xz", "incus.tar.xz", "SHA256SUMS", "SHA256SUMS.asc")
+    other = site.publish(words=("tiny", "two", "amd64", "default"))
+    old = site.publish("20250101_07:42")
+    folder = site.publish()
+    good = dict(site.files)
+    for source, what in ((other, "release is two"), (old, "serial is 20250101_07:42")):
+        site.files = good | {f"{folder}/{name}": good[f"{source}/{name}"] for name in names}
+        for untrusted in (False, True):
+            with refused_saying("VerificationFailed", what):
+                download(bus, site, untrusted=untrusted)
+            nothing_was_made(bus)
+    site.files = dict(good)
+    site.publish(twin=False)
+    with refused_saying("VerificationFailed", "untrusted"):
+        download(bus, site)
+    nothing_was_made(bus)
+
+
+def test_an_older_build_than_the_cache_has_is_not_taken(bus, site):
+    site.publish("20260202_07:42")
+    download(bus, site)
+    site.publish("20260101_07:42")
+    download(bus, site, "second", cache="refresh")
+    assert bus.get(IMAGE, "Image", "Serial") == "20260202_07:42"
+
+
 def test_a_server_without_a_key_is_not_trusted(bus):
     with image_server.site(key=False) as site:
         site.publish()

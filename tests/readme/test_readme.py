@@ -4,6 +4,7 @@ import pathlib
 import re
 
 import image_server
+import oci
 from gantry import run
 
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
@@ -12,7 +13,8 @@ README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 def test_the_busctl_session(bus):
     (session,) = re.findall(r"^```sh\n(.*?)^```", README.read_text(), re.M | re.S)
     architecture = run("dpkg", "--print-architecture").stdout.strip()
-    with image_server.site(port=8080, host="localhost") as site:
+    with image_server.site(port=8080, host="localhost") as site, oci.registry(
+            oci.Image(oci.base(), Cmd=["/bin/serve"]), "library/debian", "trixie", port=5000):
         site.publish(words=("debian", "trixie", architecture, "default"))
         lines = run("bash", "-euo", "pipefail", "-c", session).stdout.splitlines()
     assert lines.count('s "done"') == session.count("Job Wait "), lines

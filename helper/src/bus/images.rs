@@ -20,8 +20,8 @@ use super::{
     options::{Dictionary, Options},
 };
 use crate::engine::{
-    BootstrapRequest, CreateRequest, Freshness, ImageFacts, ImageId, ImageRequest, RemoteImage,
-    Server, own_architecture,
+    BootstrapRequest, CreateRequest, Freshness, ImageFacts, ImageId, ImageRequest, Login, OciName,
+    OciRequest, RemoteImage, Server, own_architecture, registry,
 };
 
 /// The images on the bus, with the facts that were announced last.
@@ -213,21 +213,27 @@ pub(super) fn choose_image(
         [word("distribution")?, word("release")?, word("variant")?];
     let (architecture, mirror) = (word("architecture")?, word("mirror")?);
     let (cache, proxy) = (word("cache")?, word("proxy")?);
-    let untrusted = options.flag("untrusted")?;
+    let [username, password] = [word("username")?, word("password")?];
     request.template_args = options.take("template_args")?.unwrap_or_default();
+    let untrusted = options.flag("untrusted")?;
     let (downloads, bootstraps) = (template == "download", template == "debootstrap");
+    let oci = template == "oci";
+    // What a caller gives is in no registry.
+    let fetches = downloads || (oci && request.rootfs.is_none());
     let misplaced = [
         (
             "distribution",
             distribution.is_some(),
-            downloads || bootstraps,
+            fetches || bootstraps,
         ),
-        ("release", release.is_some(), downloads || bootstraps),
+        ("release", release.is_some(), downloads || bootstraps || oci),
         ("variant", variant.is_some(), downloads || bootstraps),
-        ("cache", cache.is_some(), downloads || bootstraps),
-        ("server", server.is_some(), downloads),
-        ("proxy", proxy.is_some(), downloads),
-        ("untrusted", untrusted, downloads),
+        ("cache", cache.is_some(), fetches || bootstraps),
+        ("server", server.is_some(), fetches),
+        ("proxy", proxy.is_some(), fetches),
+        ("untrusted", untrusted, fetches),
+        ("username", username.is_some(), oci && fetches),
+        ("password", password.is_some(), oci && fetches),
         ("mirror", mirror.is_some(), bootstraps),
         (
             "template_args",
@@ -243,8 +249,38 @@ pub(super) fn choose_image(
             "the template '{template}' takes no option \"{option}\"; leave it out, or choose another template"
         )));
     }
-    if !downloads && !bootstraps {
+    if !downloads && !bootstraps && !oci {
         request.architecture = architecture;
+        return Ok(());
+    }
+    let freshness = freshness(cache.as_deref())?;
+    if oci {
+        request.architecture.clone_from(&architecture);
+        let architecture = architecture.unwrap_or_else(|| own_architecture().to_owned());
+        let tag = release.unwrap_or_default();
+        let (registry, name) = if request.rootfs.is_some() {
+            (None, OciName::Layout { tag, architecture })
+        } else {
+            let tag = if tag.is_empty() { "latest" } else { &tag };
+            let repository = distribution.unwrap_or_default();
+            let id = ImageId::of_registry(&repository, tag, &architecture);
+            let mut server =
+                registry(server.as_deref().unwrap_or_default()).map_err(from_engine)?;
+            if let Some(proxy) = proxy {
+                server = server.through(&proxy);
+            }
+            if let Some(username) = username {
+                let password = password.unwrap_or_default();
+                server = server.known_to(Login { username, password });
+            }
+            (Some(server), OciName::Registry(id.map_err(from_engine)?))
+        };
+        request.oci = Some(OciRequest {
+            registry,
+            name,
+            freshness,
+            untrusted,
+        });
         return Ok(());
     }
     let id = ImageId::new(
@@ -258,17 +294,6 @@ pub(super) fn choose_image(
             .unwrap_or(if bootstraps { "minbase" } else { "default" }),
     )
     .map_err(from_engine)?;
-    let freshness = match cache.as_deref() {
-        None => Freshness::Usual,
-        Some("only") => Freshness::Cached,
-        Some("refresh") => Freshness::Newest,
-        Some(other) => {
-            return Err(Error::InvalidArgument(format!(
-                "the option \"cache\" is {}; give only or refresh, or leave it out",
-                shortened(other)
-            )));
-        }
-    };
     if bootstraps {
         request.bootstrap = Some(BootstrapRequest {
             id,
@@ -288,6 +313,18 @@ pub(super) fn choose_image(
         untrusted,
     });
     Ok(())
+}
+
+fn freshness(cache: Option<&str>) -> gantry_api::Result<Freshness> {
+    match cache {
+        None => Ok(Freshness::Usual),
+        Some("only") => Ok(Freshness::Cached),
+        Some("refresh") => Ok(Freshness::Newest),
+        Some(other) => Err(Error::InvalidArgument(format!(
+            "the option \"cache\" is {}; give only or refresh, or leave it out",
+            shortened(other)
+        ))),
+    }
 }
 
 fn entry(image: RemoteImage) -> Properties {

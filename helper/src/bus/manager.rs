@@ -74,14 +74,19 @@ impl ManagerObject {
 
     /// Makes a container; the job's result has container o and first_login s, which says who
     /// to log in as, where that is known. Options: template s (busybox; local: of rootfs h, a
-    /// tar stream, plain or compressed; download; debootstrap; or the name of a script in
+    /// tar stream, plain or compressed; download; debootstrap; oci; or the name of a script in
     /// /usr/share/lxc/templates, with template_args as; busybox, or local when rootfs is
     /// given). For download and debootstrap: distribution s, release s, architecture s (the
     /// host's), variant s, cache s ('only' what is in the cache, or 'refresh'; left out: the
     /// cache until it expires). For download: server s (https://HOST; that of LXC's
     /// template), proxy s (http://HOST:PORT; that of the helper's environment), untrusted b
     /// (also an image that is not signed with a key that this host knows, which needs
-    /// io.gantry.image-untrusted). For debootstrap: mirror s. For all: backend s (dir,
+    /// io.gantry.image-untrusted). For debootstrap: mirror s. For oci: rootfs h, a directory
+    /// or a tar archive with an image layout, of which release s names the image where there
+    /// are several; or distribution s, an image of the registry server s
+    /// (https://registry-1.docker.io), with release s (a digest sha256:…, or a tag, which
+    /// needs untrusted; latest), username s, password s, proxy s and cache s; for both:
+    /// architecture s. For all: backend s (dir,
     /// overlay, btrfs, zfs, lvm, loop, or best: the first that can be had of btrfs, zfs, lvm
     /// and dir), dir s (for dir: where to put the root file system), zfsroot s (for zfs: the
     /// dataset below which it is), vgname, thinpool and lvname s (for lvm: volume group, thin
@@ -103,7 +108,7 @@ impl ManagerObject {
         let mut request = authority
             .permit(&caller, &header, request, &details)
             .await?;
-        if request.image.as_ref().is_some_and(|image| image.untrusted) {
+        if request.is_untrusted() {
             let details = details.unflagged().instead(action::IMAGE_UNTRUSTED);
             request = authority
                 .permit(&caller, &header, Ok(request), &details)
@@ -469,6 +474,7 @@ impl ManagerObject {
             "template-debootstrap",
             "template-download",
             "template-local",
+            "template-oci",
             "backend-dir",
             "backend-overlay",
             "backend-btrfs",

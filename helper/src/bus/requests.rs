@@ -161,8 +161,8 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
             }
         }
         let mut request = CreateRequest::new(name, &template);
-        choose_image(options, &mut request)?;
         request.rootfs = rootfs;
+        choose_image(options, &mut request)?;
         if let Some(backend) = options.take("backend")? {
             request.backend = backend;
         }

@@ -12,11 +12,13 @@ use crate::image::busybox::Busybox;
 use crate::image::confined::Workers;
 use crate::image::download::ImageRequest;
 use crate::image::metadata::Metadata;
+use crate::image::oci::{self, OciImage, OciRequest, Settled};
 use crate::image::stream::Stream;
 use crate::image::unpack::{self, Target};
 use crate::linux::files;
 use crate::linux::spawn::Child;
 use crate::storage::{self, Files, Made, Wish, dir};
+use gantry_core::config::Config;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
@@ -28,9 +30,6 @@ use std::path::{Path, PathBuf};
 const CONFIG_MODE: u32 = 0o640;
 /// The container gets a /dev of its own.
 const DEVICES: [&str; 2] = ["dev/*", "./dev/*"];
-/// Templates of LXC that are not there yet.
-const LATER_TEMPLATES: [&str; 1] = ["oci"];
-
 /// The templates that are no scripts.
 const TEMPLATES: [&str; 5] = ["busybox", "debootstrap", "download", "local", "oci"];
 
@@ -44,14 +43,20 @@ pub(crate) struct CreateRequest {
     pub(crate) template: String,
     /// For `download`: which image of which server.
     pub(crate) image: Option<ImageRequest>,
+    /// For `oci`: which image, of a registry or of what `rootfs` is.
+    pub(crate) oci: Option<OciRequest>,
     /// For `debootstrap`: what to make.
     pub(crate) bootstrap: Option<BootstrapRequest>,
     /// More arguments for a script.
     pub(crate) template_args: Vec<String>,
     /// What the image says, once it is there.
     pub(super) metadata: Option<Metadata>,
+    /// The image for `oci`, once it is there.
+    pub(super) oci_image: Option<OciImage>,
+    /// And what it has become.
+    pub(super) settled: Option<Settled>,
     /// For `local`: a tar stream (file, pipe or socket), plain or compressed
-    /// with gzip, bzip2, xz or zstd.
+    /// with gzip, bzip2, xz or zstd. For `oci`: an archive of a layout, or its directory.
     pub(crate) rootfs: Option<OwnedFd>,
     /// Where to store the root file system: a [`crate::storage::backend`] or `best`.
     pub(crate) backend: String,
@@ -78,9 +83,12 @@ impl CreateRequest {
             name,
             template: template.to_owned(),
             image: None,
+            oci: None,
             bootstrap: None,
             template_args: Vec::new(),
             metadata: None,
+            oci_image: None,
+            settled: None,
             rootfs: None,
             backend: "dir".to_owned(),
             privileged: false,
@@ -96,6 +104,12 @@ impl CreateRequest {
     /// Whether its template is one of ours, not a script of the host.
     pub(crate) fn is_built_in(&self) -> bool {
         TEMPLATES.contains(&self.template.as_str())
+    }
+
+    /// Whether it allows an image that nothing vouches for.
+    pub(crate) fn is_untrusted(&self) -> bool {
+        self.image.as_ref().is_some_and(|image| image.untrusted)
+            || self.oci.as_ref().is_some_and(|oci| oci.untrusted)
     }
 }
 
@@ -123,6 +137,8 @@ impl Engine {
             ("local", Some(rootfs)) => {
                 Stream::check(rootfs)?;
             }
+            ("oci", Some(image)) => oci::check(image)?,
+            ("oci", None) => {}
             (template, Some(_)) if template != "local" => {
                 return Err(Error::InvalidArgument(format!(
                     "the template '{template}' takes no rootfs"
@@ -133,11 +149,6 @@ impl Engine {
                     "the template 'local' needs 'rootfs', a tar archive as file descriptor"
                         .to_owned(),
                 ));
-            }
-            (other, _) if LATER_TEMPLATES.contains(&other) => {
-                return Err(Error::Unsupported(format!(
-                    "the template '{other}' is not there yet; use busybox, debootstrap, download or local"
-                )));
             }
             (script, _) => {
                 build::script(script)?;
@@ -200,6 +211,10 @@ impl Engine {
             Ok(group) => group,
             Err(error) => return Err(discard(staging, error).await),
         };
+        let first_login = match request.settled {
+            Some(settled) => settled.message,
+            None => first_login,
+        };
         work.stage("finishing");
         blocking(move || staging.publish(None, group, &layout)).await?;
         drop((lock, name));
@@ -226,23 +241,33 @@ impl Engine {
         let root = duplicate::open(&self.0.programs, &made.files, Access::Write).await?;
         give_to(&root, dir::root_of(&maps))
             .map_err(|error| Error::io("making the root directory", &error))?;
-        match request.rootfs.take() {
-            Some(archive) => {
-                let place = staging.path().join("rootfs");
-                let target = match &made.files {
-                    Files::At(path) => Target::directory(path),
-                    Files::In(_) => Target {
-                        place: &place,
-                        mount: Some(root.as_fd()),
-                    },
-                };
-                let excludes = request.excludes();
-                let left_out: Vec<&str> =
-                    excludes.iter().map(String::as_str).chain(DEVICES).collect();
-                unpack::unpack(&self.0.programs, archive, target, &maps, &left_out, work).await?;
+        let place = staging.path().join("rootfs");
+        let target = match &made.files {
+            Files::At(path) => Target::directory(path),
+            Files::In(_) => Target {
+                place: &place,
+                mount: Some(root.as_fd()),
+            },
+        };
+        let excludes = request.excludes();
+        let left_out: Vec<&str> = excludes.iter().map(String::as_str).chain(DEVICES).collect();
+        let programs = &self.0.programs;
+        self.open_layout(request, staging, work).await?;
+        match (request.oci_image.take(), request.rootfs.take()) {
+            (Some(image), _) => {
+                let config = image
+                    .unpack(programs, target, &maps, &left_out, work)
+                    .await?;
+                let (name, owner) = (request.name.as_str(), dir::root_of(&maps));
+                let settled = config.settle(&root, name, owner, !maps.is_empty(), work)?;
+                request.settled = Some(settled);
+                write_config(request, layout, &maps, &made.path, staging)?;
+            }
+            (None, Some(archive)) => {
+                unpack::unpack(programs, archive, target, &maps, &left_out, work).await?;
                 request.settle(&root, layout, staging, dir::root_of(&maps))?;
             }
-            None => {
+            (None, None) => {
                 work.stage("writing busybox");
                 let (name, owner) = (request.name.to_string(), dir::root_of(&maps));
                 let root = root
@@ -251,7 +276,7 @@ impl Engine {
                 blocking(move || Busybox::find()?.install(root.as_fd(), &name, owner)).await?;
             }
         }
-        if !has_init(&root) {
+        if request.settled.is_none() && !has_init(&root) {
             work.log(
                 "the root file system has no /sbin/init; set lxc.init.cmd, or it will not start",
             );
@@ -295,13 +320,25 @@ impl Engine {
             storage::backend_for(&backend, &wish, &lxc_path)?.create(&wish, &place)
         });
         let made = made.await?;
-        let text = config_text(request, layout, &maps, &made.path)?;
-        let config = parse(&layout.config(), &text)?;
-        let path = staging.path().join("config");
-        files::replace(&path, text.as_bytes(), CONFIG_MODE)
-            .map_err(|error| Error::path("writing", &path, &error))?;
+        let config = write_config(request, layout, &maps, &made.path, staging)?;
         Ok((maps_of(&config), made))
     }
+}
+
+/// Writes the config of a container that is being made.
+fn write_config(
+    request: &CreateRequest,
+    layout: &ContainerLayout,
+    maps: &IdMaps,
+    rootfs: &str,
+    staging: &Staging,
+) -> Result<Config> {
+    let text = config_text(request, layout, maps, rootfs)?;
+    let config = parse(&layout.config(), &text)?;
+    let path = staging.path().join("config");
+    files::replace(&path, text.as_bytes(), CONFIG_MODE)
+        .map_err(|error| Error::path("writing", &path, &error))?;
+    Ok(config)
 }
 
 /// For checking a config before its ids are chosen.

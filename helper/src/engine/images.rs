@@ -9,6 +9,7 @@ use crate::image::cache::{self, Facts, ImageId};
 use crate::image::download;
 use crate::image::lists;
 use crate::image::metadata::{ConfigLines, Metadata, Place};
+use crate::image::oci::{self, Name};
 use crate::image::{bootstrap, busybox, server::Server};
 use crate::linux::files;
 use crate::storage::dir;
@@ -17,6 +18,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 /// Where scripts make their root file systems, below the staging directory.
 const BUILT: &str = "built";
+/// Where an archive of an image is unpacked, below the staging directory.
+const LAYOUT: &str = "layout";
 /// The most bytes of a config that a script leaves.
 const MOST_CONFIG: u64 = 1 << 20;
 
@@ -99,6 +102,13 @@ impl Engine {
         request: &mut CreateRequest,
         work: &Work,
     ) -> Result<String> {
+        if let Some(oci) = &request.oci
+            && let (Some(server), Name::Registry(id)) = (&oci.registry, &oci.name)
+        {
+            let image = oci::obtain(&self.0.programs, server, id, oci, work).await?;
+            request.oci_image = Some(image);
+            return Ok(String::new());
+        }
         let Some(image) = &request.image else {
             if let Some(wanted) = &request.bootstrap {
                 let tar = bootstrap::obtain(&self.0.programs, wanted, work).await?;
@@ -123,6 +133,28 @@ impl Engine {
             work.log(format!("the image's '{line}' is left out: it needs what is not here, or equals root on the host"));
         }
         Ok(message)
+    }
+
+    /// Has the image at hand that a caller gave, if the request is of one.
+    pub(super) async fn open_layout(
+        &self,
+        request: &mut CreateRequest,
+        staging: &Staging,
+        work: &Work,
+    ) -> Result<()> {
+        let Some(oci) = &request.oci else {
+            return Ok(());
+        };
+        let Some(given) = request.rootfs.take() else {
+            return Ok(());
+        };
+        let scratch = staging.path().join(LAYOUT);
+        let failed = |error: std::io::Error| Error::path("making", &scratch, &error);
+        files::ensure_directory(&scratch, 0o700).map_err(failed)?;
+        let image = oci::open(&self.0.programs, given, &scratch, oci, work).await?;
+        request.oci_image = Some(image);
+        // What is open stays until it is unpacked.
+        dir::remove(&scratch).map_err(failed)
     }
 
     /// Has the request's script make the root file system, if it is of one, and gives the
@@ -177,6 +209,13 @@ impl Engine {
 impl CreateRequest {
     /// What the image has the config say.
     pub(super) fn image_config(&self, layout: &ContainerLayout) -> ConfigLines {
+        if let Some(settled) = &self.settled {
+            return ConfigLines {
+                text: settled.lines.clone(),
+                includes: settled.includes,
+                left_out: Vec::new(),
+            };
+        }
         let (directory, rootfs) = (layout.directory(), layout.rootfs());
         let place = Place {
             name: layout.name().as_str(),

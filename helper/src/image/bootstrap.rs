@@ -198,23 +198,23 @@ async fn make(
 /// Gives a new root file system the container's name and a network. `owner` are the
 /// host's ids of its root.
 pub(crate) fn settle(root: &OwnedFd, name: &str, owner: (u32, u32)) -> Result<()> {
+    let network = "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n";
+    put_name(root, name, owner)?;
+    put(root, "etc/network/interfaces", network, owner)
+}
+
+/// Gives a root file system the container's name.
+pub(crate) fn put_name(root: &OwnedFd, name: &str, owner: (u32, u32)) -> Result<()> {
     let hosts = format!(
         "127.0.0.1\tlocalhost\n127.0.1.1\t{name}\n::1\tlocalhost ip6-localhost ip6-loopback\n"
     );
-    let files = [
-        ("etc/hostname", format!("{name}\n")),
-        ("etc/hosts", hosts),
-        (
-            "etc/network/interfaces",
-            "auto lo\niface lo inet loopback\n\nauto eth0\niface eth0 inet dhcp\n".to_owned(),
-        ),
-    ];
-    for (path, text) in files {
-        write(root.as_fd(), path, &text, owner).map_err(|error| {
-            Error::path("writing in the root file system", Path::new(path), &error)
-        })?;
-    }
-    Ok(())
+    put(root, "etc/hostname", &format!("{name}\n"), owner)?;
+    put(root, "etc/hosts", &hosts, owner)
+}
+
+fn put(root: &OwnedFd, path: &str, text: &str, owner: (u32, u32)) -> Result<()> {
+    write(root.as_fd(), path, text, owner)
+        .map_err(|error| Error::path("writing in the root file system", Path::new(path), &error))
 }
 
 fn write(root: BorrowedFd<'_>, path: &str, text: &str, owner: (u32, u32)) -> io::Result<()> {

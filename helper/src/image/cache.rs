@@ -3,7 +3,7 @@
 
 use super::catalog::is_word;
 use super::metadata::Metadata;
-use super::outside::Entry;
+use super::outside::{Blob, Entry, ImageConfig};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
@@ -17,7 +17,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Where the images are, in `DISTRIBUTION/RELEASE/ARCHITECTURE/VARIANT`.
 const CACHE: &str = "/var/cache/lxc/download";
-/// In it, what is not there whole; no distribution has such a name.
+/// Where those of registries are, in `REPOSITORY/TAG/ARCHITECTURE/oci`.
+const REGISTRIES: &str = "/var/cache/lxc/oci";
+/// Their variant.
+const REGISTRY: &str = "oci";
+/// What is not there whole; no distribution has such a name.
 const WORKSHOP: &str = "/var/cache/lxc/download/.gantry";
 /// The root file system of an image.
 pub(crate) const ROOTFS: &str = "rootfs.tar.xz";
@@ -26,7 +30,7 @@ const SERIAL: &str = "build_id";
 /// What only Gantry notes of an image.
 const RECORD: &str = ".gantry.json";
 /// The most bytes of a note.
-const MOST: u64 = 64 << 10;
+const MOST: u64 = 1 << 20;
 
 /// Which image: words that can be parts of paths.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -39,6 +43,8 @@ pub(crate) struct ImageId {
     pub(crate) architecture: String,
     /// `default`
     pub(crate) variant: String,
+    /// It is of a registry, whose distributions have slashes in their names.
+    registry: bool,
 }
 
 impl ImageId {
@@ -67,6 +73,26 @@ impl ImageId {
             release: release.to_owned(),
             architecture: architecture.to_owned(),
             variant: variant.to_owned(),
+            registry: false,
+        })
+    }
+
+    /// The image of a registry by its repository (`library/debian`) and its tag or digest.
+    /// Refuses what is none.
+    pub(crate) fn of_registry(repository: &str, tag: &str, architecture: &str) -> Result<Self> {
+        let word = repository.replace('/', "+");
+        let sound = repository.split('/').all(is_word) && !repository.contains('+');
+        if !sound || repository != repository.to_lowercase() {
+            return Err(Error::InvalidArgument(match repository {
+                "" => "the name of the image is missing; give it as option 'distribution', such as library/debian, or give the image as 'rootfs'".to_owned(),
+                _ => format!("'{}' is not the name of an image of a registry", repository.escape_debug()),
+            }));
+        }
+        let id = Self::new(&word, tag, architecture, REGISTRY)?;
+        Ok(Self {
+            distribution: repository.to_owned(),
+            registry: true,
+            ..id
         })
     }
 
@@ -91,14 +117,17 @@ impl ImageId {
     }
 
     fn directory(&self) -> PathBuf {
+        let root = if self.registry { REGISTRIES } else { CACHE };
         self.words()
             .into_iter()
-            .fold(PathBuf::from(CACHE), |path, word| path.join(word))
+            .fold(PathBuf::from(root), |path, word| {
+                path.join(word.replace('/', "+"))
+            })
     }
 
     /// One word for it.
     pub(crate) fn word(&self) -> String {
-        self.words().map(String::as_str).join("_")
+        self.words().map(|word| word.replace('/', "+")).join("_")
     }
 }
 
@@ -117,6 +146,38 @@ pub(crate) struct Record {
     pub(crate) signed: bool,
     /// The SHA-256 of the root file system.
     pub(crate) sha256: String,
+}
+
+/// What is noted of an image of a registry; its layers are beside, by their checksums.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RegistryRecord {
+    /// The registry it is from.
+    pub(crate) server: String,
+    /// The SHA-256 of its manifest.
+    pub(crate) manifest: String,
+    pub(crate) config: ImageConfig,
+    /// From the lowest on.
+    pub(crate) layers: Vec<Blob>,
+}
+
+/// An image of a registry, if it is there, with its layers.
+pub(crate) fn open_layers(id: &ImageId) -> Option<(RegistryRecord, Vec<File>)> {
+    let directory = id.directory();
+    let record: RegistryRecord = serde_json::from_str(&note(&directory.join(RECORD))?).ok()?;
+    let open = |blob: &Blob| Some(files::open_regular(&directory.join(&blob.sha256)).ok()?.0);
+    let layers = record.layers.iter().map(open).collect::<Option<_>>()?;
+    Some((record, layers))
+}
+
+/// Notes that an image of a registry is used.
+pub(crate) fn touch_layers(id: &ImageId) -> Result<()> {
+    let path = id.directory().join(RECORD);
+    let file = files::open_regular(&path);
+    touch(
+        &file
+            .map_err(|error| Error::path("opening", &path, &error))?
+            .0,
+    )
 }
 
 /// An image that is there.
@@ -184,35 +245,56 @@ impl Cached {
 
     /// Notes that it is used, in the file's time of access.
     pub(crate) fn touch(&self) -> Result<()> {
-        let now = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default();
-        let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: i64::try_from(now.as_secs()).unwrap_or_default(),
-                tv_nsec: 0,
-            },
-            last_modification: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
-        };
-        rustix::fs::futimens(&self.rootfs, &times)
-            .map_err(|error| Error::io("noting the use of an image", &error.into()))
+        touch(&self.rootfs)
     }
+}
+
+fn touch(file: &File) -> Result<()> {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    let times = Timestamps {
+        last_access: Timespec {
+            tv_sec: i64::try_from(now.as_secs()).unwrap_or_default(),
+            tv_nsec: 0,
+        },
+        last_modification: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+    };
+    rustix::fs::futimens(file, &times)
+        .map_err(|error| Error::io("noting the use of an image", &error.into()))
 }
 
 /// Every image there is.
 pub(crate) fn list() -> Vec<Facts> {
     let mut found = Vec::new();
-    collect(Path::new(CACHE), &mut Vec::new(), &mut found);
+    let of_server = |[distribution, release, architecture, variant]: [&str; 4]| {
+        ImageId::new(distribution, release, architecture, variant)
+    };
+    collect(Path::new(CACHE), &of_server, &mut Vec::new(), &mut found);
+    let of_registry = |[repository, tag, architecture, _]: [&str; 4]| {
+        ImageId::of_registry(&repository.replace('+', "/"), tag, architecture)
+    };
+    collect(
+        Path::new(REGISTRIES),
+        &of_registry,
+        &mut Vec::new(),
+        &mut found,
+    );
     found.sort_by(|a, b| a.id.cmp(&b.id));
     found
 }
 
-fn collect(directory: &Path, words: &mut Vec<String>, found: &mut Vec<Facts>) {
+fn collect(
+    directory: &Path,
+    id: &impl Fn([&str; 4]) -> Result<ImageId>,
+    words: &mut Vec<String>,
+    found: &mut Vec<Facts>,
+) {
     if let [distribution, release, architecture, variant] = words.as_slice() {
-        let id = ImageId::new(distribution, release, architecture, variant);
+        let id = id([distribution, release, architecture, variant]);
         found.extend(id.ok().and_then(|id| facts(directory, id)));
         return;
     }
@@ -221,15 +303,16 @@ fn collect(directory: &Path, words: &mut Vec<String>, found: &mut Vec<Facts>) {
         let name = entry.file_name().into_string().unwrap_or_default();
         if is_directory && is_word(&name) {
             words.push(name);
-            collect(&entry.path(), words, found);
+            collect(&entry.path(), id, words, found);
             words.pop();
         }
     }
 }
 
 fn facts(directory: &Path, id: ImageId) -> Option<Facts> {
+    let name = if id.registry { RECORD } else { ROOTFS };
     let rootfs = directory
-        .join(ROOTFS)
+        .join(name)
         .symlink_metadata()
         .ok()
         .filter(std::fs::Metadata::is_file)?;
@@ -354,28 +437,56 @@ impl Workshop {
                 files::replace(&new.join(&name), &bytes, 0o644).map_err(failed)?;
             }
         }
-        std::fs::rename(self.path.join(ROOTFS), new.join(ROOTFS)).map_err(failed)?;
         let record = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
-        files::replace(&new.join(RECORD), &record, 0o644).map_err(failed)?;
+        self.complete(&new, [ROOTFS], serial, &record)
+    }
+
+    /// Makes what lies here the image of a registry.
+    pub(crate) fn publish_layers(&self, record: &RegistryRecord) -> Result<()> {
+        let new = self.path.join("new");
+        let failed = |error: io::Error| Error::path("making", &new, &error);
+        files::remove(&new).map_err(failed)?;
+        files::ensure_directory(&new, 0o755).map_err(failed)?;
+        let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        let mut names: Vec<&str> = record.layers.iter().map(|b| b.sha256.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        self.complete(&new, names, &record.manifest, &text)
+    }
+
+    /// Moves files to the new directory, and that to where the image is.
+    fn complete<'n>(
+        &self,
+        new: &Path,
+        names: impl IntoIterator<Item = &'n str>,
+        serial: &str,
+        record: &[u8],
+    ) -> Result<()> {
+        let directory = self.id.directory();
+        let failed = |error: io::Error| Error::path("making", &directory, &error);
+        for name in names {
+            std::fs::rename(self.path.join(name), new.join(name)).map_err(failed)?;
+        }
+        files::replace(&new.join(RECORD), record, 0o644).map_err(failed)?;
         files::replace(&new.join(SERIAL), format!("{serial}\n").as_bytes(), 0o644)
             .map_err(failed)?;
         files::ensure_directory(directory.parent().unwrap_or(Path::new(CACHE)), 0o755)
             .map_err(failed)?;
-        match rustix::fs::renameat_with(CWD, &new, CWD, &directory, RenameFlags::EXCHANGE) {
-            Err(rustix::io::Errno::NOENT) => std::fs::rename(&new, &directory).map_err(failed)?,
+        match rustix::fs::renameat_with(CWD, new, CWD, &directory, RenameFlags::EXCHANGE) {
+            Err(rustix::io::Errno::NOENT) => std::fs::rename(new, &directory).map_err(failed)?,
             result => result.map_err(|error| failed(error.into()))?,
         }
         self.clear()
     }
 
-    /// Takes the root file system from the image that is there, if it is the same.
-    pub(crate) fn adopt(&self) -> Result<()> {
-        let path = self.path.join(ROOTFS);
+    /// Takes a file from the image that is there.
+    pub(crate) fn adopt(&self, name: &str) -> Result<()> {
+        let path = self.path.join(name);
         files::remove(&path)
             .and_then(|()| {
                 Ok(rustix::fs::linkat(
                     CWD,
-                    self.id.directory().join(ROOTFS),
+                    self.id.directory().join(name),
                     CWD,
                     &path,
                     AtFlags::empty(),
@@ -388,6 +499,18 @@ impl Workshop {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn images_of_registries_have_slashes() {
+        let id = ImageId::of_registry("library/debian", "13", "amd64").unwrap();
+        assert_eq!(
+            id.directory(),
+            Path::new("/var/cache/lxc/oci/library+debian/13/amd64/oci")
+        );
+        for bad in ["", "../x", "a//b", "a+b", "A", "/a", "a/"] {
+            assert!(ImageId::of_registry(bad, "13", "amd64").is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn images_have_words() {

@@ -152,6 +152,23 @@ pub(crate) fn is_sha256(text: &str) -> bool {
             .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
+/// What the metadata.yaml of an image for Incus says that it is; nothing if it makes no
+/// sense.
+pub(crate) fn properties(text: &str) -> BTreeMap<String, String> {
+    #[derive(Deserialize, Default)]
+    struct Metadata {
+        #[serde(default)]
+        properties: BTreeMap<String, Option<String>>,
+    }
+    let metadata: Metadata = serde_saphyr::from_str(text).unwrap_or_default();
+    let given = metadata.properties.into_iter();
+    given
+        .filter_map(|(key, value)| Some((key, value?)))
+        .filter(|(_, value)| value.len() <= 200 && !value.chars().any(char::is_control))
+        .take(100)
+        .collect()
+}
+
 /// The checksums of a `SHA256SUMS`, by the name of the file.
 pub(crate) fn checksums(text: &str) -> BTreeMap<String, String> {
     let line = |line: &str| {
@@ -219,6 +236,19 @@ mod tests {
         }
         assert!(read(b"{\"products\": 3}").is_empty());
         assert!(read(&[0xff; 100]).is_empty());
+    }
+
+    #[test]
+    fn an_image_for_incus_says_which_it_is() {
+        let text = "architecture: x86_64\ncreation_date: 1735712520\nproperties:\n  os: debian\n  \
+            serial: \"20260101_05:24\"\n  release: bookworm\n  odd:\ntemplates:\n  /etc/hostname:\n    when:\n    - create\n";
+        let found = properties(text);
+        assert_eq!(found.get("os").map(String::as_str), Some("debian"));
+        assert_eq!(
+            found.get("serial").map(String::as_str),
+            Some("20260101_05:24")
+        );
+        assert!(properties("- a").is_empty() && properties("{").is_empty());
     }
 
     #[test]

@@ -22,7 +22,7 @@ const MAX_LINES: usize = 200;
 const NOISE: [&str; 3] = ["Removing leading", "Exiting with", "Child returned"];
 
 /// Who starts this program as a worker.
-pub(crate) trait Workers {
+pub(crate) trait Workers: Sync {
     /// Starts it.
     fn start(&self, args: &[&str], fds: &[Option<BorrowedFd<'_>>]) -> Result<Child>;
 }

@@ -18,13 +18,16 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// The texts of an image.
 const META: &str = "meta.tar.xz";
 /// The checksums of a build's files.
 const SUMS: &str = "SHA256SUMS";
+/// The images for Incus and LXD, which lie beside, and what in them says which they are.
+const TWINS: [&str; 2] = ["incus.tar.xz", "lxd.tar.xz"];
+const PROPERTIES: &str = "metadata.yaml";
 /// The most bytes of the texts.
 const MOST_META: u64 = 64 << 20;
 /// The most bytes of a root file system; the disk's free space is less, mostly.
@@ -102,7 +105,7 @@ pub(crate) async fn obtain(
 }
 
 /// Waits until nobody else works on the image.
-async fn turn(id: &ImageId, work: &Work) -> Result<FileLock> {
+pub(super) async fn turn(id: &ImageId, work: &Work) -> Result<FileLock> {
     loop {
         if let Some(lock) = Workshop::lock(id)? {
             return Ok(lock);
@@ -144,6 +147,15 @@ impl<W: Workers> Download<'_, W> {
             .find(|entry| request.id.is(entry))
             .ok_or_else(|| self.not_there(&catalog))?;
         if let Some(image) = usable.take_if(|image| image.serial == entry.serial) {
+            return Ok(image);
+        }
+        if let Some(image) = usable.take_if(|image| is_later(&image.serial, &entry.serial)) {
+            work.log(format!(
+                "{} has an older build ({}) than the cache ({}), which is kept; delete the image to go back",
+                request.server.url(),
+                entry.serial,
+                image.serial
+            ));
             return Ok(image);
         }
         self.fetch(entry, catalog.signed).await?;
@@ -202,16 +214,16 @@ impl<W: Workers> Download<'_, W> {
 
     async fn fetch(&self, entry: &Entry, list_signed: bool) -> Result<()> {
         let (request, work) = (self.request, self.fetcher.work);
+        self.workshop.prepare(request.server.url(), &entry.serial)?;
         let sums = self.sums(entry, list_signed).await?;
         let trusted = |name: &str| sums.get(name).is_some_and(|sum| sum.signed);
         if !request.untrusted && !trusted(ROOTFS) {
             return Err(Error::VerificationFailed(format!(
-                "the image {} of {} is not signed with a key that this host knows; put the server's key in /etc/gantry/image-keys, or allow it with the option 'untrusted'",
+                "the image {} of {} is not signed with a key that this host knows, or not as this image; put the server's key in /etc/gantry/image-keys, or allow it with the option 'untrusted'",
                 request.id,
                 request.server.url()
             )));
         }
-        self.workshop.prepare(request.server.url(), &entry.serial)?;
         let sha256 = self.rootfs(entry, sums.get(ROOTFS)).await?;
         let meta = match self.file(entry, META, MOST_META, sums.get(META)).await? {
             Some(_) if request.untrusted || trusted(META) => self.unpack_meta().await?,
@@ -237,24 +249,22 @@ impl<W: Workers> Download<'_, W> {
         self.workshop.publish(&meta, &entry.serial, &record)
     }
 
-    /// The checksums of a build.
+    /// The checksums of a build. Those that are signed are signed for this image.
     async fn sums(&self, entry: &Entry, list_signed: bool) -> Result<BTreeMap<String, Sum>> {
         let path = format!("{}/{SUMS}", entry.folder);
         let mut sums = BTreeMap::new();
         if let Some(file) = self.fetcher.small(&path).await? {
-            let signed = self
+            let mut signed = self
                 .fetcher
                 .is_signed(&file.file, &format!("{path}.asc"))
                 .await?;
             fetch::rewind(&file.file)?;
             let bytes = files::read_bounded(&file.file, MOST_SUMS);
             let bytes = bytes.map_err(|error| Error::io("reading checksums", &error))?;
-            let text = String::from_utf8_lossy(&bytes);
-            sums.extend(
-                checksums(&text)
-                    .into_iter()
-                    .map(|(name, sha256)| (name, Sum { sha256, signed })),
-            );
+            let found = checksums(&String::from_utf8_lossy(&bytes));
+            signed = signed && self.are_of(entry, &found).await?;
+            let sums_found = found.into_iter();
+            sums.extend(sums_found.map(|(name, sha256)| (name, Sum { sha256, signed })));
         }
         for (name, listed) in &entry.files {
             if list_signed || !sums.contains_key(name) {
@@ -270,6 +280,63 @@ impl<W: Workers> Download<'_, W> {
         Ok(sums)
     }
 
+    /// Whether signed checksums are those of this build of this image: they name files
+    /// without their folders, so that those of another image could lie here. The twin of
+    /// the image for Incus says which it is, and its checksum is among them.
+    ///
+    /// # Errors
+    /// `VerificationFailed` when they are those of another.
+    async fn are_of(&self, entry: &Entry, sums: &BTreeMap<String, String>) -> Result<bool> {
+        let work = self.fetcher.work;
+        for name in TWINS {
+            let Some(sum) = sums.get(name) else {
+                continue;
+            };
+            let path = format!("{}/{name}", entry.folder);
+            let Some(twin) = self.fetcher.small(&path).await? else {
+                continue;
+            };
+            if sha256(&twin.file, work).await? != *sum {
+                return Err(Error::VerificationFailed(format!(
+                    "{} is not what its checksum says; it may have been changed on its way, so nothing was used",
+                    self.request.server.file(&path)
+                )));
+            }
+            let place = self.workshop.path.join("twin");
+            self.unpack(twin.file.try_clone(), &place).await?;
+            let told = files::open_regular(&place.join(PROPERTIES));
+            let told = told.map_err(|error| Error::path("opening", &place, &error))?;
+            let told = fetch::read_properties(self.fetcher.workers, &told.0).await?;
+            let wanted = [
+                ("os", &entry.distribution),
+                ("release", &entry.release),
+                ("architecture", &entry.architecture),
+                ("variant", &entry.variant),
+                ("serial", &entry.serial),
+            ];
+            let differs = |(key, value): &(&str, &String)| {
+                let other = told.get(*key);
+                other.is_none_or(|other| !other.eq_ignore_ascii_case(value))
+            };
+            if let Some((key, value)) = wanted.into_iter().find(differs) {
+                return Err(Error::VerificationFailed(format!(
+                    "what is signed in {} is of another image or build: its {key} is {}, not {value}; nothing was used",
+                    self.request.server.file(&entry.folder),
+                    told.get(key).map_or("missing", String::as_str)
+                )));
+            }
+            return Ok(true);
+        }
+        work.log(format!(
+            "{} are signed, but nothing signed says of which image they are ({} would)",
+            self.request
+                .server
+                .file(&format!("{}/{SUMS}", entry.folder)),
+            TWINS[0]
+        ));
+        Ok(false)
+    }
+
     /// Has the root file system in place, from the cached image if that is the same.
     /// Gives its checksum.
     async fn rootfs(&self, entry: &Entry, sum: Option<&Sum>) -> Result<String> {
@@ -277,7 +344,7 @@ impl<W: Workers> Download<'_, W> {
         if let (Some(sum), Some(image)) = (sum, cache::open(&self.request.id)?)
             && sha256(&image.rootfs, work).await? == sum.sha256
         {
-            self.workshop.adopt()?;
+            self.workshop.adopt(ROOTFS)?;
             return Ok(sum.sha256.clone());
         }
         self.file(entry, ROOTFS, MOST_ROOTFS, sum)
@@ -311,6 +378,7 @@ impl<W: Workers> Download<'_, W> {
                 resume: resumed,
                 tag: None,
                 shown: true,
+                ..Wanted::default()
             };
             let fetched = self.fetcher.fetch(&wanted, &file).await?;
             if fetched == Fetched::Missing {
@@ -336,27 +404,37 @@ impl<W: Workers> Download<'_, W> {
 
     async fn unpack_meta(&self) -> Result<PathBuf> {
         let meta = self.workshop.path.join("meta");
-        let failed = |error: io::Error| Error::path("making", &meta, &error);
-        files::remove(&meta).map_err(failed)?;
-        files::create_dirs(&meta, 0o700).map_err(failed)?;
-        let archive = self.workshop.file(META)?;
-        unpack::unpack(
-            self.fetcher.workers,
-            archive.into(),
-            Target::directory(&meta),
-            &IdMaps::default(),
-            &[],
-            self.fetcher.work,
-        )
-        .await?;
+        self.unpack(Ok(self.workshop.file(META)?), &meta).await?;
         // Refused now, not when the next container is made.
         Metadata::load(&meta)?;
         Ok(meta)
     }
+
+    /// Unpacks an archive of texts in an empty directory of the workshop.
+    async fn unpack(&self, archive: io::Result<File>, place: &Path) -> Result<()> {
+        let failed = |error: io::Error| Error::path("making", place, &error);
+        files::remove(place).map_err(failed)?;
+        files::create_dirs(place, 0o700).map_err(failed)?;
+        unpack::unpack(
+            self.fetcher.workers,
+            archive.map_err(failed)?.into(),
+            Target::directory(place),
+            &IdMaps::default(),
+            &[],
+            self.fetcher.work,
+        )
+        .await
+    }
+}
+
+/// Whether a build is known to be later than another, by their dates.
+fn is_later(build: &str, other: &str) -> bool {
+    let is_dated = |build: &str| build.bytes().take(8).all(|byte| byte.is_ascii_digit());
+    build.len() == other.len() && is_dated(build) && is_dated(other) && build > other
 }
 
 /// The SHA-256 of a file, which is at its beginning afterwards.
-async fn sha256(file: &File, work: &Work) -> Result<String> {
+pub(super) async fn sha256(file: &File, work: &Work) -> Result<String> {
     let failed = |error: io::Error| Error::io("reading what was fetched", &error);
     let mut file = file.try_clone().map_err(failed)?;
     let work = work.clone();

@@ -1,7 +1,9 @@
 //! Having files fetched, read and verified by workers.
 
 use super::confined::Workers;
-use super::outside::{Entry, FETCH, Order, READ, Said, VERIFY, WORKER};
+use super::outside::{
+    DOCUMENT, Document, Entry, FETCH, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
+};
 use super::server::Server;
 use super::unpack::{Target, refuse_full};
 use super::worker::VERIFIER;
@@ -9,6 +11,8 @@ use crate::error::{Error, Result};
 use crate::linux::memfd;
 use crate::linux::spawn::Child;
 use crate::work::Work;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -39,7 +43,7 @@ pub(crate) struct Fetcher<'a, W> {
 }
 
 /// A file that is wanted.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Wanted<'a> {
     /// Its path on the server.
     pub(crate) path: &'a str,
@@ -51,6 +55,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) tag: Option<String>,
     /// Tells the job's bytes and rate.
     pub(crate) shown: bool,
+    /// The kinds of content to ask for; empty: any.
+    pub(crate) accept: &'a str,
 }
 
 /// What came of it.
@@ -72,6 +78,8 @@ impl<W: Workers> Fetcher<'_, W> {
         let mut order = Order {
             url: self.server.file(wanted.path),
             proxy: self.server.proxy(),
+            accept: wanted.accept.to_owned(),
+            login: self.server.login().cloned(),
             offset: if wanted.resume { length(file)? } else { 0 },
             tag: wanted.tag.clone(),
             limit: wanted.limit,
@@ -215,6 +223,45 @@ pub(crate) async fn read(workers: &impl Workers, list: &File) -> Result<Vec<Entr
     entries.map_err(|_| {
         Error::TimedOut("reading the server's list of images takes too long".to_owned())
     })
+}
+
+/// Has a worker read a document of an OCI image. None: it is none.
+pub(crate) async fn read_document(
+    workers: &impl Workers,
+    document: &File,
+) -> Result<Option<Document>> {
+    read_as(workers, DOCUMENT, document).await
+}
+
+/// Has a worker read what an image says of itself: no word for it is trusted.
+pub(crate) async fn read_properties(
+    workers: &impl Workers,
+    metadata: &File,
+) -> Result<BTreeMap<String, String>> {
+    Ok(read_as(workers, PROPERTIES, metadata)
+        .await?
+        .unwrap_or_default())
+}
+
+/// What a worker of this kind makes of a file. None: nothing.
+async fn read_as<T: DeserializeOwned>(
+    workers: &impl Workers,
+    what: &str,
+    file: &File,
+) -> Result<Option<T>> {
+    rewind(file)?;
+    let (mut child, said) = start(workers, what, file.as_fd(), &[])?;
+    let reading = async {
+        let mut text = Vec::new();
+        said.take(MOST_SAID).read_to_end(&mut text).await.ok()?;
+        Some(text)
+    };
+    let text = tokio::time::timeout(PATIENCE, reading).await;
+    child.kill();
+    child.ended().await;
+    let text =
+        text.map_err(|_| Error::TimedOut("reading what the image is takes too long".to_owned()))?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
 }
 
 /// Whether a signature of `data` is good, and by one of the keys.

@@ -82,6 +82,7 @@ impl<W: Workers> Fetcher<'_, W> {
             resume: false,
             tag,
             shown: false,
+            ..Wanted::default()
         };
         match self.fetch(&wanted, &new.file).await? {
             Fetched::Missing => return Ok(None),
@@ -130,6 +131,7 @@ impl<W: Workers> Fetcher<'_, W> {
             resume: false,
             tag: None,
             shown: false,
+            ..Wanted::default()
         };
         Ok(match self.fetch(&wanted, &new.file).await? {
             Fetched::Whole(_) => Some(new),

@@ -13,6 +13,11 @@ pub(crate) const FETCH: &str = "fetch";
 pub(crate) const READ: &str = "read";
 /// Checks the signature [`FILE_FD`] of standard input by the keys in [`KEYS_FD`].
 pub(crate) const VERIFY: &str = "verify";
+/// Reads a document of an OCI image, on standard input: a [`Document`] on standard output.
+pub(crate) const DOCUMENT: &str = "document";
+/// Reads the properties in an image's metadata.yaml, on standard input: a map of texts on
+/// standard output.
+pub(crate) const PROPERTIES: &str = "properties";
 /// The descriptor of the file that is written, or of the signature.
 pub(crate) const FILE_FD: i32 = 3;
 /// The descriptor of the keys.
@@ -25,6 +30,10 @@ pub(crate) struct Order {
     pub(crate) url: String,
     /// The proxy to go through.
     pub(crate) proxy: Option<String>,
+    /// The kinds of content to ask for (Accept); empty: any.
+    pub(crate) accept: String,
+    /// Who asks, if the server wants to know.
+    pub(crate) login: Option<Login>,
     /// How much of it is there already.
     pub(crate) offset: u64,
     /// The ETag of what is there: with an offset, the rest is wanted only if it is the
@@ -32,6 +41,19 @@ pub(crate) struct Order {
     pub(crate) tag: Option<String>,
     /// The most bytes to take.
     pub(crate) limit: u64,
+}
+
+/// A user of a server.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Login {
+    pub(crate) username: String,
+    pub(crate) password: String,
+}
+
+impl std::fmt::Debug for Login {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Login")
+    }
 }
 
 /// What a worker that fetches says.
@@ -88,4 +110,60 @@ pub(crate) struct Listed {
     pub(crate) sha256: String,
     /// Its size in bytes.
     pub(crate) size: u64,
+}
+
+/// What a document of an OCI image says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Document {
+    /// Images to choose from.
+    Index(Vec<Choice>),
+    /// What an image is made of.
+    Manifest {
+        /// What it runs.
+        config: Blob,
+        /// From the lowest on.
+        layers: Vec<Blob>,
+    },
+    /// What an image runs.
+    Image(ImageConfig),
+}
+
+/// An image of an index.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Choice {
+    pub(crate) blob: Blob,
+    /// What it is called there; may be empty.
+    pub(crate) name: String,
+    /// `amd64`, `arm/v7`; may be empty.
+    pub(crate) platform: String,
+}
+
+/// A part of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Blob {
+    /// Its SHA-256, in hexadecimal digits.
+    pub(crate) sha256: String,
+    /// Its bytes.
+    pub(crate) size: u64,
+    /// Its media type.
+    pub(crate) kind: String,
+}
+
+/// What an image runs, and what its layers are.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ImageConfig {
+    /// As OCI calls it: `amd64`.
+    pub(crate) architecture: String,
+    /// `USER`, `UID`, `USER:GROUP`, …; empty: root.
+    pub(crate) user: String,
+    /// Where it begins; empty: `/`.
+    pub(crate) directory: String,
+    /// The program and its arguments.
+    pub(crate) command: Vec<String>,
+    /// `NAME=VALUE`
+    pub(crate) environment: Vec<String>,
+    /// The signal that asks it to end; may be empty.
+    pub(crate) stop_signal: String,
+    /// The SHA-256 of each layer as it is unpacked.
+    pub(crate) layers: Vec<String>,
 }

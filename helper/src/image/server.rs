@@ -1,6 +1,7 @@
 //! Image servers, and the keys that their images are signed with.
 
 use super::catalog::is_word;
+use super::outside::Login;
 use crate::error::{Error, Result};
 use crate::linux::{files, memfd};
 use std::io;
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     url: String,
     authority: String,
     proxy: Option<String>,
+    login: Option<Login>,
 }
 
 impl Server {
@@ -61,6 +63,7 @@ impl Server {
             url: format!("{scheme}://{rest}"),
             authority: authority.to_lowercase(),
             proxy: None,
+            login: None,
         })
     }
 
@@ -120,6 +123,17 @@ impl Server {
     pub(crate) fn through(mut self, proxy: &str) -> Self {
         self.proxy = Some(proxy.to_owned());
         self
+    }
+
+    /// The same, for a user of it.
+    pub(crate) fn known_to(mut self, login: Login) -> Self {
+        self.login = Some(login);
+        self
+    }
+
+    /// Who is known to it.
+    pub(super) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
     }
 
     /// The proxy to reach it through: that which was chosen, or that of the environment as

@@ -39,7 +39,7 @@ pub(crate) enum Compression {
 
 impl Compression {
     /// By the magic number at the start of a stream.
-    fn detect(start: &[u8]) -> Self {
+    pub(super) fn detect(start: &[u8]) -> Self {
         match start {
             [0x1f, 0x8b, ..] => Self::Gzip,
             [b'B', b'Z', b'h', ..] => Self::Bzip2,
@@ -166,7 +166,7 @@ impl Stream {
             }
         }
         if self.compression == Compression::Plain && tail.iter().any(|byte| *byte != 0) {
-            return Err(Error::InvalidArgument(
+            return Err(Error::VerificationFailed(
                 "the archive is truncated or not a tar archive: it does not end in a block of zeros".to_owned(),
             ));
         }
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_plain_archive_without_its_end_is_truncated() {
         let (result, _) = pumped(&[7; 10_240]);
-        assert!(matches!(result, Err(Error::InvalidArgument(_))));
+        assert!(matches!(result, Err(Error::VerificationFailed(_))));
         let (result, _) = pumped(&[]);
         assert!(matches!(result, Err(Error::InvalidArgument(_))));
     }

@@ -1,15 +1,17 @@
 //! Unpacking archives by a confined tar(1).
 
 use super::confined::{self, Confined, Workers, blocking, flatten};
-use super::stream::Stream;
+use super::stream::{Compression, Stream};
 use crate::error::{Error, Result};
 use crate::linux::space;
-use crate::linux::worker::{DAMAGED, DIRECTORY, MOUNT, Report, UNPACKER};
+use crate::linux::worker::{DAMAGED, DIRECTORY, LAYERER, MOUNT, Report, UNPACKER};
 use crate::work::Work;
 use futures_util::future::BoxFuture;
 use gantry_core::idmap::{IdMaps, IdRange};
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -87,7 +89,7 @@ pub(crate) async fn unpack_by<'a>(
     let (mut worker, sink) = start(workers, &stream, target, devices, work)?;
     let for_pump = work.clone();
     let mut pump = tokio::spawn(blocking(move || stream.pump(sink, &for_pump)));
-    let unpacked = drive(&mut worker, &mut pump, target, choose, work).await;
+    let unpacked = drive(&mut worker, &mut pump, target, choose, 0, work).await;
     let pumped = match unpacked {
         Ok(pumped) => pumped,
         Err(error) => {
@@ -109,6 +111,7 @@ async fn drive<'a>(
     pump: &mut JoinHandle<Result<()>>,
     target: Target<'_>,
     choose: impl FnOnce(Option<String>) -> BoxFuture<'a, Result<IdMaps>> + Send,
+    before: u64,
     work: &Work,
 ) -> Result<bool> {
     let mut space = tokio::time::interval(SPACE_INTERVAL);
@@ -120,7 +123,8 @@ async fn drive<'a>(
                 Some(Report::Ready(manifest)) => if let Some(choose) = choose.take() {
                     worker.map(&choose(manifest).await?)?;
                 },
-                Some(_) => {}
+                Some(Report::Bytes(bytes)) => work.bytes(before + bytes),
+                Some(Report::Total(_)) => {}
             },
             () = work.cancelled() => {
                 return Err(Error::Cancelled("unpacking was cancelled".to_owned()));
@@ -129,6 +133,65 @@ async fn drive<'a>(
             // Its failure ends the archive early; then tar is not to finish.
             result = &mut *pump, if !pumped => flatten(result).map(|()| pumped = true)?,
         }
+    }
+}
+
+/// A layer of an image.
+#[derive(Debug)]
+pub(crate) struct Layer {
+    /// As it is packed.
+    pub(crate) file: File,
+    /// Its bytes.
+    pub(crate) size: u64,
+    /// The SHA-256 of what it is without its packing.
+    pub(crate) sha256: String,
+}
+
+/// Puts a layer on those that were unpacked before it, `before` bytes in all.
+///
+/// # Errors
+/// [`Error::VerificationFailed`] if it is not what it should be.
+pub(crate) async fn unpack_layer(
+    workers: &impl Workers,
+    layer: Layer,
+    target: Target<'_>,
+    maps: &IdMaps,
+    devices: &[&str],
+    before: u64,
+    work: &Work,
+) -> Result<()> {
+    refuse_full(target)?;
+    let mut start = [0; 8];
+    let count = layer.file.read_at(&mut start, 0);
+    let count = count.map_err(|error| Error::io("reading a layer", &error))?;
+    let compression = Compression::detect(start.get(..count).unwrap_or_default());
+    let words = [LAYERER, &layer.sha256];
+    let mut worker = start_worker(
+        workers,
+        words,
+        compression,
+        layer.file.into(),
+        target,
+        devices,
+        work,
+    )?;
+    let maps = if maps.is_empty() {
+        identity()
+    } else {
+        maps.clone()
+    };
+    let choose = |_| -> BoxFuture<'_, Result<IdMaps>> { Box::pin(async { Ok(maps) }) };
+    let mut passed = tokio::spawn(async { Ok(()) });
+    if let Err(error) = drive(&mut worker, &mut passed, target, choose, before, work).await {
+        worker.end().await;
+        return Err(error);
+    }
+    match worker.ended().await {
+        (0, _) => Ok(()),
+        (DAMAGED, _) => Err(Error::VerificationFailed(
+            "a layer of the image is not what the image says it is, or is cut short; nothing was used".to_owned(),
+        )),
+        (status, said) => Err(failure(status, &said)),
     }
 }
 
@@ -141,7 +204,30 @@ fn start(
     work: &Work,
 ) -> Result<(Confined, OwnedFd)> {
     let (archive, sink) = io::pipe().map_err(|error| Error::io("starting to unpack", &error))?;
-    let packer = confined::packer(stream.compression)?.unwrap_or_default();
+    let worker = start_worker(
+        workers,
+        [UNPACKER, ""],
+        stream.compression,
+        archive.into(),
+        target,
+        devices,
+        work,
+    )?;
+    Ok((worker, sink.into()))
+}
+
+/// Starts a worker of this kind; what is its alone, unless it is empty, comes before the
+/// arguments of tar.
+fn start_worker(
+    workers: &impl Workers,
+    [kind_of_worker, own]: [&str; 2],
+    compression: Compression,
+    stdin: OwnedFd,
+    target: Target<'_>,
+    devices: &[&str],
+    work: &Work,
+) -> Result<Confined> {
+    let packer = confined::packer(compression)?.unwrap_or_default();
     let place = target
         .place
         .to_str()
@@ -151,7 +237,8 @@ fn start(
     } else {
         DIRECTORY
     };
-    let mut args = vec![UNPACKER, kind, place, confined::tar()?, &packer];
+    let mut args = vec![kind_of_worker, kind, place, confined::tar()?, &packer];
+    args.extend(Some(own).filter(|own| !own.is_empty()));
     args.extend([
         "--extract",
         "--file=-",
@@ -170,8 +257,7 @@ fn start(
         .map(|pattern| format!("--exclude={pattern}"))
         .collect();
     args.extend(excluded.iter().map(String::as_str));
-    let worker = Confined::start(workers, &args, archive.into(), None, target.mount, work)?;
-    Ok((worker, sink.into()))
+    Confined::start(workers, &args, stdin, None, target.mount, work)
 }
 
 pub(crate) fn refuse_full(target: Target<'_>) -> Result<()> {
@@ -194,7 +280,7 @@ pub(crate) fn refuse_full(target: Target<'_>) -> Result<()> {
 fn failure(status: i32, said: &[String]) -> Error {
     if status == DAMAGED {
         return Error::VerificationFailed(
-            "the archive does not have the checksum that it should end in: it is cut short, damaged or was changed; fetch or export it anew".to_owned(),
+            "the archive is cut short, damaged or was changed: it does not end as it should; fetch or export it anew".to_owned(),
         );
     }
     confined::failure(status, said).unwrap_or_else(|cause| {

@@ -2,7 +2,11 @@
 //! anew, which secludes itself first. It runs before there are threads.
 
 use super::catalog;
-use super::outside::{FETCH, FILE_FD, KEYS_FD, Order, READ, Said, VERIFY, WORKER};
+use super::oci::document;
+use super::outside::{
+    DOCUMENT, FETCH, FILE_FD, KEYS_FD, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
+};
+use super::registry;
 use crate::linux::seclusion::seclude;
 use crate::linux::worker::descriptor;
 use base64::Engine as _;
@@ -55,6 +59,8 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let result = match what.as_str() {
         FETCH => fetch(helper),
         READ => read(helper),
+        DOCUMENT => read_document(helper),
+        PROPERTIES => read_properties(helper),
         VERIFY => verify(helper),
         _ => return None,
     };
@@ -89,6 +95,22 @@ fn read(helper: u32) -> io::Result<()> {
         out.write_all(b"\n")?;
     }
     out.flush()
+}
+
+fn read_document(helper: u32) -> io::Result<()> {
+    let text = taken(io::stdin(), MOST_TEXT)?;
+    seclude(helper, &[], false)?;
+    match document::read(&text) {
+        Some(document) => Ok(serde_json::to_writer(io::stdout(), &document)?),
+        None => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+fn read_properties(helper: u32) -> io::Result<()> {
+    let text = taken(io::stdin(), MOST_WORDS)?;
+    seclude(helper, &[], false)?;
+    let properties = catalog::properties(&String::from_utf8_lossy(&text));
+    Ok(serde_json::to_writer(io::stdout(), &properties)?)
 }
 
 fn verify(helper: u32) -> io::Result<()> {
@@ -175,7 +197,28 @@ fn agent(order: &Order, authorities: &[u8]) -> Result<Agent, ureq::Error> {
 }
 
 fn ask(agent: &Agent, order: &Order) -> Result<Response<Body>, ureq::Error> {
+    let response = request(agent, order, None)?;
+    if response.status() != StatusCode::UNAUTHORIZED {
+        return Ok(response);
+    }
+    match registry::authorization(agent, order.login.as_ref(), &response)? {
+        Some(authorization) => request(agent, order, Some(&authorization)),
+        None => Ok(response),
+    }
+}
+
+fn request(
+    agent: &Agent,
+    order: &Order,
+    authorization: Option<&str>,
+) -> Result<Response<Body>, ureq::Error> {
     let mut request = agent.get(&order.url);
+    if !order.accept.is_empty() {
+        request = request.header(header::ACCEPT, &order.accept);
+    }
+    if let Some(authorization) = authorization {
+        request = request.header(header::AUTHORIZATION, authorization);
+    }
     if order.offset > 0 {
         request = request.header(header::RANGE, format!("bytes={}-", order.offset));
         if let Some(tag) = &order.tag {
@@ -213,6 +256,11 @@ fn take(
         StatusCode::RANGE_NOT_SATISFIABLE | StatusCode::PARTIAL_CONTENT => {
             file.set_len(0)?;
             return Ok(Said::Broken("the server cannot go on with it".to_owned()));
+        }
+        StatusCode::UNAUTHORIZED => {
+            return Ok(Said::Refused(
+                "the server does not let us in: look whether the name is right, and whether it wants a user and a password".to_owned(),
+            ));
         }
         status if status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS => {
             return Ok(Said::Broken(format!("the server answers {status}")));

@@ -14,6 +14,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// input. PACKER is the program that unpacks the stream; empty: none. Gives the exit status of what has
 /// failed.
 pub(super) fn run(args: &[String]) -> io::Result<i32> {
+    enter_target(args, unpack)
+}
+
+/// Shuts this process in with the target, and does `work` there, with the paths of tar and
+/// of the packer and the arguments that follow.
+pub(super) fn enter_target(
+    args: &[String],
+    work: impl FnOnce(Helper, &str, &str, &[String]) -> io::Result<i32>,
+) -> io::Result<i32> {
     let [kind, target, tar, packer, args @ ..] = args else {
         return Err(ErrorKind::InvalidInput.into());
     };
@@ -36,24 +45,26 @@ pub(super) fn run(args: &[String]) -> io::Result<i32> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(None::<&str>, &place, None::<&str>, flags, None::<&str>)?;
     worker::shut_in(root, "/target", profile)?;
-    worker::inside(|helper| unpack(helper, tar, packer, args))
+    worker::inside(|helper| work(helper, tar, packer, args))
+}
+
+/// Standard input as it is unpacked, and what does that.
+pub(super) fn unpacker(packer: &str) -> io::Result<(Box<dyn Read>, Option<Child>)> {
+    if packer.is_empty() {
+        return Ok((Box::new(io::stdin().lock()), None));
+    }
+    let mut child = Command::new(packer)
+        .args(["-d", "-c"])
+        .env_clear()
+        .envs(ENVIRONMENT)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stream = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    Ok((Box::new(stream), Some(child)))
 }
 
 fn unpack(mut helper: Helper, tar: &str, packer: &str, args: &[String]) -> io::Result<i32> {
-    let mut unpacker = None;
-    let mut source: Box<dyn Read> = if packer.is_empty() {
-        Box::new(io::stdin().lock())
-    } else {
-        let mut child = Command::new(packer)
-            .args(["-d", "-c"])
-            .env_clear()
-            .envs(ENVIRONMENT)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let stream = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
-        unpacker = Some(child);
-        Box::new(stream)
-    };
+    let (mut source, mut unpacker) = unpacker(packer)?;
     let mut start = read_whole(&mut source, BLOCK)?;
     let manifest = match seal::manifest_length(&start) {
         Some(length) => {
@@ -87,13 +98,14 @@ fn unpack(mut helper: Helper, tar: &str, packer: &str, args: &[String]) -> io::R
     }
     let unpacked = tar.wait()?;
     match unpacker.as_mut().map(Child::wait).transpose()? {
-        // Tar needs nothing of what follows the archive's end.
-        Some(status) if !status.success() && matches!(passed, Passed::All) => Ok(code(status)),
+        // Tar needs nothing of what follows the archive's end; before it, what cannot be
+        // unpacked is cut short or damaged, whatever tar says of it.
+        Some(status) if !status.success() && matches!(passed, Passed::All) => Ok(DAMAGED),
         _ => Ok(code(unpacked)),
     }
 }
 
-enum Passed {
+pub(super) enum Passed {
     All,
     /// Tar wants no more: it is through, or has failed.
     Enough,
@@ -102,7 +114,11 @@ enum Passed {
 }
 
 /// Passes a stream on that begins with `start`.
-fn pass(start: &[u8], source: &mut impl Read, mut sink: impl Write) -> io::Result<Passed> {
+pub(super) fn pass(
+    start: &[u8],
+    source: &mut impl Read,
+    mut sink: impl Write,
+) -> io::Result<Passed> {
     let mut chunk = start.to_vec();
     while !chunk.is_empty() {
         if !write(&mut sink, &chunk)? {
@@ -151,7 +167,7 @@ fn write(sink: &mut impl Write, bytes: &[u8]) -> io::Result<bool> {
 }
 
 /// As many bytes as are wanted, or as there are.
-fn read_whole(source: &mut impl Read, wanted: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_whole(source: &mut impl Read, wanted: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(wanted);
     source.take(wanted as u64).read_to_end(&mut bytes)?;
     Ok(bytes)

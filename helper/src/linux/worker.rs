@@ -6,7 +6,7 @@
 //! user namespace with the container's ids. Where the kernel has AppArmor a profile
 //! holds it besides.
 
-use super::{packing, unpacking};
+use super::{layering, packing, unpacking};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
@@ -25,6 +25,8 @@ use std::process::ExitCode;
 
 /// The first argument that makes this program unpack an archive.
 pub(crate) const UNPACKER: &str = "unpack-worker";
+/// The first argument that makes this program put a layer of an image on those below.
+pub(crate) const LAYERER: &str = "layer-worker";
 /// The first argument that makes this program pack one.
 pub(crate) const PACKER: &str = "pack-worker";
 /// The word for a target that is the mount on descriptor 5, for which the directory is
@@ -40,7 +42,8 @@ const GO_FD: i32 = 4;
 pub(super) const MOUNT_FD: i32 = 5;
 /// The exit status when the worker could not shut itself in.
 pub(crate) const NOT_CONFINED: i32 = 125;
-/// The exit status when an archive does not have the checksum that it brings.
+/// The exit status when an archive does not have the checksum that it brings, or is cut
+/// short.
 pub(crate) const DAMAGED: i32 = 124;
 /// What programs that a worker runs find in their environment.
 pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LC_ALL", "C")];
@@ -65,6 +68,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
     let work = match args.next()?.as_str() {
         UNPACKER => unpacking::run,
+        LAYERER => layering::run,
         PACKER => packing::run,
         _ => return None,
     };
