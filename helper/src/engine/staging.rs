@@ -372,7 +372,7 @@ mod tests {
             std::fs::write(directory.join(name), "").unwrap();
         }
         std::os::unix::fs::symlink("config", directory.join(".config.cccccccc")).unwrap();
-        remove_leftovers(lxc_path.path());
+        assert!(remove_leftovers(lxc_path.path()).is_empty());
         let left = names(&directory);
         assert_eq!(
             left,
@@ -399,12 +399,15 @@ mod tests {
         Trash::take(lxc_path.path(), &lxc_path.path().join("c2"), &there).unwrap();
         std::fs::create_dir(lxc_path.path().join(".gantry-create-abandoned")).unwrap();
         std::fs::create_dir(lxc_path.path().join(".other")).unwrap();
-        remove_leftovers(lxc_path.path());
+        let to_free = remove_leftovers(lxc_path.path());
+        assert!(!root.exists(), "names are free at once");
+        for trash in to_free {
+            trash.empty().unwrap();
+        }
         let left = names(lxc_path.path());
         assert_eq!(
             left,
             [busy.path().file_name().unwrap().to_str().unwrap(), ".other"]
         );
-        assert!(!root.exists());
     }
 }

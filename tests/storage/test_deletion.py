@@ -1,0 +1,61 @@
+"""Deleting: gone at once, and what it takes of space is freed behind that, whatever happens."""
+
+import os
+
+import containers
+from gantry import LXC_PATH, run, until
+from stores import Snapshots, place_for, wish
+
+
+def fill(container, count=20_000):
+    run("sh", "-ec", f"mkdir {container.folder}/rootfs/many; cd {container.folder}/rootfs/many; seq {count} | xargs touch")
+
+
+def nothing_is_left(*but):
+    return sorted(os.listdir(LXC_PATH)) == sorted(but)
+
+
+def test_a_name_is_free_at_once(bus):
+    web = bus.create("web", template="busybox")
+    fill(web)
+    for _ in range(2):
+        web.destroy()
+        assert bus.list() == {} and not os.path.exists(web.folder)
+        web = bus.create("web", template="busybox")
+    until(lambda: nothing_is_left("web"))
+
+
+def test_the_next_helper_goes_on_where_one_was_killed(bus):
+    web = bus.create("web", template="busybox")
+    fill(web)
+    web.destroy()
+    containers.kill_helper(bus)
+    assert bus.list() == {}
+    until(lambda: nothing_is_left(), 60)
+
+
+def test_what_a_snapshot_and_a_state_that_was_replaced_took_is_freed(bus):
+    web = bus.create("web", template="busybox")
+    fill(web)
+    snapshots = Snapshots(web)
+    snapshots.take()
+    snapshots.restore("snap0", safety=False)
+    until(lambda: nothing_is_left("web"), 60)
+    snapshots.delete("snap0")
+    assert snapshots.names() == []
+    until(lambda: nothing_is_left("web"), 60)
+
+
+def test_a_directory_elsewhere_goes_with_its_container(bus):
+    web = bus.create("web", template="busybox", dir="/srv/web")
+    assert os.path.exists("/srv/web/bin")
+    web.destroy()
+    assert not os.path.exists("/srv/web")
+
+
+def test_stock_lxc_and_gantry_may_both_delete(bus):
+    with place_for(bus, "loop"):
+        for remove in (lambda: run("lxc-destroy", "-n", "web"), lambda: bus.container("web").destroy()):
+            bus.create("web", template="busybox", **wish("loop"))
+            remove()
+            until(lambda: nothing_is_left())
