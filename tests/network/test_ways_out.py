@@ -15,6 +15,9 @@ from gantry import run, until
 from networks import addresses, create, listener, names, networks, start, wired
 
 
+HOME = {"10.9.0.2/24", "fd09::2/64"}
+
+
 @pytest.fixture
 def outside():
     """The outside world, which knows the host by 10.9.0.2."""
@@ -106,6 +109,7 @@ def lifeline(bus, outside):
     """A network whose uplink is the interface that the host's default route leaves by."""
     run("ip", "route", "add", "default", "via", wires.OUTSIDE, "dev", "up0", "metric", "77")
     run("ip", "route", "add", "10.99.0.0/16", "via", wires.OUTSIDE)
+    run("ip", "addr", "add", "fd09::2/64", "dev", "up0", "nodad")
     net = create(bus, "br9", uplink="up0")
     yield net
     assert at_home()
@@ -114,7 +118,7 @@ def lifeline(bus, outside):
 def at_home():
     """Whether the host has everything back on its uplink."""
     routes = run("ip", "route").stdout
-    return addresses("up0") == {"10.9.0.2/24"} and f"default via {wires.OUTSIDE} dev up0 metric 77" in routes and \
+    return addresses("up0") == HOME and f"default via {wires.OUTSIDE} dev up0 metric 77" in routes and \
         f"10.99.0.0/16 via {wires.OUTSIDE} dev up0" in routes
 
 
@@ -122,7 +126,7 @@ def test_the_hosts_own_uplink_goes_back_unless_somebody_confirms(bus, lifeline):
     mac = wires.ip("self", "link", "show", "up0")[0]["address"]
     lifeline.up()
     # The host is in the net by the bridge, as who it was before.
-    assert addresses("br9") == {"10.9.0.2/24"} and addresses("up0") == set()
+    assert addresses("br9") == HOME and addresses("up0") == set()
     assert default_routes() == {(wires.OUTSIDE, "br9")} and wires.reaches("self", wires.OUTSIDE)
     assert wires.ip("self", "link", "show", "br9")[0]["address"] == mac
     ((name, until_when),) = unconfirmed(bus)
@@ -149,7 +153,7 @@ def test_a_confirmed_uplink_lasts_until_the_network_goes(bus, lifeline):
     assert at_home() and wires.reaches("self", wires.OUTSIDE)
     # Once confirmed it comes up by itself; an empty text takes it away.
     lifeline.up()
-    assert unconfirmed(bus) == [] and addresses("br9") == {"10.9.0.2/24"}
+    assert unconfirmed(bus) == [] and addresses("br9") == HOME
     lifeline.configure(uplink="")
     assert at_home() and lifeline.get("Up")
 

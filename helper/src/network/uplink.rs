@@ -5,12 +5,14 @@
 //! its routes and its MAC address, goes to the bridge, and back when the interface does.
 //! It stands in a file while it is away, so that every step may be done again.
 
+use super::addresses;
 use super::bridge::{self, change};
 use super::interfaces::HostInterface;
 use crate::error::{Error, Result};
 use crate::linux::files;
 use crate::linux::netlink::Netlink;
 use gantry_core::networks::{Network, Places, Subnet, parse_mac};
+use netlink_packet_route::address::{AddressHeaderFlags, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
 use netlink_packet_route::route::{
     RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
@@ -196,12 +198,7 @@ impl Belongings {
         routes.sort_by_key(|route| route.router.is_some());
         Ok(Self {
             interface: link.name.clone(),
-            addresses: link
-                .addresses
-                .iter()
-                .filter(|address| !address.starts_with("fe80:"))
-                .cloned()
-                .collect(),
+            addresses: lasting(socket, link).await?,
             routes,
             moved: false,
         })
@@ -230,6 +227,22 @@ impl Belongings {
         }
         Ok(())
     }
+}
+
+/// What the host was given there: addresses of IPv6 that it has made up by advice of a
+/// router it makes up anew.
+async fn lasting(socket: &Netlink, link: &HostInterface) -> io::Result<Vec<String>> {
+    let mut all = socket.addresses().await?;
+    all.retain(|address| {
+        let header = &address.header;
+        header.index == link.index
+            && header.scope == AddressScope::Universe
+            && (header.family == AddressFamily::Inet
+                || header.flags.contains(AddressHeaderFlags::Permanent))
+    });
+    Ok(addresses::by_interface(&all)
+        .remove(&link.index)
+        .unwrap_or_default())
 }
 
 /// Lets what has been done before pass.
