@@ -46,6 +46,20 @@ def test_one_can_walk_back_and_forth(web):
     runs_by_turns(web)
 
 
+@pytest.mark.parametrize("backend", [backend for backend in BACKENDS if backend != "overlay"])
+def test_stock_lxc_destroys_one_that_went_back(bus, backend):
+    """Not overlays: LXC finds that those have clones, which are these snapshots."""
+    with container_on(bus, backend) as web:
+        snapshots = Snapshots(web)
+        snapshots.take()
+        snapshots.restore("snap0")
+        run("lxc-destroy", "-s", "-n", "web")
+        assert not os.path.exists(web.folder)
+        if backend in ("lvm", "thin", "zfs"):
+            listed = run("sh", "-c", "lvs --noheadings -o lv_name; zfs list -H -t all -o name").stdout
+            assert "web" not in listed
+
+
 def test_a_snapshot_as_a_new_container(bus, web):
     snapshots = Snapshots(web)
     mark(web, "then")

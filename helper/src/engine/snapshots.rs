@@ -7,7 +7,7 @@ use super::dependents::{forget_origins, list_with_origins};
 use super::staging::{Staging, Trash};
 use super::{ContainerId, Engine, Error, Result, Work, blocking, disk, duplicate};
 use crate::linux::{files, local_time};
-use crate::storage::elsewhere::Elsewhere;
+use crate::storage::{self, elsewhere::Elsewhere};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::states::State;
@@ -276,6 +276,9 @@ impl Engine {
         let old = blocking(move || {
             let elsewhere = volume_of(&layout)?;
             let old = staging.replace(group, &layout, &elsewhere)?;
+            if let Err(error) = went_back(&layout) {
+                tracing::warn!("{error}");
+            }
             list_with_origins(&layout)?;
             Ok(old)
         })
@@ -312,6 +315,17 @@ pub(super) fn volume_of(layout: &ContainerLayout) -> Result<Vec<Elsewhere>> {
     };
     let volume = Elsewhere::volume(&RootfsPath::parse(&rootfs))?;
     Ok(volume.into_iter().collect())
+}
+
+/// Tells the backend of a container that it went back to a snapshot.
+fn went_back(layout: &ContainerLayout) -> Result<()> {
+    match disk::read_rootfs(&layout.config())? {
+        Some(rootfs) => {
+            let rootfs = RootfsPath::parse(&rootfs);
+            storage::backend(&storage::name_of(&rootfs))?.went_back(&rootfs)
+        }
+        None => Ok(()),
+    }
 }
 
 /// How long copying so many bytes took at the last snapshot for which there were any:

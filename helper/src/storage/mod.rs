@@ -44,6 +44,11 @@ pub(crate) trait Backend: Send + Sync {
     }
     /// A copy that shares with its source what neither has changed.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
+    /// Called when a container went back to a snapshot: where one of them must need the
+    /// other it is the snapshot, as if it had been taken of this state.
+    fn went_back(&self, _rootfs: &RootfsPath) -> Result<()> {
+        Ok(())
+    }
     /// Whether a container's own snapshots are copies in full, as there are none that
     /// need nothing of it and outlive its going back.
     fn copies_in_full(&self, _rootfs: &RootfsPath) -> Result<bool> {

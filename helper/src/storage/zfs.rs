@@ -80,6 +80,15 @@ impl Backend for Zfs {
         made(place, &dataset)
     }
 
+    /// LXC destroys the snapshots first, which no clone may need then.
+    fn went_back(&self, rootfs: &RootfsPath) -> Result<()> {
+        let dataset = existing(&rootfs.path)?;
+        match get("origin", &dataset, false)?.contains('@') {
+            true => zfs(&["promote", &dataset]).map(drop),
+            false => Ok(()),
+        }
+    }
+
     fn files(&self, rootfs: &RootfsPath) -> Files {
         match rootfs.path.starts_with('/') {
             // A config of old: where the dataset is mounted.
