@@ -1,5 +1,5 @@
 """bench.py [ROUNDS] [PART…]: Gantry beside stock LXC, in one run, on the same containers.
-The parts are life, list, starts, usage, console, bridge, wires, snapshots, copies, moving and boot; all of
+The parts are life, list, starts, usage, console, bridge, wires, plug, snapshots, copies, moving and boot; all of
 them if none is named.
 
 Each round measures one after the other, so that what else the machine does hits
@@ -234,6 +234,35 @@ def console():
     report(f"{CONSOLE_BYTES // 1_000_000} MB through the console", ours, theirs)
 
 
+def hot_plug(name):
+    """One more interface on a bridge, up in the running container; beside ip(8) and
+    lxc-device, which is how it is done with stock LXC. And its end."""
+    container = bus.container(name)
+    quiet("ip", "link", "add", "benchbr", "type", "bridge")
+    quiet("ip", "link", "set", "benchbr", "up")
+    container.start()
+    figures = {"hot-plug a link": ([], []), "take it out": ([], [])}
+    pid = str(container.get("InitPid"))
+    for _ in range(ROUNDS):
+        added = []
+        figures["hot-plug a link"][0].append(timed(lambda: added.append(
+            container.add_wire("veth", link="benchbr", name="bench0"))))
+        figures["take it out"][0].append(timed(lambda: container.interfaces("Remove", "(ua{sv})", *added, {})))
+
+        def plug():
+            quiet("ip", "link", "add", "benchup", "type", "veth", "peer", "name", "benchin")
+            quiet("ip", "link", "set", "benchup", "master", "benchbr", "up")
+            quiet("lxc-device", "-n", name, "add", "benchin", "bench0")
+            quiet("nsenter", f"--net=/proc/{pid}/ns/net", "ip", "link", "set", "bench0", "up")
+
+        figures["hot-plug a link"][1].append(timed(plug))
+        figures["take it out"][1].append(timed(lambda: quiet("ip", "link", "del", "benchup")))
+    container.kill()
+    quiet("ip", "link", "del", "benchbr")
+    for key, figure in figures.items():
+        report(f"{key} (ip and lxc-device)", *figure)
+
+
 def moving(name, what):
     """Export beside `tar czf`, import beside `tar xzf`, of the same root file system."""
     figures = {key: ([], []) for key in ("export", "size of the archive", "import")}
@@ -413,7 +442,8 @@ bus.create("busybox", template="busybox")
 if wanted("life"):
     life("busybox", "busybox")
 for part, work in {"list": listing, "starts": many_starts, "usage": sampling, "console": console,
-                   "bridge": bridge_up, "wires": wires, "snapshots": lambda: snapshots("busybox")}.items():
+                   "bridge": bridge_up, "wires": wires, "plug": lambda: hot_plug("busybox"),
+                   "snapshots": lambda: snapshots("busybox")}.items():
     if wanted(part):
         work()
 if any(map(wanted, ("life", "moving", "copies", "boot"))):

@@ -449,3 +449,40 @@ def test_what_goes_through_each_interface_is_counted(bus, box, bridge, uplink):
     assert max(after["wire1"][way] - before["wire1"][way] for way in (0, 1)) < 4000
     box.interfaces("Remove", "(ua{sv})", 1, {})
     assert set(usage()) == {"wire2"}
+
+
+# --- what the host has
+
+def test_the_host_says_what_it_has_to_be_wired_to(bus, box, bridge, way_out):
+    box.add_wire("veth", link=bridge, host_name="towerside")
+    box.add_wire("macvlan", link="up0")
+    run("ip", "link", "add", "spare0", "type", "veth", "peer", "name", "spare1")
+    try:
+        run("ip", "link", "set", "spare1", "master", bridge)
+        found = {entry["name"]: entry for entry in bus.manager("ListHostInterfaces")}
+        assert "lo" not in found
+        up0 = found["up0"]
+        assert (up0["state"], up0["uplink"], up0["wireless"], up0["used_by"]) == ("up", True, False, ["box"])
+        assert "10.9.0.2/24" in up0["addresses"] and {"port", "macvlan", "phys"} <= set(up0["serves"])
+        assert found[bridge]["kind"] == "bridge" and "veth" in found[bridge]["serves"]
+        assert found[bridge]["used_by"] == ["box"] and found[bridge]["uplink"] is False
+        assert found["towerside"]["serves"] == [] and found["towerside"]["master"] == bridge
+        assert (found["spare0"]["state"], found["spare0"]["used_by"]) == ("down", [])
+        assert "phys" not in found["spare1"]["serves"] and "port" not in found["spare1"]["serves"]
+    finally:
+        run("ip", "link", "del", "spare0")
+
+
+def test_a_bridge_by_which_the_host_reaches_others_makes_its_port_the_way_out(bus, box, uplink):
+    with containers.bridge("br9", "10.9.0.2/24"):
+        run("ip", "link", "set", "up0", "master", "br9")
+        run("ip", "route", "add", "default", "via", OUTSIDE, "dev", "br9")
+        found = {entry["name"]: entry for entry in bus.manager("ListHostInterfaces")}
+        assert found["up0"]["uplink"] and found["br9"]["uplink"]
+        device = lambda **named: bus.call(box.path, "Devices", "AddInterface", "(ssa{sv})", "up0", "",
+                                          options(**named))
+        with refused("InvalidArgument") as told:
+            device()
+        assert "cut off" in told[0].message and "up0" in links()
+        device(confirmed=True)
+        assert "up0" not in links()

@@ -28,7 +28,15 @@ impl DevicesObject {
         options: Dictionary,
         request: gantry_api::Result<T>,
     ) -> Result<Admitted<T>> {
-        let request = Options::none(options).and(request);
+        self.admit_device(header, Options::none(options).and(request))
+            .await
+    }
+
+    async fn admit_device<T>(
+        &self,
+        header: &Header<'_>,
+        request: gantry_api::Result<T>,
+    ) -> Result<Admitted<T>> {
         let risk = |_: &T| Risk::Certain("device".to_owned());
         self.bus
             .admit(header, Ok(self.id.clone()), request, risk)
@@ -118,7 +126,8 @@ impl DevicesObject {
 
     /// Moves a network interface of the host into the running container, where it has this
     /// name (an empty one: that of the host) and is down. It comes back under its old name
-    /// when the container stops. No options.
+    /// when the container stops. Options: confirmed b (also the one by which the host reaches
+    /// others, which is refused otherwise).
     async fn add_interface(
         &self,
         host: &str,
@@ -127,13 +136,20 @@ impl DevicesObject {
         #[zbus(header)] header: Header<'_>,
     ) -> Result<()> {
         let name = if name.is_empty() { host } else { name };
-        let request = LentInterface {
+        let interface = LentInterface {
             host: host.to_owned(),
             name: name.to_owned(),
         };
-        let admitted = self.admit(&header, options, Ok(request)).await?;
-        let Admitted { id, request, .. } = &admitted;
-        Ok(self.bus.engine.lend_interface(id, request).await?)
+        let request = Options::read(options, |options| options.flag("confirmed"));
+        let request = request.map(|confirmed| (interface, confirmed));
+        let admitted = self.admit_device(&header, request).await?;
+        let Admitted {
+            id,
+            request: (interface, confirmed),
+            ..
+        } = &admitted;
+        let engine = &self.bus.engine;
+        Ok(engine.lend_interface(id, interface, *confirmed).await?)
     }
 
     /// Moves an interface back to the host, by the name it was given in the container. No

@@ -404,15 +404,19 @@ impl ManagerObject {
     }
 
     /// What containers can be wired to: name s, kind s (bridge, physical, vlan, …), up b,
-    /// hwaddr s, master s (the bridge it is a port of), addresses as.
+    /// hwaddr s, master s (the bridge it is a port of), addresses as, state s (what the kernel
+    /// says of it: up, down, lowerlayerdown, …), wireless b, uplink b (the host reaches
+    /// others by it), used_by as (the containers whose configs name it), serves as (the types
+    /// of interfaces that it can be the link of, and port if a bridge can have it), note s
+    /// (what else is to be known: a wireless card cannot be bridged).
     #[zbus(out_args("interfaces"))]
     async fn list_host_interfaces(
         &self,
         #[zbus(header)] header: Header<'_>,
     ) -> Result<Vec<Properties>> {
         self.permit(&header, Ok(())).await?;
-        let interfaces = self.bus.engine.host_interfaces().await?;
-        Ok(interfaces.into_iter().map(wiring).collect())
+        let outlets = self.bus.engine.outlets().await?;
+        Ok(outlets.into_iter().map(wiring).collect())
     }
 
     /// Describes a network of containers, in /etc/gantry/networks/NAME.conf; its bridge

@@ -22,7 +22,7 @@ use super::{
     network::NetworkObject,
     options::{Dictionary, Options},
 };
-use crate::engine::{HostInterface, NetworkChange, NetworkChanges, NetworkFacts};
+use crate::engine::{NetworkChange, NetworkChanges, NetworkFacts, Outlet};
 
 /// The networks on the bus, with the facts that were announced last.
 #[derive(Default)]
@@ -203,8 +203,20 @@ fn properties(facts: &NetworkFacts) -> Properties {
 }
 
 /// An interface of the host, as ListHostInterfaces tells it.
-pub(super) fn wiring(interface: HostInterface) -> Properties {
+pub(super) fn wiring(outlet: Outlet) -> Properties {
+    let interface = outlet.interface;
+    let serves: Vec<String> = outlet
+        .serves
+        .iter()
+        .map(|word| (*word).to_owned())
+        .collect();
     Properties::from([
+        ("state", outlet.state.into()),
+        ("wireless", outlet.is_wireless.into()),
+        ("uplink", outlet.is_way_out.into()),
+        ("used_by", outlet.used_by.into()),
+        ("serves", serves.into()),
+        ("note", outlet.note.into()),
         ("name", interface.name.into()),
         ("kind", interface.kind.into()),
         ("up", interface.up.into()),

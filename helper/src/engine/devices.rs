@@ -93,12 +93,16 @@ impl Engine {
         &self,
         id: &ContainerId,
         wanted: &LentInterface,
+        confirmed: bool,
     ) -> Result<()> {
         for name in [&wanted.host, &wanted.name] {
             InterfaceName::new(name)
                 .map_err(|error| Error::InvalidArgument(format!("{name}: {error}")))?;
         }
         let client = self.running(id).await?;
+        if !confirmed {
+            self.refuse_way_out(id, &wanted.host).await?;
+        }
         let done = client.extension::<()>(Extension::LendInterface, Some(wanted));
         let container = &id.name;
         match done.await {
