@@ -6,6 +6,8 @@ use crate::{
     backend::{Job, Problem},
     container, create,
     known::report,
+    text::{tr, tr_name},
+    widgets::ask,
 };
 
 /// A job that this window began.
@@ -29,6 +31,19 @@ impl OwnJob {
             .again
             .map(|again| Box::new(move || input.emit(again)) as Box<dyn FnOnce()>);
         report(root, problem, retry);
+    }
+}
+
+/// Tells what somebody has to know of a container that was made.
+fn tell_outcome(name: &str, job: &Job, root: &Root) {
+    if !job.warnings.is_empty() {
+        let heading = tr_name("This Computer Lacks Something for “{name}”", name);
+        let body = tr("It was imported, and this does not work as where it came from:");
+        ask::tell(root, &heading, &body, &job.warnings.join("\n"));
+    }
+    if !job.first_login.is_empty() {
+        let heading = tr_name("How to Log In to “{name}”", name);
+        ask::tell(root, &heading, "", &job.first_login);
     }
 }
 
@@ -66,6 +81,7 @@ impl Window {
                     sender.input(next);
                 }
                 if let Some(name) = own.show {
+                    tell_outcome(&name, &job, root);
                     self.show_once_there(name, sender, root);
                 }
             }
