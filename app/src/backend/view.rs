@@ -145,10 +145,6 @@ pub struct Job {
     pub error_name: String,
     /// The error's sentence when it failed.
     pub error_message: String,
-    /// Of a job that has made a container: who to log in as; empty where that is not known.
-    pub first_login: String,
-    /// Of a job that has imported a container: what this computer lacks for it.
-    pub warnings: Vec<String>,
 }
 
 impl Job {
@@ -168,8 +164,6 @@ impl Job {
             can_cancel: false,
             error_name: String::new(),
             error_message: String::new(),
-            first_login: String::new(),
-            warnings: Vec::new(),
         }
     }
 
@@ -189,10 +183,6 @@ impl Job {
         read(from, "CanCancel", &mut self.can_cancel);
         read(from, "ErrorName", &mut self.error_name);
         read(from, "ErrorMessage", &mut self.error_message);
-        let mut result = Properties::new();
-        read(from, "Result", &mut result);
-        read(&result, "first_login", &mut self.first_login);
-        read(&result, "warnings", &mut self.warnings);
     }
 }
 
@@ -334,22 +324,6 @@ mod tests {
         let paths = vec!["/io/gantry/Gantry1/container/system/web_2d1", "elsewhere"];
         job.read(&properties(&[("Objects", paths.into())]));
         assert_eq!(job.objects, ["web-1", "elsewhere"]);
-    }
-
-    #[test]
-    fn a_job_tells_what_came_of_it() {
-        let mut job = Job::new("/job/1");
-        let result = properties(&[
-            ("first_login", "Log in as root.".into()),
-            ("warnings", vec!["no such bridge"].into()),
-        ]);
-        let result = properties(&[("Result", result.into())]);
-        job.read(&result);
-        assert_eq!(job.first_login, "Log in as root.");
-        assert_eq!(job.warnings, ["no such bridge"]);
-        // What is not named in a change stays.
-        job.read(&properties(&[("State", "done".into())]));
-        assert_eq!(job.first_login, "Log in as root.");
     }
 
     #[test]

@@ -1,7 +1,7 @@
 use gantry_api::JobState;
 use relm4::{ComponentController as _, ComponentSender};
 
-use super::{Message, Root, Window};
+use super::{Answer, Message, Root, Window};
 use crate::{
     backend::{Job, Problem},
     container, create,
@@ -35,15 +35,19 @@ impl OwnJob {
 }
 
 /// Tells what somebody has to know of a container that was made.
-fn tell_outcome(name: &str, job: &Job, root: &Root) {
-    if !job.warnings.is_empty() {
+pub(super) fn tell_outcome(
+    name: &str,
+    (first_login, warnings): &(String, Vec<String>),
+    root: &Root,
+) {
+    if !warnings.is_empty() {
         let heading = tr_name("This Computer Lacks Something for “{name}”", name);
         let body = tr("It was imported, and this does not work as where it came from:");
-        ask::tell(root, &heading, &body, &job.warnings.join("\n"));
+        ask::tell(root, &heading, &body, &warnings.join("\n"));
     }
-    if !job.first_login.is_empty() {
+    if !first_login.is_empty() {
         let heading = tr_name("How to Log In to “{name}”", name);
-        ask::tell(root, &heading, "", &job.first_login);
+        ask::tell(root, &heading, "", first_login);
     }
 }
 
@@ -81,7 +85,11 @@ impl Window {
                     sender.input(next);
                 }
                 if let Some(name) = own.show {
-                    tell_outcome(&name, &job, root);
+                    let (backend, of, path) =
+                        (self.backend.clone(), name.clone(), job.path.clone());
+                    sender.oneshot_command(
+                        async move { Answer::Told(of, backend.told(&path).await) },
+                    );
                     self.show_once_there(name, sender, root);
                 }
             }

@@ -203,6 +203,8 @@ pub enum Answer {
         /// What went wrong.
         result: gantry_api::Result<()>,
     },
+    /// What there is to know of the container of this name that was made.
+    Told(String, gantry_api::Result<(String, Vec<String>)>),
     /// A job was asked to end.
     Cancelled(gantry_api::Result<()>),
 }
@@ -344,6 +346,8 @@ impl Component for Window {
                 Ok(()) => self.show_once_there(new, &sender, root),
                 Err(error) => requests::not_renamed(root, &old, &error),
             },
+            Answer::Told(name, Ok(told)) => jobs::tell_outcome(&name, &told, root),
+            Answer::Told(_, Err(error)) => tracing::info!("a job told nothing: {error}"),
             Answer::Cancelled(result) => requests::cancelled(root, &result),
         }
         self.render(root);
