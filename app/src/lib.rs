@@ -4,7 +4,7 @@
 //! comes from the helper over the system bus. [`backend`] is the only module that
 //! knows D-Bus; [`window`], [`container`], [`computer`], [`config`], [`devices`],
 //! [`log`], [`settings`], [`snapshots`], [`changes`], [`create`], [`images`], [`networks`],
-//! [`network`] and [`network_dialog`] are one folder a page or dialog;
+//! [`network`], [`network_dialog`], [`interfaces`] and [`interface_dialog`] are one folder a page or dialog;
 //! [`widgets`] know nothing of containers.
 
 pub mod backend;
@@ -15,6 +15,8 @@ pub mod container;
 pub mod create;
 pub mod devices;
 pub mod images;
+pub mod interface_dialog;
+pub mod interfaces;
 pub mod known;
 pub mod log;
 pub mod network;

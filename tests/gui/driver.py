@@ -8,7 +8,7 @@ import ctypes
 import os
 import subprocess
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import gi
 
@@ -168,22 +168,29 @@ class App:
         key("space")
 
         # Only their labels have names.
-        def offered():
-            items = [node for node in self.all("list item") if not node.get_name()]
-            return next((item for item in items if option in map(Atspi.Accessible.get_name, self.nodes(item))), None)
+        def is_wanted(item):
+            return option in map(Atspi.Accessible.get_name, self.nodes(item))
 
-        wanted = wait_until(offered, lambda: f"there is no {option!r} to choose in:\n{self.outline()}")
+        def offered():
+            return any(is_wanted(node) for node in self.all("list item") if not node.get_name())
+
+        wait_until(offered, lambda: f"there is no {option!r} to choose in:\n{self.outline()}")
+
+        # Asked of each anew: a list that has just opened makes its items over again, and
+        # the one that was found first may be none of them any more.
         def focused():
             return next((node for node in self.nodes() if is_focused(node) and node.get_role_name() == "list item"), None)
 
         for _ in range(20):
             now = wait_until(focused, "no option has the focus")
-            if now == wanted:
+            if is_wanted(now):
                 key("Return")
                 wait_until(lambda: not focused(), "the list stays open")
                 return
             key("Down")
-            wait_until(lambda: focused() not in (None, now), lambda: f"{option!r} is not reached by the keyboard")
+            # A list that is still opening takes the focus back to where it was: again.
+            with suppress(NotThere):
+                wait_until(lambda: focused() not in (None, now), "the focus stays", 3)
         raise NotThere(f"{option!r} is not reached by the keyboard")
 
     def write(self, name, text):
@@ -321,6 +328,25 @@ def repeat_no_keys():
     """A key that is released late on a busy machine is not a key that is held."""
     with x11() as (library, display):
         library.XAutoRepeatOff(display)
+
+
+def drag(node, target):
+    """Drags one widget to another with the mouse, step by step as a hand does.
+
+    They have to be larger than the shadow of the window, which AT-SPI leaves out of places.
+    """
+    def middle(widget):
+        place = Atspi.Component.get_extents(widget, Atspi.CoordType.WINDOW)
+        return place.x + place.width // 2, place.y + place.height // 2
+
+    (x, y), (to_x, to_y) = middle(node), middle(target)
+    Atspi.generate_mouse_event(x, y, "abs")
+    Atspi.generate_mouse_event(x, y, "b1p")
+    for step in range(1, 21):
+        Atspi.generate_mouse_event(x + (to_x - x) * step // 20, y + (to_y - y) * step // 20, "abs")
+        time.sleep(0.03)
+    time.sleep(0.3)
+    Atspi.generate_mouse_event(to_x, to_y, "b1r")
 
 
 def resize(width, height):

@@ -44,6 +44,7 @@ XML = """<node>
   <method name="CreateContainer"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="StartGroup"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="CreateNetwork"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
+  <method name="ListHostInterfaces"><arg type="aa{sv}" direction="out"/></method>
   <method name="ListContainers"><arg type="a{sv}" direction="in"/><arg type="a(sssuo)" direction="out"/></method>
   <method name="WatchUsage"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
@@ -315,6 +316,8 @@ class Helper(fake_networks.Networks):
                 raise Refusal("NoSpace", "The disk is full: “fail” needs 130 MB, 12 MB are free.\ntar: write error")
             self.container(name, "RUNNING" if options.get("start") else "STOPPED", options.get("privileged", False))
             print("created " + repr(options), flush=True)
+            login = "Log in as root; set its password with “passwd” in a shell." if options["template"] == "download" else ""
+            return {"container": GLib.Variant("o", object_path(name)), "first_login": GLib.Variant("s", login)}
 
         if name.startswith("taken"):
             raise Refusal("Exists", f"There is a container “{name}” already.")

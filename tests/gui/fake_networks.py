@@ -2,7 +2,8 @@
 
 There are `lxcbr0`, to which every container is wired, `isolated0`, which is down, and
 `virbr0`, which another program runs. Creating a network `taken…` is refused; `isolated0`
-is named by the configuration of a container; interfaces of `closed…` cannot be read.
+is named by the configuration of a container; interfaces of `closed…` cannot be read. A
+whole interface of the host that is given away has to be confirmed within some seconds.
 """
 
 from gi.repository import GLib
@@ -17,6 +18,8 @@ XML = """
   <method name="Connect"><arg type="u" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="Disconnect"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="Configure"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="Confirm"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="Revert"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Network">
   <method name="Up"/>
@@ -59,6 +62,11 @@ class Networks:
             "Fault": v("s", ""), **self.described({"driver": "bridge", **is_to_be})})
         self.plug()
 
+    def ListHostInterfaces(self, _path):
+        v = GLib.Variant
+        found = [("enp4s0", "physical"), ("wlp3s0", "physical"), ("lxcbr0", "bridge")]
+        return [], "(aa{sv})", ([{"name": v("s", name), "kind": v("s", kind)} for name, kind in found],)
+
     @staticmethod
     def described(options):
         """Options of CreateNetwork as properties."""
@@ -68,7 +76,8 @@ class Networks:
         return {
             "Driver": v("s", options.get("driver", "bridge")),
             "Addresses": v("as", [one for one in (ipv4, options.get("ipv6", "")) if one]),
-            "Nat": v("b", options.get("nat", False)), "Dhcp": v("b", dhcp),
+            "Nat": v("b", options.get("nat", False)), "Isolated": v("b", options.get("isolated", False)),
+            "Uplink": v("s", ""), "Dhcp": v("b", dhcp),
             "DhcpRange": v("s", (options.get("dhcp_range") or usual) if dhcp else ""),
             "Domain": v("s", options.get("domain", "")), "Autostart": v("b", options.get("autostart", False)),
         }
@@ -110,6 +119,9 @@ class Networks:
 
     def NetworkConfigure(self, path, options):
         print(f"configure {self.name(path)} {options}", flush=True)
+        if options.get("take_over"):
+            self.change(path, Managed=GLib.Variant("b", True))
+            return
         have = {key: value.unpack() for key, value in self.objects[path][1].items()}
         now = {"ipv4": next((one for one in have["Addresses"] if ":" not in one), ""),
                "ipv6": next((one for one in have["Addresses"] if ":" in one), ""), "nat": have["Nat"],
@@ -158,10 +170,18 @@ class Networks:
         if self.name(path).startswith("closed"):
             raise Refusal("NotAuthorized", "Nobody may look at the interfaces.")
         v = GLib.Variant
-        kinds = {str: "s", bool: "b", int: "u"}
-        wires = [{"number": v("u", number), **{key: v(kinds[type(value)], value) for key, value in wire.items()}}
-                 for number, wire in sorted(self.wires[path].items())]
-        return [], "(aa{sv})", (wires,)
+        kinds = {str: "s", bool: "b", int: "u", list: "as"}
+        runs = self.objects[path][1]["State"].unpack() == "RUNNING"
+        found = []
+        for number, wire in sorted(self.wires[path].items()):
+            live = {"carrier": bool(wire["link"]), "addresses": ["10.0.3.17/24"] if wire["link"] else []} if runs else {}
+            entry = {"index": number, **{key: value for key, value in wire.items() if value != ""}, **live}
+            found.append({key: v(kinds[type(value)], value) for key, value in entry.items()})
+        return [], "(aa{sv})", (found,)
+
+    def rewired(self, path):
+        self.plug()
+        self.signal(path, NAME + ".Interfaces", "Changed", None)
 
     def InterfacesAdd(self, path, options):
         print(f"add {options}", flush=True)
@@ -170,25 +190,41 @@ class Networks:
             raise Refusal("NotFound", "there is no interface virbr0")
         wire = {"type": "veth", "link": "", "name": f"eth{number}", "hwaddr": f"00:16:3e:00:00:{number:02x}", "up": True}
         self.wires[path][number] = {**wire, **options}
-        self.plug()
+        if options.get("type") == "phys":
+            self.wires[path][number]["confirm_within"] = 15
+            GLib.timeout_add(15000, self.taken_back, path, number)
+        self.rewired(path)
         return [], "(u)", (number,)
 
     def InterfacesRemove(self, path, number, _options):
         del self.wires[path][number]
-        self.plug()
+        self.rewired(path)
+
+    def taken_back(self, path, number):
+        if "confirm_within" in self.wires[path].get(number, {}):
+            self.InterfacesRemove(path, number, {})
+        return False
+
+    def InterfacesConfirm(self, path, number, _options):
+        print(f"confirmed {number}", flush=True)
+        del self.wires[path][number]["confirm_within"]
+        self.rewired(path)
+
+    def InterfacesRevert(self, path, number, _options):
+        self.taken_back(path, number)
 
     def InterfacesConnect(self, path, number, link, _options):
         print(f"connect {number} {link}", flush=True)
         if link == "isolated0":
             raise Refusal("WrongState", "the network isolated0 is down; bring it up first")
         self.wires[path][number]["link"] = link
-        self.plug()
+        self.rewired(path)
 
     def InterfacesDisconnect(self, path, number, _options):
         self.wires[path][number]["link"] = ""
-        self.plug()
+        self.rewired(path)
 
     def InterfacesConfigure(self, path, number, options):
         print(f"set {number} {options}", flush=True)
         self.wires[path][number].update(options)
-        self.plug()
+        self.rewired(path)

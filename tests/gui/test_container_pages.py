@@ -182,12 +182,18 @@ def test_keys_of_old_are_converted_and_that_can_be_undone(web, bus, driver):
     driver.screenshot("overview-legacy")
     web.press("button", "Edit…")
     web.press("button", "Convert")
+    # What would be written is seen before it is.
+    web.find("alert", "Convert 1 Line?")
+    driver.screenshot("config-convert")
+    assert container.call("GetConfig")[0] == old
+    web.answer("Convert 1 Line?", "Convert")
     web.find("alert", "1 Line Is Converted")
     driver.screenshot("config-converted")
     assert "lxc.utsname" not in container.call("GetConfig")[0]
     web.answer("1 Line Is Converted", "Undo")
     gantry.until(lambda: container.call("GetConfig")[0] == old, 20)
     web.press("button", "Convert")
+    web.answer("Convert 1 Line?", "Convert")
     web.answer("1 Line Is Converted", "Close")
     web.press("button", "Cancel")
     web.gone("label", "The Configuration Has Keys of LXC 2")

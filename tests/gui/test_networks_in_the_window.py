@@ -23,6 +23,10 @@ def test_every_network_is_listed_and_one_of_another_program_says_so(pretend, dri
     app.find("label", "Run by Another Program")
     driver.screenshot("network-found")
     assert not driver.is_sensitive(app.find("button", "Take Down"))
+    app.press("button", "Take Over…")
+    app.answer("Take Over “virbr0”?", "Take Over")
+    app.gone("label", "Run by Another Program")
+    app.find("label", "Forwarded Ports")
 
 
 def test_what_is_given_away_is_seen_and_changed(pretend, driver):
@@ -86,12 +90,14 @@ def test_a_network_is_made_and_a_wrong_one_says_why_while_it_is_typed(pretend, d
     # What was typed is still there.
     app.write("Name", "dev0")
     app.write("Domain, if Any", "dev")
+    app.choose("combo box", "To the Outside", "Nothing (isolated)")
     driver.screenshot("network-new")
     app.press("button", "Create")
     app.find("list item", "dev0")
     app.gone("dialog", "New Network")
-    asked = app.helper.stdout.readlines(2)
-    assert "'ipv4': '10.0.4.1/24'" in asked[0]
+    asked = [app.helper.stdout.readline() for _ in range(2)]
+    assert "'ipv4': '10.0.4.1/24'" in asked[0] and "'nat': True" in asked[0]
+    assert "'nat': False" in asked[1] and "'isolated': True" in asked[1]
 
 
 def test_a_network_goes_up_and_down_and_away(pretend, driver):

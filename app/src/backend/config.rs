@@ -55,13 +55,19 @@ impl Backend {
     }
 
     /// Writes the keys of LXC 1.x and 2.0 in the configuration that has this revision
-    /// as those of today; what was changed, in a sentence each.
+    /// as those of today, or with `dry` only says what would be written; what is changed,
+    /// in a sentence each.
     ///
     /// # Errors
     /// Those of `Container.ConvertConfig` in the contract.
-    pub async fn convert_config(&self, container: &str, revision: u64) -> Result<Vec<String>> {
+    pub async fn convert_config(
+        &self,
+        container: &str,
+        revision: u64,
+        dry: bool,
+    ) -> Result<Vec<String>> {
         let proxy = self.container(container).await?;
-        let options = HashMap::from([("revision", revision.into())]);
+        let options = HashMap::from([("revision", revision.into()), ("dry_run", dry.into())]);
         proxy.convert_config(options).await
     }
 

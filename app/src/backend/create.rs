@@ -46,6 +46,8 @@ pub struct NewContainer {
     pub size: Option<u64>,
     /// Lines for its configuration.
     pub config: Vec<String>,
+    /// Whether an image may be one that is not signed with a known key.
+    pub untrusted: bool,
     /// Whether root inside is root on the host.
     pub privileged: bool,
     /// Whether it is removed when it stops.
@@ -101,6 +103,12 @@ impl Backend {
                     ("variant", &image.variant),
                 ];
                 options.extend(words.map(|(key, word)| (key, word.as_str().into())));
+                if !image.proxy.is_empty() {
+                    options.insert("proxy", image.proxy.as_str().into());
+                }
+                if new.untrusted {
+                    options.insert("untrusted", true.into());
+                }
                 "download"
             }
         };

@@ -213,6 +213,7 @@ async fn take_in(
                 }
             }
         }
+        ("io.gantry.Gantry1.Interfaces", "Changed") => out(Event::Interfaces(path.to_string())),
         (PROPERTIES, "PropertiesChanged") => {
             let body = signal.body();
             let (interface, mut changed, invalid): (String, Properties, Vec<String>) =

@@ -12,6 +12,8 @@ use super::{
 pub struct Image {
     /// The server.
     pub server: String,
+    /// The proxy by which it was asked; empty: none, or the helper's own.
+    pub proxy: String,
     /// What it is of: `debian`, `alpine`…
     pub distribution: String,
     /// Its release.
@@ -47,19 +49,31 @@ impl Image {
 }
 
 impl Backend {
-    /// What a server, or the usual ones where the name is empty, have for this computer;
-    /// none when nobody wants to know any more.
+    /// What a server, or the usual ones where the name is empty, have for this computer,
+    /// asked by a proxy where that is not empty; none when nobody wants to know any more.
     ///
     /// # Errors
     /// Those of `Manager.ListRemoteImages` in the contract, and those of its job.
-    pub async fn images(&self, server: &str, unwanted: Unwanted) -> Result<Option<Vec<Image>>> {
+    pub async fn images(
+        &self,
+        (server, proxy): (&str, &str),
+        unwanted: Unwanted,
+    ) -> Result<Option<Vec<Image>>> {
         let manager = ManagerProxy::new(&self.bus()?).await?;
-        let job = manager.list_remote_images(server, HashMap::new()).await?;
+        let mut options = HashMap::new();
+        if !proxy.is_empty() {
+            options.insert("proxy", proxy.into());
+        }
+        let job = manager.list_remote_images(server, options).await?;
         let outcome = self.outcome(&job, unwanted).await?;
         Ok(outcome.map(|outcome| {
             let mut found: Vec<Properties> = Vec::new();
             read(&outcome, "images", &mut found);
-            found.iter().map(Image::of).collect()
+            let by_proxy = |mut image: Image| {
+                proxy.clone_into(&mut image.proxy);
+                image
+            };
+            found.iter().map(Image::of).map(by_proxy).collect()
         }))
     }
 }

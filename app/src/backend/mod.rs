@@ -13,6 +13,7 @@ mod follow;
 mod groups;
 mod host;
 mod images;
+mod interfaces;
 mod networks;
 mod problem;
 mod properties;
@@ -40,6 +41,7 @@ pub use devices::{Device, HostInterface};
 pub use groups::GroupAction;
 pub use host::{EXTRAS, Finding};
 pub use images::Image;
+pub use interfaces::{Interface, InterfacePlan};
 pub use networks::{Forward, Given, Lease, Network, NewNetwork, Port, PortChange, Reservation};
 pub use problem::Problem;
 pub use results::Unwanted;
@@ -62,6 +64,8 @@ pub enum Event {
     Container(Container),
     /// A container is no more.
     ContainerGone(String),
+    /// The network interfaces of the container at this path are others now.
+    Interfaces(String),
     /// A job is new or has changed.
     Job(Job),
     /// A job is no more.

@@ -26,6 +26,10 @@ pub struct Network {
     pub addresses: Vec<String>,
     /// Whether its containers' addresses are hidden behind this computer's.
     pub nat: bool,
+    /// Whether nothing passes between it and other networks.
+    pub isolated: bool,
+    /// The interface of this computer that joins it to the net outside; empty if none.
+    pub uplink: String,
     /// Whether addresses are given out.
     pub dhcp: bool,
     /// The first and the last of them, with a comma between.
@@ -59,6 +63,8 @@ impl Network {
         read(from, "Up", &mut self.up);
         read(from, "Addresses", &mut self.addresses);
         read(from, "Nat", &mut self.nat);
+        read(from, "Isolated", &mut self.isolated);
+        read(from, "Uplink", &mut self.uplink);
         read(from, "Dhcp", &mut self.dhcp);
         read(from, "DhcpRange", &mut self.dhcp_range);
         read(from, "Domain", &mut self.domain);
@@ -102,6 +108,8 @@ pub struct NewNetwork {
     pub dhcp_range: String,
     /// Whether its containers' addresses are hidden behind this computer's.
     pub nat: bool,
+    /// Whether nothing passes between it and other networks.
+    pub isolated: bool,
     /// The domain of its containers; empty: none.
     pub domain: String,
     /// Whether it comes up with this computer.
@@ -214,6 +222,15 @@ impl Backend {
     ) -> Result<()> {
         let (before, mut options) = (options(old), options(new));
         options.retain(|key, value| before.get(key) != Some(value));
+        self.network(network).await?.configure(options).await
+    }
+
+    /// Has Gantry run a network whose bridge another program has made.
+    ///
+    /// # Errors
+    /// Those of `Network.Configure` in the contract.
+    pub async fn take_over_network(&self, network: &str) -> Result<()> {
+        let options = HashMap::from([("take_over", true.into())]);
         self.network(network).await?.configure(options).await
     }
 
@@ -350,6 +367,7 @@ fn options(new: &NewNetwork) -> HashMap<&'static str, Value<'_>> {
         ("dhcp", new.dhcp.into()),
         ("dhcp_range", new.dhcp_range.as_str().into()),
         ("nat", new.nat.into()),
+        ("isolated", new.isolated.into()),
         ("domain", new.domain.as_str().into()),
         ("autostart", new.autostart.into()),
     ])

@@ -1,7 +1,11 @@
 use gantry_api::{Error, JobProxy, JobState, Result};
 use tokio::{select, sync::oneshot};
 
-use super::{Backend, calls::path, properties::Properties};
+use super::{
+    Backend,
+    calls::path,
+    properties::{Properties, read},
+};
 
 /// Told, or dropped, when nobody waits for an answer any more.
 pub type Unwanted = oneshot::Receiver<()>;
@@ -25,6 +29,19 @@ impl Backend {
             }
             outcome = self.end_of(job) => outcome.map(Some),
         }
+    }
+
+    /// What a job that has made a container has to tell of it: who to log in as, where
+    /// that is known, and what this computer lacks for it.
+    ///
+    /// # Errors
+    /// When the helper does not tell this user.
+    pub async fn told(&self, job: &str) -> Result<(String, Vec<String>)> {
+        let found = self.end_of(job).await?;
+        let (mut first_login, mut warnings) = (String::new(), Vec::new());
+        read(&found, "first_login", &mut first_login);
+        read(&found, "warnings", &mut warnings);
+        Ok((first_login, warnings))
     }
 
     /// What came of a job, once it has ended.

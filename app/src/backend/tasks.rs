@@ -69,6 +69,8 @@ pub enum Task {
         name: String,
         /// Whether its configuration may hold what equals root on this computer.
         unsafe_allowed: bool,
+        /// Whether it has the hardware addresses that it had.
+        keep_mac: bool,
     },
 }
 
@@ -199,8 +201,10 @@ impl Backend {
                 from,
                 name,
                 unsafe_allowed,
+                keep_mac,
             } => {
                 options.insert("allow_unsafe", (*unsafe_allowed).into());
+                options.insert("keep_mac", (*keep_mac).into());
                 let archive = create::open(from)?;
                 let manager = ManagerProxy::new(&self.bus()?).await?;
                 let archive = archive.into();

@@ -327,6 +327,24 @@ mod tests {
     }
 
     #[test]
+    fn a_network_tells_who_is_plugged_in() {
+        let mut view = View::default();
+        let ports = vec![("veth1", "web1", "eth0")];
+        let first = properties(&[("Name", "lxcbr0".into()), ("Ports", ports.into())]);
+        let Some(Change::Network(network)) = view.read("/n/lxcbr0", NETWORK, &first) else {
+            panic!("a network is new");
+        };
+        assert_eq!(network.ports.len(), 1);
+        assert_eq!(network.ports[0].container, "web1");
+        let up = properties(&[("Up", true.into())]);
+        let Some(Change::Network(network)) = view.read("/n/lxcbr0", NETWORK, &up) else {
+            panic!("a network changed");
+        };
+        assert!(network.up && network.ports.len() == 1);
+        assert!(view.forget("/n/lxcbr0", NETWORK));
+    }
+
+    #[test]
     fn a_value_of_the_wrong_type_changes_nothing() {
         let mut container = Container::new("/c/web1", "web1");
         container.read(&properties(&[

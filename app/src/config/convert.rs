@@ -2,15 +2,24 @@ use relm4::ComponentSender;
 
 use super::{Answer, ConfigDialog, Message, Root};
 use crate::{
-    backend::{ConfigFile, Problem},
-    known::report,
+    backend::ConfigFile,
+    known::report_error,
     text::{count, tr},
     widgets::ask,
 };
 
 impl ConfigDialog {
+    /// Asks the helper what it would write for the keys of old.
+    pub(super) fn ask_convert(&mut self, sender: &ComponentSender<Self>) {
+        self.call_convert(true, sender);
+    }
+
     /// Has the helper write the keys of old as those of today.
     pub(super) fn convert(&mut self, sender: &ComponentSender<Self>) {
+        self.call_convert(false, sender);
+    }
+
+    fn call_convert(&mut self, dry: bool, sender: &ComponentSender<Self>) {
         let (Some(saved), false) = (self.saved.there(), self.saving) else {
             return;
         };
@@ -21,9 +30,37 @@ impl ConfigDialog {
         let backend = self.backend.clone();
         self.saving = true;
         sender.oneshot_command(async move {
-            let result = backend.convert_config(&path, revision).await;
-            Answer::Converted(before, result)
+            let result = backend.convert_config(&path, revision, dry).await;
+            match dry {
+                true => Answer::WouldConvert(result),
+                false => Answer::Converted(before, result),
+            }
         });
+    }
+
+    /// Shows what would be written, and asks whether it is to be.
+    pub(super) fn would_convert(
+        &mut self,
+        result: gantry_api::Result<Vec<String>>,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        self.saving = false;
+        let input = sender.input_sender().clone();
+        match result {
+            Ok(changes) => {
+                let heading = count(changes.len(), "Convert {n} Line?", "Convert {n} Lines?");
+                let body = tr("Everything else in the configuration stays as it is.");
+                let (lines, verb) = (changes.join("\n"), tr("C_onvert"));
+                ask::preview(root, (&heading, &body), &lines, &verb, move || {
+                    input.emit(Message::Convert);
+                });
+            }
+            Err(error) => {
+                let heading = tr("The Configuration Could Not Be Converted");
+                report_error(root, (&heading, &error), Message::AskConvert, &input);
+            }
+        }
     }
 
     pub(super) fn converted(
@@ -50,10 +87,7 @@ impl ConfigDialog {
             }
             Err(error) => {
                 let heading = tr("The Configuration Could Not Be Converted");
-                if let Some(problem) = Problem::from_error(&heading, &error) {
-                    let retry = move || input.emit(Message::Convert);
-                    report(root, &problem, Some(Box::new(retry)));
-                }
+                report_error(root, (&heading, &error), Message::Convert, &input);
             }
         }
     }
@@ -87,10 +121,7 @@ impl ConfigDialog {
             }
             Err(error) => {
                 let heading = tr("The Conversion Could Not Be Undone");
-                if let Some(problem) = Problem::from_error(&heading, &error) {
-                    let retry = move || input.emit(Message::Undo(before));
-                    report(root, &problem, Some(Box::new(retry)));
-                }
+                report_error(root, (&heading, &error), Message::Undo(before), &input);
             }
         }
     }

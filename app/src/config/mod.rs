@@ -51,7 +51,9 @@ pub enum Message {
     Save,
     /// Write it over what somebody else has written.
     Overwrite,
-    /// Write the keys of old as those of today.
+    /// Ask whether to write the keys of old as those of today.
+    AskConvert,
+    /// Write them.
     Convert,
     /// Write the text that was there before that.
     Undo(String),
@@ -66,6 +68,8 @@ pub enum Answer {
     Loaded(gantry_api::Result<Saved>),
     /// The text was written, or was not.
     Saved(gantry_api::Result<()>),
+    /// What would be converted, or what went wrong.
+    WouldConvert(gantry_api::Result<Vec<String>>),
     /// The text of before, and what was converted or what went wrong.
     Converted(String, gantry_api::Result<Vec<String>>),
     /// The text of before is there again, or is not.
@@ -132,6 +136,7 @@ impl Component for ConfigDialog {
             Message::Edited => self.fault.clear(),
             Message::Save => self.save(false, &sender, root),
             Message::Overwrite => self.save(true, &sender, root),
+            Message::AskConvert => self.ask_convert(&sender),
             Message::Convert => self.convert(&sender),
             Message::Undo(before) => self.undo(before, &sender),
             Message::Close => self.close(root),
@@ -154,6 +159,7 @@ impl Component for ConfigDialog {
                 self.saving = false;
                 self.not_saved(&error, &sender, root);
             }
+            Answer::WouldConvert(result) => self.would_convert(result, &sender, root),
             Answer::Converted(before, result) => self.converted(before, result, &sender, root),
             Answer::Undone(before, result) => self.undone(before, result, &sender, root),
         }
@@ -307,7 +313,7 @@ fn connect(root: &Root, sender: &ComponentSender<ConfigDialog>) {
     let actions = [
         ("save", Message::Save),
         ("load", Message::Load),
-        ("convert", Message::Convert),
+        ("convert", Message::AskConvert),
     ];
     install_actions(root, "config", input, actions);
     let edited = send(|| Message::Edited);

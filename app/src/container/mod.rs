@@ -26,9 +26,12 @@ use tab::Tab;
 pub use terminals::Terminals;
 
 use crate::{
-    backend::{Action, Backend, Container, Job, OpenSession, Problem, SessionEnd, Task, Usage},
+    backend::{
+        Action, Backend, Container, Job, Network, OpenSession, Problem, SessionEnd, Task, Usage,
+    },
     config::ConfigDialog,
     devices::{self, DevicesPage},
+    interfaces::{self, InterfacesPage},
     known::Known,
     log::LogDialog,
     settings::{self, RestartGroup, SettingsPage},
@@ -51,6 +54,7 @@ pub struct ContainerPage {
     shells: u32,
     settings: Controller<SettingsPage>,
     devices: Controller<DevicesPage>,
+    interfaces: Controller<InterfacesPage>,
     snapshots: Controller<SnapshotsPage>,
     /// How many jobs work on it.
     jobs: usize,
@@ -72,6 +76,10 @@ pub enum Message {
     Changed(Box<Container>),
     /// Whether there is a helper.
     Online(bool),
+    /// These are all networks.
+    Networks(Vec<Network>),
+    /// Its network interfaces are others now.
+    Interfaces,
     /// These jobs work on the container.
     Jobs(Vec<Job>),
     /// Do this to the container.
@@ -187,6 +195,9 @@ impl Component for ContainerPage {
         let devices = DevicesPage::builder()
             .launch((backend.clone(), container.clone()))
             .detach();
+        let interfaces = InterfacesPage::builder()
+            .launch((backend.clone(), container.clone()))
+            .detach();
         let snapshots = SnapshotsPage::builder()
             .launch((backend.clone(), container.clone()))
             .forward(sender.output_sender(), |output| match output {
@@ -200,6 +211,12 @@ impl Component for ContainerPage {
             Some("snapshots"),
             &tr("Snapshots"),
             "document-open-recent-symbolic",
+        );
+        stack.add_titled_with_icon(
+            interfaces.widget(),
+            Some("interfaces"),
+            &tr("Network"),
+            "network-workgroup-symbolic",
         );
         stack.add_titled_with_icon(
             settings.widget(),
@@ -218,6 +235,7 @@ impl Component for ContainerPage {
             container,
             settings,
             devices,
+            interfaces,
             snapshots,
             jobs: 0,
             online,
@@ -241,7 +259,10 @@ impl Component for ContainerPage {
                 self.container = *container;
                 self.tell_shown(root);
             }
-            Message::Turned => self.tell_shown(root),
+            Message::Turned | Message::Interfaces => self.tell_shown(root),
+            Message::Networks(networks) => self
+                .interfaces
+                .emit(interfaces::Message::Networks(networks)),
             Message::Jobs(jobs) => {
                 let list = &root.imp().jobs;
                 list.replace(&jobs);
@@ -338,6 +359,7 @@ impl ContainerPage {
         match root.imp().stack.visible_child_name().as_deref() {
             Some("settings") => self.settings.emit(settings::Message::Shown(container)),
             Some("snapshots") => self.snapshots.emit(snapshots::Message::Shown(container)),
+            Some("interfaces") => self.interfaces.emit(interfaces::Message::Shown(container)),
             Some("devices") => self.devices.emit(devices::Message::Shown(container)),
             _ => (),
         }

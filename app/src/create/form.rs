@@ -99,6 +99,7 @@ impl CreateDialog {
         let parts = root.imp();
         let kind = self.kind(root);
         parts.image_row.set_visible(kind == Kind::Image);
+        parts.untrusted.set_visible(kind == Kind::Image);
         let archive = matches!(kind, Kind::Archive | Kind::OciArchive);
         parts.archive_row.set_visible(archive);
         for row in [&parts.repository, &parts.registry] {
@@ -191,6 +192,7 @@ impl CreateDialog {
                 .filter(|line| !line.is_empty())
                 .map(str::to_owned)
                 .collect(),
+            untrusted: parts.untrusted.is_active(),
             privileged: parts.privileged.is_active(),
             ephemeral: parts.ephemeral.is_active(),
             start: parts.start.is_active(),

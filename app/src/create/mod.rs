@@ -32,7 +32,7 @@ enum Step {
     /// The helper has been asked.
     Asking,
     /// The job runs.
-    Running(Job),
+    Running(Box<Job>),
 }
 
 /// The dialog's state.
@@ -189,7 +189,7 @@ impl Component for CreateDialog {
                 tracing::warn!("what the helper can do is not known: {error}");
             }
             Answer::Begun(Ok(job)) => {
-                self.step = Step::Running(Job::new(&job));
+                self.step = Step::Running(Box::new(Job::new(&job)));
                 let name = self.name.clone();
                 tell(&sender, Output::Begun { job, name });
             }
@@ -222,7 +222,7 @@ impl CreateDialog {
             return;
         }
         match job.state {
-            JobState::Running => self.step = Step::Running(job),
+            JobState::Running => self.step = Step::Running(Box::new(job)),
             JobState::Done => {
                 root.close();
             }

@@ -16,6 +16,7 @@ widget! {
         template: adw::ComboRow,
         image_row: adw::ActionRow,
         image_button: gtk::Button,
+        untrusted: adw::SwitchRow,
         archive_row: adw::ActionRow,
         choose_button: gtk::Button,
         script: adw::EntryRow,

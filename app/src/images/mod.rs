@@ -71,6 +71,8 @@ impl Component for ImagesDialog {
         let to = input.clone();
         parts.server.connect_apply(move |_| to.emit(Message::Load));
         let to = input.clone();
+        parts.proxy.connect_apply(move |_| to.emit(Message::Load));
+        let to = input.clone();
         root.connect_closed(move |_| to.emit(Message::Closed));
         sender.input(Message::Load);
         model.render(&root);
@@ -109,10 +111,14 @@ impl ImagesDialog {
         let (wanted, unwanted) = oneshot::channel();
         self.wanted = Some(wanted);
         let backend = self.backend.clone();
-        let server = root.imp().server.text().trim().to_owned();
+        let parts = root.imp();
+        let [server, proxy] = [&parts.server, &parts.proxy].map(|row| row.text().trim().to_owned());
         // Not ended with the dialog: the helper would go on to ask.
         sender.command(move |out, _| async move {
-            let found = backend.images(&server, unwanted).await.transpose();
+            let found = backend
+                .images((&server, &proxy), unwanted)
+                .await
+                .transpose();
             if let Some(found) = found {
                 // Fails only when the dialog is gone.
                 out.send(Found(found)).ok();

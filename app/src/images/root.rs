@@ -8,6 +8,7 @@ widget! {
     implements [gtk::ShortcutManager],
     {
         server: adw::EntryRow,
+        proxy: adw::EntryRow,
         search: gtk::SearchEntry,
         states: super::States,
         list: gtk::ListView,

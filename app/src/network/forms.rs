@@ -221,6 +221,18 @@ pub(super) fn close(forward: Forward, sender: &ComponentSender<NetworkPage>, roo
     });
 }
 
+/// Asks whether Gantry is to run a network that another program runs.
+pub(super) fn take_over(name: &str, sender: &ComponentSender<NetworkPage>, root: &Root) {
+    let heading = tr_name("Take Over “{name}”?", name);
+    let body = tr(
+        "Gantry runs the network from now on, with all that is plugged in. What LXC’s service runs for it is ended.",
+    );
+    let input = sender.input_sender().clone();
+    ask::confirm(root, &heading, &body, &tr("_Take Over"), move || {
+        input.emit(Message::TakeOver);
+    });
+}
+
 /// Asks whether a network is to go that containers still ask for.
 pub(super) fn delete_anyway(
     name: &str,

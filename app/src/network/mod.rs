@@ -54,6 +54,10 @@ pub enum Message {
     Down,
     /// Ask what it is to be.
     Configure,
+    /// Ask whether Gantry is to run it from now on.
+    AskTakeOver,
+    /// Have Gantry run it.
+    TakeOver,
     /// Ask whether to delete it.
     AskDelete,
     /// Delete it, even if configurations of containers name it.
@@ -128,6 +132,7 @@ impl Component for NetworkPage {
             ("down", Message::Down),
             ("configure", Message::Configure),
             ("delete", Message::AskDelete),
+            ("take-over", Message::AskTakeOver),
             ("reserve", Message::AskReserve(Reservation::default())),
             ("forward", Message::AskForward),
         ];
@@ -180,6 +185,8 @@ impl Component for NetworkPage {
             Message::Configure => sender
                 .output(Output::Configure(self.network.clone()))
                 .unwrap_or_default(),
+            Message::AskTakeOver => forms::take_over(&self.network.name, &sender, root),
+            Message::TakeOver => self.take_over(&sender),
             Message::AskDelete => self.ask_delete(&sender, root),
             Message::Delete(force) => {
                 let (backend, path) = (self.backend.clone(), self.network.path.clone());
@@ -285,6 +292,13 @@ impl NetworkPage {
         done(failure, again, call, sender);
     }
 
+    fn take_over(&self, sender: &ComponentSender<Self>) {
+        let (backend, path) = self.target();
+        let failure = tr_name("“{name}” Could Not Be Taken Over", &self.network.name);
+        let call = async move { backend.take_over_network(&path).await };
+        done(failure, Message::TakeOver, call, sender);
+    }
+
     fn set_port(&self, port: Port, change: PortChange, sender: &ComponentSender<Self>) {
         let (backend, path) = self.target();
         let failure = tr_name("“{name}” Could Not Be Changed", &port.host);
@@ -387,9 +401,14 @@ impl NetworkPage {
             true => network.dhcp_range.replace(',', " – "),
             false => tr("None"),
         });
-        parts.nat.set_value(&match network.nat {
-            true => tr("Containers reach the outside as this computer"),
-            false => tr("Containers keep their own addresses"),
+        let nat = match (network.isolated, network.nat) {
+            (true, _) => tr("Nothing leaves it or comes in"),
+            (false, true) => tr("Containers reach it as this computer"),
+            (false, false) => tr("Containers keep their own addresses"),
+        };
+        parts.nat.set_value(&match network.uplink.as_str() {
+            "" => nat,
+            uplink => tr_name("Containers are in it themselves, by “{name}”", uplink),
         });
         parts.domain.set_value(&network.domain);
         parts.autostart.set_value(&match network.autostart {
@@ -418,6 +437,7 @@ impl NetworkPage {
             ("up", ours && !self.busy),
             ("down", ours && !self.busy),
             ("configure", ours),
+            ("take-over", self.online && !network.managed),
             ("delete", ours),
             ("reserve", ours),
             ("forward", ours),

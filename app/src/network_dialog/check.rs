@@ -34,6 +34,7 @@ pub(super) fn check(new: &NewNetwork, others: &[Network]) -> Result<(), Impossib
         })?),
     };
     network.domain.clone_from(&new.domain);
+    network.isolated = new.isolated;
     network.check()?;
     let taken = |key: &str, home: Subnet| {
         let of = others.iter().find(|other| {

@@ -4,7 +4,6 @@ mod check;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use gantry_core::networks::Impossible;
 use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
 
 pub use root::Root;
@@ -13,10 +12,16 @@ use crate::{
     backend::{Backend, Network, NewNetwork},
     known::report_error,
     text::{mark, tr, tr_name},
+    widgets::{mark_row, show_fault},
 };
 
 /// The kinds in the order of the row.
 const DRIVERS: [&str; 2] = ["bridge", "ovs"];
+
+/// The places in the row of what leaves the network.
+const NAT: u32 = 0;
+const ROUTED: u32 = 1;
+const ISOLATED: u32 = 2;
 
 /// The dialog's state.
 #[derive(Debug)]
@@ -159,7 +164,8 @@ impl NetworkDialog {
                 true => text(&parts.range),
                 false => String::new(),
             },
-            nat: parts.nat.is_active() && !(ipv4.is_empty() && ipv6.is_empty()),
+            nat: parts.reach.selected() == NAT && !(ipv4.is_empty() && ipv6.is_empty()),
+            isolated: parts.reach.selected() == ISOLATED,
             ipv4,
             ipv6,
             domain: text(&parts.domain),
@@ -184,47 +190,19 @@ impl NetworkDialog {
         for (key, row) in rows {
             mark_row(row, wrong.is_some_and(|wrong| wrong.key == key));
         }
-        self.show_fault(wrong, root);
+        let said = wrong.map(|wrong| check::sentence(&wrong.sentence));
+        show_fault(&parts.fault, said.as_deref());
         let has_ipv4 = !new.ipv4.is_empty();
         parts.dhcp.set_sensitive(has_ipv4);
         parts
             .range
             .set_sensitive(has_ipv4 && parts.dhcp.is_active());
-        parts.nat.set_sensitive(has_ipv4 || !new.ipv6.is_empty());
         let changed = self.old.as_ref().is_none_or(|(_, old)| *old != new);
         let ready = verdict.is_ok() && changed && !self.asking;
         parts.apply_button.set_sensitive(ready);
         parts.form.set_sensitive(!self.asking);
         parts.spinner.set_visible(self.asking);
     }
-
-    fn show_fault(&self, wrong: Option<&Impossible>, root: &Root) {
-        let banner = &root.imp().fault;
-        let said = wrong.map_or_else(String::new, |wrong| check::sentence(&wrong.sentence));
-        if !said.is_empty() && banner.title() != said {
-            let banner: &gtk::Widget = banner.upcast_ref();
-            banner.announce(&said, gtk::AccessibleAnnouncementPriority::Medium);
-        }
-        banner.set_revealed(!said.is_empty());
-        // What goes out of sight keeps its words until it has.
-        if !said.is_empty() {
-            banner.set_title(&said);
-        }
-    }
-}
-
-/// Says, to eyes and to others, whether what stands in a row is wrong.
-fn mark_row(row: &adw::EntryRow, wrong: bool) {
-    let state = match wrong {
-        true => gtk::AccessibleInvalidState::True,
-        false => gtk::AccessibleInvalidState::False,
-    };
-    match wrong {
-        true => row.add_css_class("error"),
-        false => row.remove_css_class("error"),
-    }
-    row.upcast_ref::<gtk::Widget>()
-        .update_state(&[gtk::accessible::State::Invalid(state)]);
 }
 
 /// What a network is, as the form would say it.
@@ -238,6 +216,7 @@ fn described(network: &Network) -> NewNetwork {
         dhcp: network.dhcp,
         dhcp_range: range.cloned().unwrap_or_default(),
         nat: network.nat,
+        isolated: network.isolated,
         ipv4,
         ipv6: network.address(true).to_owned(),
         domain: network.domain.clone(),
@@ -256,7 +235,11 @@ fn show(root: &Root, first: &NewNetwork) {
     parts.dhcp.set_active(first.dhcp);
     parts.range.set_text(&first.dhcp_range);
     parts.ipv6.set_text(&first.ipv6);
-    parts.nat.set_active(first.nat);
+    parts.reach.set_selected(match (first.isolated, first.nat) {
+        (true, _) => ISOLATED,
+        (false, true) => NAT,
+        (false, false) => ROUTED,
+    });
     parts.domain.set_text(&first.domain);
     parts.autostart.set_active(first.autostart);
 }
@@ -273,7 +256,11 @@ fn connect(root: &Root, input: &relm4::Sender<Message>) {
         let to = input.clone();
         row.connect_changed(move |_| to.emit(Message::Edited));
     }
-    for row in [&parts.dhcp, &parts.nat, &parts.autostart] {
+    let to = input.clone();
+    parts
+        .reach
+        .connect_selected_notify(move |_| to.emit(Message::Edited));
+    for row in [&parts.dhcp, &parts.autostart] {
         let to = input.clone();
         row.connect_active_notify(move |_| to.emit(Message::Edited));
     }

@@ -20,7 +20,7 @@ widget! {
         dhcp: adw::SwitchRow,
         range: adw::EntryRow,
         ipv6: adw::EntryRow,
-        nat: adw::SwitchRow,
+        reach: adw::ComboRow,
         domain: adw::EntryRow,
         autostart: adw::SwitchRow,
     }

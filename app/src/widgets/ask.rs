@@ -297,6 +297,38 @@ pub fn report(
     });
 }
 
+/// Tells something, with all that there is to say about it.
+pub fn tell(parent: &impl IsA<gtk::Widget>, heading: &str, body: &str, lines: &str) {
+    let dialog = adw::AlertDialog::new(Some(heading), Some(body));
+    dialog.set_extra_child(Some(&small_print(lines, false)));
+    dialog.add_response("close", &tr("_Close"));
+    dialog.set_default_response(Some("close"));
+    dialog.set_close_response("close");
+    dialog.present(Some(parent));
+}
+
+/// Asks before something is done, which is told line by line; calls `then` when the
+/// answer is `verb`.
+pub fn preview(
+    parent: &impl IsA<gtk::Widget>,
+    (heading, body): (&str, &str),
+    lines: &str,
+    verb: &str,
+    then: impl FnOnce() + 'static,
+) {
+    let dialog = adw::AlertDialog::new(Some(heading), Some(body));
+    dialog.set_extra_child(Some(&small_print(lines, false)));
+    dialog.add_responses(&[("cancel", &tr("_Cancel")), ("yes", verb)]);
+    dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
+    dialog.set_default_response(Some("yes"));
+    dialog.set_close_response("cancel");
+    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
+        if answer == "yes" {
+            then();
+        }
+    });
+}
+
 /// Tells what was done, line by line; calls `undo` when that is not wanted.
 pub fn tell_done(
     parent: &impl IsA<gtk::Widget>,

@@ -3,6 +3,7 @@
 mod actions;
 pub mod ask;
 mod clock;
+mod faults;
 pub mod files;
 mod palette;
 mod property_row;
@@ -11,11 +12,13 @@ mod search_list;
 mod states;
 mod template;
 mod terminal;
+pub mod wait;
 
 pub(crate) use template::widget;
 
 pub use actions::install_actions;
 pub use clock::each_second;
+pub use faults::{mark_row, show_fault};
 pub use property_row::PropertyRow;
 pub use rows::{Rows, with_button};
 pub use search_list::{SearchList, SearchRow};

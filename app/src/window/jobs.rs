@@ -1,11 +1,13 @@
 use gantry_api::JobState;
 use relm4::{ComponentController as _, ComponentSender};
 
-use super::{Message, Root, Window};
+use super::{Answer, Message, Root, Window};
 use crate::{
     backend::{Job, Problem},
     container, create,
     known::report,
+    text::{tr, tr_name},
+    widgets::ask,
 };
 
 /// A job that this window began.
@@ -29,6 +31,23 @@ impl OwnJob {
             .again
             .map(|again| Box::new(move || input.emit(again)) as Box<dyn FnOnce()>);
         report(root, problem, retry);
+    }
+}
+
+/// Tells what somebody has to know of a container that was made.
+pub(super) fn tell_outcome(
+    name: &str,
+    (first_login, warnings): &(String, Vec<String>),
+    root: &Root,
+) {
+    if !warnings.is_empty() {
+        let heading = tr_name("This Computer Lacks Something for “{name}”", name);
+        let body = tr("It was imported, and this does not work as where it came from:");
+        ask::tell(root, &heading, &body, &warnings.join("\n"));
+    }
+    if !first_login.is_empty() {
+        let heading = tr_name("How to Log In to “{name}”", name);
+        ask::tell(root, &heading, "", first_login);
     }
 }
 
@@ -66,6 +85,11 @@ impl Window {
                     sender.input(next);
                 }
                 if let Some(name) = own.show {
+                    let (backend, of, path) =
+                        (self.backend.clone(), name.clone(), job.path.clone());
+                    sender.oneshot_command(
+                        async move { Answer::Told(of, backend.told(&path).await) },
+                    );
                     self.show_once_there(name, sender, root);
                 }
             }

@@ -17,7 +17,10 @@ mod root;
 mod tasks;
 mod view;
 
-use std::{collections::HashMap, path::PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    path::PathBuf,
+};
 
 use adw::{prelude::*, subclass::prelude::*};
 use relm4::{
@@ -33,7 +36,8 @@ pub use root::Root;
 
 use crate::{
     backend::{
-        Absence, Action, Backend, Container, Event, Everything, GroupAction, Job, Problem, Task,
+        Absence, Action, Backend, Container, Event, Everything, GroupAction, Job, Network, Problem,
+        Task,
     },
     computer::{self, ComputerPage},
     config::ConfigDialog,
@@ -82,6 +86,8 @@ pub struct Window {
     pages: HashMap<String, Controller<ContainerPage>>,
     computer: Controller<ComputerPage>,
     networks: Controller<NetworksPage>,
+    /// What containers can be wired to, by path.
+    wires: BTreeMap<String, Network>,
     /// How many things on this computer are not well.
     host_problems: usize,
     shown: Shown,
@@ -197,6 +203,8 @@ pub enum Answer {
         /// What went wrong.
         result: gantry_api::Result<()>,
     },
+    /// What there is to know of the container of this name that was made.
+    Told(String, gantry_api::Result<(String, Vec<String>)>),
     /// A job was asked to end.
     Cancelled(gantry_api::Result<()>),
 }
@@ -234,6 +242,7 @@ impl Component for Window {
             pages: HashMap::new(),
             computer,
             networks,
+            wires: BTreeMap::new(),
             host_problems: 0,
             shown: Shown::Nothing,
             awaited: None,
@@ -337,6 +346,8 @@ impl Component for Window {
                 Ok(()) => self.show_once_there(new, &sender, root),
                 Err(error) => requests::not_renamed(root, &old, &error),
             },
+            Answer::Told(name, Ok(told)) => jobs::tell_outcome(&name, &told, root),
+            Answer::Told(_, Err(error)) => tracing::info!("a job told nothing: {error}"),
             Answer::Cancelled(result) => requests::cancelled(root, &result),
         }
         self.render(root);
@@ -355,7 +366,11 @@ impl Window {
                 networks,
             }) => {
                 self.set_link(Link::Ready);
+                let by_path = networks.iter().cloned();
+                let by_path = by_path.map(|network| (network.path.clone(), network));
+                self.wires = by_path.collect();
                 self.networks.emit(networks::Message::All(networks));
+                self.tell_networks();
                 self.loaded = true;
                 for container in &containers {
                     self.tell_page(container);
@@ -400,8 +415,21 @@ impl Window {
                 parts.jobs.remove(&path);
                 self.jobs.remove(&path);
             }
-            Event::Network(network) => self.networks.emit(networks::Message::Put(network)),
-            Event::NetworkGone(path) => self.networks.emit(networks::Message::Gone(path)),
+            Event::Network(network) => {
+                self.wires.insert(network.path.clone(), network.clone());
+                self.networks.emit(networks::Message::Put(network));
+                self.tell_networks();
+            }
+            Event::NetworkGone(path) => {
+                self.wires.remove(&path);
+                self.networks.emit(networks::Message::Gone(path));
+                self.tell_networks();
+            }
+            Event::Interfaces(path) => {
+                if let Some(page) = self.pages.get(&path) {
+                    page.emit(container::Message::Interfaces);
+                }
+            }
         }
         self.offer_groups(root);
     }
@@ -436,6 +464,14 @@ impl Window {
         self.computer.emit(online);
         let online = networks::Message::Online(self.link == Link::Ready);
         self.networks.emit(online);
+    }
+
+    /// Tells the pages of containers what there is to be wired to.
+    fn tell_networks(&self) {
+        for page in self.pages.values() {
+            let networks = self.wires.values().cloned().collect();
+            page.emit(container::Message::Networks(networks));
+        }
     }
 
     fn tell_page(&self, container: &Container) {

@@ -82,12 +82,20 @@ impl Window {
 
     /// Asks what the container of an archive is to be called.
     pub(super) fn ask_import(&self, from: PathBuf, sender: &ComponentSender<Self>, root: &Root) {
-        let (name, unsafe_allowed) = (tr("Name"), tr("Keep What Equals Root on This Computer"));
+        let (name, keep_mac, unsafe_allowed) = (
+            tr("Name"),
+            tr("Keep the Hardware Addresses"),
+            tr("Keep What Equals Root on This Computer"),
+        );
         let first = stem(&from).to_owned();
         let fields = [
             Field::Text {
                 label: &name,
                 text: &first,
+            },
+            Field::Switch {
+                label: &keep_mac,
+                on: false,
             },
             Field::Switch {
                 label: &unsafe_allowed,
@@ -110,11 +118,12 @@ impl Window {
         };
         let input = sender.input_sender().clone();
         ask::form(root, &form, check, move |values| {
-            if let Ok([name, unsafe_allowed]) = <[String; 2]>::try_from(values) {
+            if let Ok([name, keep_mac, unsafe_allowed]) = <[String; 3]>::try_from(values) {
                 input.emit(Message::Begin(Task::Import {
                     from,
                     name,
                     unsafe_allowed: !unsafe_allowed.is_empty(),
+                    keep_mac: !keep_mac.is_empty(),
                 }));
             }
         });

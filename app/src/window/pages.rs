@@ -2,7 +2,11 @@ use adw::{prelude::*, subclass::prelude::*};
 use relm4::{Component as _, ComponentController as _, ComponentSender, adw};
 
 use super::{Link, Message, Root, Shown, Window};
-use crate::{computer, container::ContainerPage, text::tr};
+use crate::{
+    computer,
+    container::{self, ContainerPage},
+    text::tr,
+};
 
 impl Window {
     /// Shows the page of the container at `path`, made when it is first wanted.
@@ -19,6 +23,8 @@ impl Window {
                 .forward(sender.input_sender(), move |wanted| {
                     Message::Wanted(owner.clone(), wanted)
                 });
+            let networks = self.wires.values().cloned().collect();
+            page.emit(container::Message::Networks(networks));
             parts.pages.add_child(page.widget());
             page
         });

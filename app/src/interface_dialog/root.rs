@@ -1,0 +1,31 @@
+use relm4::{adw, gtk};
+
+use crate::widgets::widget;
+
+widget! {
+    /// The widgets of the dialog of what a network interface is to be.
+    Root("GantryInterfaceDialog") in "../../../data/ui/interface_dialog.ui",
+    extends adw::Dialog [] by AdwDialogImpl [],
+    implements [gtk::ShortcutManager],
+    {
+        close_button: gtk::Button,
+        apply_button: gtk::Button,
+        spinner: adw::Spinner,
+        fault: adw::Banner,
+        form: adw::PreferencesPage,
+        kind: adw::ComboRow,
+        link: adw::ComboRow,
+        mode: adw::ComboRow,
+        vlan: adw::EntryRow,
+        inside: adw::PreferencesGroup,
+        name: adw::EntryRow,
+        hwaddr: adw::EntryRow,
+        mtu: adw::EntryRow,
+        up: adw::SwitchRow,
+        addresses: adw::PreferencesGroup,
+        ipv4: adw::EntryRow,
+        ipv4_gateway: adw::EntryRow,
+        ipv6: adw::EntryRow,
+        ipv6_gateway: adw::EntryRow,
+    }
+}

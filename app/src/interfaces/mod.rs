@@ -1,0 +1,353 @@
+//! The page of a container's network interfaces: what they are plugged into, as a picture
+//! and as rows.
+
+mod forms;
+mod root;
+mod row;
+mod wiring;
+
+use adw::{prelude::*, subclass::prelude::*};
+use relm4::{
+    Component, ComponentController as _, ComponentParts, ComponentSender, Controller, adw,
+};
+
+pub use root::Root;
+pub use row::InterfaceRow;
+pub use wiring::Wiring;
+
+use crate::{
+    backend::{Backend, Container, HostInterface, Interface, Network},
+    interface_dialog::InterfaceDialog,
+    known::{Known, report_error},
+    text::{mark, tr, tr_name},
+    widgets::{Rows, States, install_actions, wait::Waiting},
+};
+
+/// The page's state.
+#[derive(Debug)]
+pub struct InterfacesPage {
+    backend: Backend,
+    container: Container,
+    networks: Vec<Network>,
+    /// What this computer has to plug into; empty when that is not known.
+    host: Vec<HostInterface>,
+    known: Known<Vec<Interface>>,
+    rows: Rows,
+    /// Made anew when it is opened.
+    dialog: Option<Controller<InterfaceDialog>>,
+    /// The change that the user is asked to confirm.
+    asked: Option<Waiting>,
+}
+
+/// What happened, or what the user wants.
+#[derive(Clone, Debug)]
+pub enum Message {
+    /// The page is in sight, and the container is this.
+    Shown(Box<Container>),
+    /// These are all networks.
+    Networks(Vec<Network>),
+    /// Read the interfaces again.
+    Load,
+    /// Show the dialog for a new one.
+    Add,
+    /// Show the dialog for what this one is to be.
+    Configure(u32),
+    /// Ask what this one is to be plugged into.
+    AskConnect(u32),
+    /// Plug it in here, after asking where connections would be lost for good; nowhere
+    /// where the link is empty.
+    AskPlug(u32, String),
+    /// Plug it in here.
+    Plug(u32, String),
+    /// Ask whether to remove this one.
+    AskRemove(u32),
+    /// Remove it.
+    Remove(u32),
+    /// Keep the change of this one, or take it back.
+    Settle(u32, bool),
+    /// The time to confirm is over.
+    TimeOver,
+}
+
+/// Answers to what the helper was asked.
+#[derive(Debug)]
+pub enum Answer {
+    /// The interfaces, or what went wrong.
+    Loaded(gantry_api::Result<Vec<Interface>>),
+    /// What this computer has to plug into, or what went wrong.
+    Host(gantry_api::Result<Vec<HostInterface>>),
+    /// What was asked for is done, or is not and can be tried again.
+    Done {
+        /// What did not happen.
+        failure: String,
+        /// What went wrong.
+        result: gantry_api::Result<()>,
+        /// The way to try again.
+        again: Message,
+    },
+}
+
+impl Component for InterfacesPage {
+    type Init = (Backend, Container);
+    type Input = Message;
+    type Output = ();
+    type CommandOutput = Answer;
+    type Root = Root;
+    type Widgets = ();
+
+    fn init_root() -> Root {
+        States::ensure_type();
+        Wiring::ensure_type();
+        Root::default()
+    }
+
+    fn init(
+        (backend, container): Self::Init,
+        root: Root,
+        sender: ComponentSender<Self>,
+    ) -> ComponentParts<Self> {
+        let model = Self {
+            backend,
+            container,
+            networks: Vec::new(),
+            host: Vec::new(),
+            known: Known::Nothing,
+            rows: Rows::new(&root.imp().interfaces),
+            dialog: None,
+            asked: None,
+        };
+        let actions = [("load", Message::Load), ("add", Message::Add)];
+        install_actions(&root, "interfaces", sender.input_sender(), actions);
+        model.render(&root);
+        ComponentParts { model, widgets: () }
+    }
+
+    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
+        match message {
+            Message::Shown(container) => {
+                self.container = *container;
+                self.load(&sender);
+            }
+            Message::Networks(networks) => {
+                self.networks = networks;
+                self.draw(&sender, root);
+            }
+            Message::Load => self.load(&sender),
+            Message::Add => self.open_dialog(None, root),
+            Message::Configure(index) => {
+                if let Some(interface) = self.interface(index).cloned() {
+                    self.open_dialog(Some(interface), root);
+                }
+            }
+            Message::AskConnect(index) => {
+                if let Some(interface) = self.interface(index) {
+                    let links = links(&interface.plan.kind, &self.networks, &self.host);
+                    forms::connect(interface, links, &sender, root);
+                }
+            }
+            Message::AskPlug(index, link) => self.ask_plug(index, link, &sender, root),
+            Message::Plug(index, link) => self.plug(index, link, &sender),
+            Message::AskRemove(index) => {
+                if let Some(interface) = self.interface(index) {
+                    forms::remove(interface, &self.container, &sender, root);
+                }
+            }
+            Message::Remove(index) => self.remove(index, &sender),
+            Message::Settle(index, keep) => {
+                self.asked = None;
+                self.settle(index, keep, &sender);
+            }
+            Message::TimeOver => {
+                self.asked = None;
+                self.load(&sender);
+            }
+        }
+        self.render(root);
+    }
+
+    fn update_cmd(&mut self, answer: Answer, sender: ComponentSender<Self>, root: &Root) {
+        match answer {
+            Answer::Loaded(result) => {
+                let changed = self.known.there() != result.as_ref().ok();
+                let heading = tr("The Interfaces Could Not Be Read");
+                self.known.take_in(&heading, result);
+                if changed {
+                    self.fill(&sender);
+                    self.draw(&sender, root);
+                }
+                self.ask_to_confirm(&sender, root);
+            }
+            Answer::Host(Ok(host)) => self.host = host,
+            Answer::Host(Err(error)) => {
+                self.host.clear();
+                tracing::info!("what this computer has to plug into is not known: {error}");
+            }
+            Answer::Done {
+                failure,
+                result,
+                again,
+            } => {
+                if let Err(error) = result {
+                    report_error(root, (&failure, &error), again, sender.input_sender());
+                }
+                self.load(&sender);
+            }
+        }
+        self.render(root);
+    }
+}
+
+impl InterfacesPage {
+    fn interface(&self, index: u32) -> Option<&Interface> {
+        let mut all = self.known.there()?.iter();
+        all.find(|interface| interface.index == index)
+    }
+
+    fn runs(&self) -> bool {
+        self.container.init_pid != 0
+    }
+
+    fn load(&self, sender: &ComponentSender<Self>) {
+        let (backend, path) = self.target();
+        sender.oneshot_command(async move { Answer::Loaded(backend.interfaces(&path).await) });
+        let backend = self.backend.clone();
+        sender.oneshot_command(async move { Answer::Host(backend.host_interfaces().await) });
+    }
+
+    /// What the helper is asked about.
+    fn target(&self) -> (Backend, String) {
+        (self.backend.clone(), self.container.path.clone())
+    }
+
+    /// Shows the dialog for a new interface, or for one that there is.
+    fn open_dialog(&mut self, interface: Option<Interface>, root: &Root) {
+        let (backend, path) = self.target();
+        let place = (self.networks.clone(), self.host.clone());
+        let dialog = InterfaceDialog::builder()
+            .launch((backend, path, interface, place))
+            .detach();
+        dialog.widget().present(Some(root));
+        self.dialog = Some(dialog);
+    }
+
+    fn ask_plug(&self, index: u32, link: String, sender: &ComponentSender<Self>, root: &Root) {
+        let Some(interface) = self.interface(index) else {
+            return;
+        };
+        if interface.plan.link == link {
+            return;
+        }
+        if link.is_empty() && self.runs() {
+            forms::unplug(interface, sender, root);
+        } else {
+            sender.input(Message::Plug(index, link));
+        }
+    }
+
+    fn plug(&self, index: u32, link: String, sender: &ComponentSender<Self>) {
+        let (backend, path) = self.target();
+        let failure = match link.as_str() {
+            "" => mark("“{name}” Could Not Be Unplugged"),
+            _ => mark("“{name}” Could Not Be Plugged In"),
+        };
+        let again = Message::Plug(index, link.clone());
+        let call = async move { backend.plug(&path, index, &link).await };
+        self.done(failure, index, again, call, sender);
+    }
+
+    fn remove(&self, index: u32, sender: &ComponentSender<Self>) {
+        let (backend, path) = self.target();
+        let failure = mark("“{name}” Could Not Be Removed");
+        let call = async move { backend.remove_interface(&path, index).await };
+        self.done(failure, index, Message::Remove(index), call, sender);
+    }
+
+    fn settle(&self, index: u32, keep: bool, sender: &ComponentSender<Self>) {
+        let (backend, path) = self.target();
+        let failure = match keep {
+            true => mark("The Change of “{name}” Could Not Be Kept"),
+            false => mark("The Change of “{name}” Could Not Be Taken Back"),
+        };
+        let again = Message::Settle(index, keep);
+        let call = async move { backend.settle_interface(&path, index, keep).await };
+        self.done(failure, index, again, call, sender);
+    }
+
+    /// Has something done, and what went wrong told with a way to try again.
+    fn done(
+        &self,
+        failure: &str,
+        index: u32,
+        again: Message,
+        call: impl Future<Output = gantry_api::Result<()>> + Send + 'static,
+        sender: &ComponentSender<Self>,
+    ) {
+        let title = self.interface(index).map(Interface::title);
+        let failure = tr_name(failure, &title.unwrap_or_default());
+        sender.oneshot_command(async move {
+            Answer::Done {
+                failure,
+                result: call.await,
+                again,
+            }
+        });
+    }
+
+    /// Asks whether a change is to stay that may have cut this computer off.
+    fn ask_to_confirm(&mut self, sender: &ComponentSender<Self>, root: &Root) {
+        let waits = |interface: &Interface| Some((interface.clone(), interface.confirm_within?));
+        let waiting = self.known.there();
+        match waiting.and_then(|all| all.iter().find_map(waits)) {
+            Some((interface, seconds)) if self.asked.is_none() => {
+                self.asked = Some(forms::confirm(&interface, seconds, sender, root));
+            }
+            Some(_) => (),
+            // Somebody else has answered.
+            None => self.asked = None,
+        }
+    }
+
+    fn fill(&mut self, sender: &ComponentSender<Self>) {
+        let all = self.known.there().map_or(&[][..], Vec::as_slice);
+        let rows = all.iter();
+        let rows = rows.map(|interface| InterfaceRow::new(interface, sender.input_sender()));
+        self.rows.replace(rows, &tr("None"));
+    }
+
+    fn draw(&self, sender: &ComponentSender<Self>, root: &Root) {
+        if let Some(interfaces) = self.known.there() {
+            let wiring = &root.imp().wiring;
+            wiring.show(interfaces, &self.networks, sender.input_sender());
+        }
+    }
+
+    /// Makes the page show what the model says; rows and picture stand there already.
+    fn render(&self, root: &Root) {
+        self.known.show_in(&root.imp().states, Vec::is_empty);
+    }
+}
+
+/// What an interface of a kind can be plugged into, each with words for it.
+pub(crate) fn links(
+    kind: &str,
+    networks: &[Network],
+    host: &[HostInterface],
+) -> Vec<(String, String)> {
+    match kind {
+        "empty" | "none" => Vec::new(),
+        "veth" => {
+            let mut names: Vec<&str> = networks.iter().map(|one| one.name.as_str()).collect();
+            names.sort_unstable();
+            let names = names.into_iter();
+            names
+                .map(|name| (name.to_owned(), name.to_owned()))
+                .collect()
+        }
+        // The ends of cables are no interfaces to share.
+        _ => host
+            .iter()
+            .filter(|one| one.kind != "veth")
+            .map(|one| (one.name.clone(), format!("{} · {}", one.name, one.kind)))
+            .collect(),
+    }
+}

@@ -1,0 +1,84 @@
+//! A dialog whose question answers itself after a while.
+
+use std::{cell::Cell, fmt, rc::Rc};
+
+use adw::prelude::*;
+use gtk::glib;
+use relm4::{adw, gtk};
+
+/// What [`wait`] asks.
+#[derive(Debug)]
+pub struct Wait<'a> {
+    /// What it is about.
+    pub heading: &'a str,
+    /// For how long it is asked.
+    pub seconds: u32,
+    /// The answer that also Escape gives.
+    pub no: &'a str,
+    /// The other one.
+    pub yes: &'a str,
+}
+
+/// A question that is shown; it goes, unanswered, with this.
+pub struct Waiting {
+    dialog: glib::WeakRef<adw::AlertDialog>,
+    over: Rc<Cell<bool>>,
+}
+
+impl fmt::Debug for Waiting {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Waiting")
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.over.replace(true)
+            && let Some(dialog) = self.dialog.upgrade()
+        {
+            dialog.force_close();
+        }
+    }
+}
+
+/// Asks yes or no for some seconds, of which `body` says how many are left; calls `then`
+/// with the answer, or with none when time is over.
+pub fn wait(
+    parent: &impl IsA<gtk::Widget>,
+    asked: &Wait<'_>,
+    body: impl Fn(u32) -> String + 'static,
+    then: impl Fn(Option<bool>) + 'static,
+) -> Waiting {
+    let dialog = adw::AlertDialog::new(Some(asked.heading), Some(&body(asked.seconds)));
+    dialog.add_responses(&[("no", asked.no), ("yes", asked.yes)]);
+    dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
+    dialog.set_close_response("no");
+    let over = Rc::new(Cell::new(false));
+    let then = Rc::new(then);
+    let left = Cell::new(asked.seconds);
+    let (shown, ended, told) = (dialog.downgrade(), Rc::clone(&over), Rc::clone(&then));
+    glib::timeout_add_seconds_local(1, move || {
+        let Some(dialog) = shown.upgrade().filter(|_| !ended.get()) else {
+            return glib::ControlFlow::Break;
+        };
+        left.set(left.get().saturating_sub(1));
+        if left.get() > 0 {
+            dialog.set_body(&body(left.get()));
+            return glib::ControlFlow::Continue;
+        }
+        ended.set(true);
+        dialog.force_close();
+        told(None);
+        glib::ControlFlow::Break
+    });
+    let waiting = Waiting {
+        dialog: dialog.downgrade(),
+        over: Rc::clone(&over),
+    };
+    dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
+        if !over.replace(true) {
+            then(Some(answer == "yes"));
+        }
+    });
+    waiting
+}
