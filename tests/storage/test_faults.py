@@ -184,6 +184,46 @@ def test_hostile_names_are_names(bus, tmp_path):
     assert not os.path.exists("/evil") and not os.path.exists("evil")
 
 
+@pytest.fixture
+def immutable(bus):
+    """A container with files that nobody may change, on a file system that knows such."""
+    with in_place_of_the_lxc_path(bus, ["mkfs.ext4", "-q"]):
+        web = bus.create("web", template="busybox")
+        os.mkdir(f"{web.folder}/rootfs/kept")
+        for name in ("kept/file", "grows"):
+            with open(f"{web.folder}/rootfs/{name}", "w") as file:
+                file.write("text")
+        run("chattr", "+a", f"{web.folder}/rootfs/grows")
+        run("chattr", "+i", f"{web.folder}/rootfs/kept/file", f"{web.folder}/rootfs/kept")
+        try:
+            yield web
+        finally:
+            run("chattr", "-R", "-f", "-i", "-a", LXC_PATH, check=False)
+
+
+def test_immutable_files_are_copied_and_go_with_their_container(bus, immutable, tmp_path):
+    before = all_names(f"{immutable.folder}/rootfs")
+    for after in carried(bus, immutable, tmp_path):
+        assert after == before
+
+
+def test_what_is_mounted_in_a_container_is_neither_copied_nor_destroyed(bus, victim, tmp_path):
+    web = bus.create("web", template="busybox")
+    inner = f"{web.folder}/rootfs/tmp"
+    run("mount", "--bind", victim, inner)
+    try:
+        copy = clone(web, "copy")
+        assert os.listdir(f"{copy.folder}/rootfs/tmp") == []
+        copy.destroy()
+        with refused("Busy", "Failed", "WrongState") as why:
+            web.destroy()
+        assert inner in why[0].message and list(bus.list()) == ["web"]
+        assert os.path.exists(f"{web.folder}/rootfs/bin/busybox")
+    finally:
+        run("umount", inner)
+    web.destroy()
+
+
 def test_a_container_of_very_many_files(bus, tmp_path):
     web = bus.create("web", template="busybox")
     for folder in range(MANY // 1000):

@@ -5,8 +5,11 @@
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, execve, getppid};
+use rustix::fs::CWD;
+use rustix::mount::{OpenTreeFlags, open_tree};
 use std::ffi::CString;
 use std::io::{self, Write};
+use std::os::fd::IntoRawFd;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -41,6 +44,7 @@ fn execute(helper: &str, from: String, to: String) -> io::Result<std::convert::I
     }
     let program = PROGRAMS.into_iter().find(|path| Path::new(path).exists());
     let program = program.ok_or_else(|| io::Error::other("cp is missing; install coreutils"))?;
+    let from = alone(from)?;
     let argv = [
         "cp",
         "--archive",
@@ -55,4 +59,15 @@ fn execute(helper: &str, from: String, to: String) -> io::Result<std::convert::I
     .collect::<Result<Vec<_>, _>>()?;
     let environment = [c"PATH=/usr/bin:/bin", c"LC_ALL=C.UTF-8"];
     Ok(execve(&CString::new(program)?, &argv, &environment)?)
+}
+
+/// A path to a directory without what is mounted in it, which is no part of it, for the
+/// rest of this process and what it executes; anything else stays as it is.
+fn alone(path: String) -> io::Result<String> {
+    // A descriptor's mount has nothing mounted in it.
+    if path.starts_with("/proc/self/fd/") || !std::fs::symlink_metadata(&path)?.is_dir() {
+        return Ok(path);
+    }
+    let tree = open_tree(CWD, &path, OpenTreeFlags::OPEN_TREE_CLONE)?;
+    Ok(format!("/proc/self/fd/{}/.", tree.into_raw_fd()))
 }
