@@ -24,7 +24,9 @@ def disk(mebibytes):
     with open(path, "wb") as file:
         file.truncate(mebibytes << 20)
     loop = run("losetup", "--show", "-f", path).stdout.strip()
-    sectors, whole = mebibytes << 11, f"linear {loop}"
+    # Behind the beginning of the device below, where LVM would find its label, too.
+    start = 2048
+    sectors, whole = (mebibytes << 11) - start, f"linear {loop}"
 
     def table(*lines):
         run("dmsetup", "suspend", "--noflush", "failing")
@@ -34,10 +36,10 @@ def disk(mebibytes):
     def fail(fails=True):
         # What LVM itself has noted is at the beginning, and goes on to be found.
         head = 2048
-        rest = f"{head} {sectors - head} " + ("error" if fails else f"{whole} {head}")
-        table(f"0 {head} {whole} 0", rest)
+        rest = f"{head} {sectors - head} " + ("error" if fails else f"{whole} {start + head}")
+        table(f"0 {head} {whole} {start}", rest)
 
-    run("dmsetup", "create", "failing", "--table", f"0 {sectors} {whole} 0")
+    run("dmsetup", "create", "failing", "--table", f"0 {sectors} {whole} {start}")
     try:
         run("vgcreate", "-q", "bad", "/dev/mapper/failing")
         yield fail
@@ -48,8 +50,10 @@ def disk(mebibytes):
 
 
 def test_a_full_thin_pool_leaves_nothing(bus):
-    run("lvcreate", "-q", "-y", "--type", "thin-pool", "--errorwhenfull", "y", "-L", "24M", "-n", "small", "lxc")
+    run("lvcreate", "-q", "-y", "--type", "thin-pool", "-L", "24M", "-n", "small", "lxc")
     try:
+        # Else the kernel waits a minute for more room.
+        run("lvchange", "-q", "--errorwhenfull", "y", "lxc/small")
         before = volumes()
         archive = archives.Archive()
         archive.file("big", os.urandom(40 << 20))
