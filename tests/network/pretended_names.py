@@ -7,12 +7,14 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 from gi.repository import Gio, GLib
 
 CALLS = sys.argv[1]
+PID = f"{CALLS}.pid"
 DNSMASQ = ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--conf-dir=/etc/dnsmasq.d", "--no-resolv",
-           "--no-hosts", "--user=root", f"--pid-file={CALLS}.pid"]
+           "--no-hosts", "--user=root", f"--pid-file={PID}"]
 JOB = "/org/freedesktop/systemd1/job/7"
 server = None
 
@@ -36,18 +38,23 @@ def serve_dnsmasq():
     if server:
         server.kill()
         server.wait()
-    server = subprocess.Popen(DNSMASQ) if os.path.isdir("/etc/dnsmasq.d") else None
+        os.unlink(PID)
+    server = subprocess.Popen(DNSMASQ)
+    # Whoever ends us finds it by this file.
+    while server.poll() is None and (not os.path.exists(PID) or open(PID).read().strip() != str(server.pid)):
+        time.sleep(0.01)
 
 
 def call(connection, _sender, path, interface, method, parameters, invocation):
     if method == "Subscribe":
         return invocation.return_value(None)
+    if method == "TryRestartUnit":
+        invocation.return_value(GLib.Variant("(o)", (JOB,)))
+        serve_dnsmasq()
     with open(CALLS, "a") as file:
         file.write(json.dumps([method, *parameters.unpack()]) + "\n")
     if method != "TryRestartUnit":
         return invocation.return_value(None)
-    invocation.return_value(GLib.Variant("(o)", (JOB,)))
-    serve_dnsmasq()
     connection.emit_signal(None, path, interface, "JobRemoved",
                            GLib.Variant("(uoss)", (7, JOB, parameters.unpack()[0], "done")))
 
