@@ -153,6 +153,7 @@ while :; do
         udhcpc -S -A 1 -i eth0 -s /usr/share/udhcpc/default.script -p /run/udhcpc.eth0.pid >/dev/null 2>&1
     fi
     old=$now
+    echo "$now" >/run/cable
     sleep 0.1
 done
 """
@@ -166,6 +167,8 @@ def test_a_cable_that_is_pulled_and_plugged_in_elsewhere_gets_another_lease(bus)
     # A DHCP client that minds its cable, as those of distributions do.
     assert box.execute("sh", "-c", f"({WATCH}) </dev/null >/dev/null 2>&1 &")[0] == 0
     (host_end,) = [wire["host_name"] for wire in box.wires().values()]
+    minds = lambda: box.execute("cat", "/run/cable")[1].strip()
+    until(lambda: minds() == "1")
     carrier = lambda: box.execute("cat", "/sys/class/net/eth0/carrier")[1].strip()
     assert carrier() == "1"
     box.interfaces("Disconnect", "(ua{sv})", 0, {})
@@ -173,6 +176,7 @@ def test_a_cable_that_is_pulled_and_plugged_in_elsewhere_gets_another_lease(bus)
     assert not os.path.exists(f"/sys/class/net/{host_end}/master")
     with refused("WrongState"):
         box.interfaces("Disconnect", "(ua{sv})", 0, {})
+    until(lambda: minds() == "0")
     # The network that it is plugged into comes up by that.
     box.connect(0, "dev1")
     until(lambda: any(a.startswith("10.78.0.") for a in box.get("Addresses")), 30)

@@ -12,7 +12,7 @@ import pytest
 
 import containers
 import wires
-from gantry import run, until
+from gantry import GLib, options, run, until
 from wires import OUTSIDE, ip, links, reaches
 
 # Prints the VLANs of what arrives at an interface in a second: the kernel takes the tag
@@ -263,3 +263,31 @@ def test_two_macvlans_on_a_vlan(bus, uplink):
     _, one = start(bus, "one", *wire(0, "macvlan", "up0.7", "10.4.0.1/24", macvlan__mode="bridge"))
     start(bus, "two", *wire(0, "macvlan", "up0.7", "10.4.0.2/24", macvlan__mode="bridge"))
     assert reaches(one, "10.4.0.2")
+
+
+def test_kinds_that_few_kernels_have_come_and_go_while_it_runs(bus, uplink):
+    """In a monitor's own unit, too: what is lent comes home when that is killed."""
+    box, pid = start(bus, "one", "lxc.net.0.type = empty")
+    uplink.outside("ip", "addr", "add", "10.42.0.1/24", "dev", "switch")
+    for number in 42, 43:
+        uplink.outside("ip", "link", "add", "link", "switch", "name", f"tag{number}", "type", "vlan", "id", str(number))
+        uplink.outside("ip", "addr", "add", f"10.{number}.1.1/24", "dev", f"tag{number}")
+        uplink.outside("ip", "link", "set", f"tag{number}", "up")
+    vlan = lambda number: GLib.Variant("u", number)
+    box.add_wire("vlan", link="up0", name="wire1", vlan_id=vlan(42), ipv4="10.42.1.2/24")
+    assert reaches(pid, "10.42.1.1")
+    box.interfaces("Configure", "(ua{sv})", 1, options(vlan_id=vlan(43), ipv4="10.43.1.2/24"))
+    assert reaches(pid, "10.43.1.1") and not reaches(pid, "10.42.1.1", tries=1)
+    box.add_wire("ipvlan", link="up0", name="wire2", ipv4="10.9.0.11/24")
+    (link,) = ip(pid, "link", "show", "wire2")
+    assert link["linkinfo"]["info_kind"] == "ipvlan"
+    box.interfaces("Remove", "(ua{sv})", 1, {})
+    run("ip", "link", "add", "dummy9", "type", "dummy")
+    try:
+        box.add_wire("phys", link="dummy9", name="wire3")
+        assert "dummy9" not in links()
+        kill_monitor(box)
+        until(lambda: "dummy9" in links(), 60)
+    finally:
+        box.wait("STOPPED", seconds=120)
+        run("ip", "link", "del", "dummy9")
