@@ -59,10 +59,11 @@ mod wires;
 
 pub(crate) use crate::error::{ConfigFault, Error, Result};
 pub(crate) use crate::image::bootstrap::BootstrapRequest;
-pub(crate) use crate::image::cache::{Facts as ImageFacts, ImageId};
+pub(crate) use crate::image::cache::Facts as ImageFacts;
 pub(crate) use crate::image::download::{Freshness, ImageRequest};
 pub(crate) use crate::image::oci::{Name as OciName, OciRequest, registry};
 pub(crate) use crate::image::outside::Login;
+pub(crate) use crate::image::id::ImageId;
 pub(crate) use crate::image::server::{Server, own_architecture};
 pub(crate) use crate::image::stream::Compression;
 pub(crate) use crate::network::interfaces::HostInterface;

@@ -2,7 +2,7 @@
 //! is kept as a tar, so that the next container of a kind is a matter of unpacking.
 
 use super::build::{self, Tool};
-use super::cache::ImageId;
+use super::id::ImageId;
 use super::catalog::is_word;
 use super::confined::Workers;
 use super::download::Freshness;

@@ -1,6 +1,7 @@
 //! Images of servers: fetched when the cache has none that will do.
 
-use super::cache::{self, Cached, ImageId, ROOTFS, Record, Workshop};
+use super::cache::{self, Cached, ROOTFS, Record, Workshop};
+use super::id::ImageId;
 use super::catalog::checksums;
 use super::confined::Workers;
 use super::fetch::{self, Fetched, Fetcher, Wanted};

@@ -8,6 +8,7 @@ mod catalog;
 pub(crate) mod confined;
 pub(crate) mod download;
 mod fetch;
+pub(crate) mod id;
 pub(crate) mod lists;
 pub(crate) mod metadata;
 pub(crate) mod oci;

@@ -5,7 +5,8 @@ pub(crate) mod document;
 mod registry;
 mod settle;
 
-use super::cache::{ImageId, Workshop};
+use super::cache::Workshop;
+use super::id::ImageId;
 use super::confined::Workers;
 use super::download::{Freshness, sha256};
 use super::fetch;
