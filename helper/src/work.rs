@@ -65,6 +65,14 @@ impl Work {
         }
     }
 
+    /// The same operation's work on something small, of which it is not shown how far it is.
+    pub(crate) fn unshown(&self) -> Self {
+        Self {
+            progress: watch::Sender::new(Progress::default()),
+            ..self.clone()
+        }
+    }
+
     /// Tells what is being done from now on.
     pub(crate) fn stage(&self, stage: &str) {
         let stage = format!("{}{stage}", self.prefix);

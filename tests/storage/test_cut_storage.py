@@ -58,10 +58,12 @@ class Helper:
             if os.path.exists(log):
                 os.unlink(log)
 
+    def is_gone(self):
+        return not containers.ask_bus(self.bus, "NameHasOwner")
+
     def has_ended(self):
         """Whether it was killed; a new one is there then."""
-        ended = not containers.ask_bus(self.bus, "NameHasOwner")
-        return ended or containers.helper_pid(self.bus) != self.pid
+        return self.is_gone() or containers.helper_pid(self.bus) != self.pid
 
 
 def traced(task):
@@ -290,6 +292,8 @@ def cut_everywhere(bus, backend, operation, calls):
             case.prepare()
             with helper.cut(calls, number):
                 succeeded = attempt(case.work)
+                # What is freed while nobody waits is cut, too.
+                until(lambda: helper.is_gone() or not leftovers(), 30)
             ended = helper.has_ended()
             # The next helper has looked round once it answers.
             until(lambda: bus.list() is not None)

@@ -422,7 +422,7 @@ impl<W: Workers> Download<'_, W> {
             Target::directory(place),
             &IdMaps::default(),
             &[],
-            self.fetcher.work,
+            &self.fetcher.work.unshown(),
         )
         .await
     }

@@ -1,10 +1,17 @@
 //! Files in memory that nobody can change (memfd_create(2)).
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long the kernel may hold what was written before it can be sealed.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// A copy of a program, to be executed instead of the file: what is executed
 /// inside a container could otherwise be opened through /proc and overwritten
@@ -45,7 +52,15 @@ pub(crate) fn sealed(
 
 fn seal(file: &File) -> io::Result<()> {
     let all = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    Ok(rustix::fs::fcntl_add_seals(file, all)?)
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match rustix::fs::fcntl_add_seals(file, all) {
+            // On a loaded host the kernel may hold pages a while that were just written;
+            // it waits for them itself, but not for long (memfd_wait_for_pins).
+            Err(Errno::BUSY) if Instant::now() < deadline => std::thread::sleep(PAUSE),
+            result => return Ok(result?),
+        }
+    }
 }
 
 #[cfg(test)]
