@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 import sys
+import time
 
 import pytest
 
@@ -53,6 +54,10 @@ def clean_up():
     for name in set(os.listdir(gantry.LXC_PATH)) - containers.SHARED:
         if not name.startswith("."):
             containers.destroy(name)
+    # What is destroyed is freed behind its deletion, but not if the helper was killed.
+    end = time.monotonic() + 3
+    while time.monotonic() < end and [name for name in os.listdir(gantry.LXC_PATH) if name.startswith(".gantry-remove")]:
+        time.sleep(0.02)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 import containers
 from archives import Archive, file_of, stream
 from containers import refused
-from gantry import Job, LXC_PATH, options, run
+from gantry import Job, LXC_PATH, options, run, until
 
 
 def import_from(bus, fd, name, wait=60, **more):
@@ -126,7 +126,7 @@ def test_23_what_stands_beside_is_not_trusted(bus, victim):
             assert os.listdir(LXC_PATH) == []
             return
     box.destroy(snapshots=True)
-    assert os.listdir(LXC_PATH) == []
+    until(lambda: os.listdir(LXC_PATH) == [])
 
 
 def test_a_big_config_is_bounded(bus):
