@@ -81,6 +81,8 @@ def boxes(request):
 def pair(boxes):
     """(by stock LXC, by Gantry): two running containers that differ by their name alone."""
     stock, own = boxes
+    # One that was thawed a moment ago may still be on its way.
+    until(lambda: {box.state for box in boxes} <= {"RUNNING", "STOPPED"})
     if stock.state != "RUNNING":
         run("lxc-start", "-n", stock.name)
     if own.state != "RUNNING":
