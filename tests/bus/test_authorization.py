@@ -180,6 +180,8 @@ def test_40_a_destruction_that_runs_hooks_has_an_action_of_its_own(bus):
         assert bob.ask(destroy)[0][0] == "NotAuthorized"
         assert bus.list() == {"web": "STOPPED"}
         place("db")
+        # Its object comes when the helper has seen the folder.
+        gantry.until(lambda: "db" in bus.list())
         assert bob.ask((gantry.Container(bus, "db").path, *destroy[1:]))[0][0] == ""
         gantry.until(lambda: bus.list() == {"web": "STOPPED"})
 

@@ -12,7 +12,7 @@ from archives import Archive, file_of, start_create
 from containers import refused
 from gantry import GLib, Job, LXC_PATH, options
 
-REFUSALS = ("InvalidArgument", "Failed")
+REFUSALS = ("InvalidArgument", "VerificationFailed", "Failed")
 
 
 @pytest.fixture(autouse=True)
