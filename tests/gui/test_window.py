@@ -24,7 +24,10 @@ def test_from_an_empty_list_to_a_typed_command_and_back(app, driver):
     app.press("button", "Create")
 
     app.find("list item", "web1, Stopped", 60)
-    app.gone("dialog")
+    # Who can log in is told once.
+    app.find("label", "Log in as root; there is no password. Set one with passwd.")
+    app.press("button", "Close")
+    app.gone("label", "Log in as root; there is no password. Set one with passwd.")
     assert os.path.isdir(os.path.join(gantry.LXC_PATH, "web1", "rootfs"))
 
     app.press("button", "Start")
