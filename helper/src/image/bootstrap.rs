@@ -2,10 +2,10 @@
 //! is kept as a tar, so that the next container of a kind is a matter of unpacking.
 
 use super::build::{self, Tool};
-use super::id::ImageId;
 use super::catalog::is_word;
 use super::confined::Workers;
 use super::download::Freshness;
+use super::id::ImageId;
 use crate::error::{Error, Result};
 use crate::linux::files;
 use crate::work::Work;

@@ -1,10 +1,10 @@
 //! Images of servers: fetched when the cache has none that will do.
 
 use super::cache::{self, Cached, ROOTFS, Record, Workshop};
-use super::id::ImageId;
 use super::catalog::checksums;
 use super::confined::Workers;
 use super::fetch::{self, Fetched, Fetcher, Wanted};
+use super::id::ImageId;
 use super::lists::{Catalog, MOST_SUMS, catalog};
 use super::metadata::Metadata;
 use super::outside::Entry;

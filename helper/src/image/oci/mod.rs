@@ -6,10 +6,10 @@ mod registry;
 mod settle;
 
 use super::cache::Workshop;
-use super::id::ImageId;
 use super::confined::Workers;
 use super::download::{Freshness, sha256};
 use super::fetch;
+use super::id::ImageId;
 use super::outside::{Blob, Choice, Document, ImageConfig};
 use super::server::Server;
 use super::stream::Stream;
