@@ -35,7 +35,7 @@ def suite(machine, backends, chosen, *files, seconds=1100):
         "cd /checkout/tests\n"
         "export PATH=$PATH:/sbin:/bin DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket\n"
         "export GANTRY_NETNS=none GANTRY_LOG=/dev/null GANTRY_INSIDE=1 GANTRY_TEST_SECONDS=500\n"
-        f"GANTRY_BACKENDS={backends!r} exec python3 -B -m pytest -q -p no:cacheprovider --durations=5 "
+        f"GANTRY_BACKENDS={backends!r} exec python3 -B -m pytest -p no:cacheprovider --durations=5 "
         f"-k '{chosen}' {' '.join(f'storage/{file}' for file in files)}", seconds)
 
 
