@@ -2,6 +2,7 @@
 
 import os
 import re
+import subprocess
 import time
 
 import pytest
@@ -79,6 +80,19 @@ def test_resize_reaches_the_programs_inside(bus, console):
 def test_much_output_comes_whole_and_in_order(console):
     text = console.ask("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done", 30)
     assert text.splitlines() == [f"line {n}" for n in range(20000)]
+
+
+def test_a_slow_viewer_gets_all_of_a_flood(bus, web):
+    """A terminal that draws slower than a command writes shows all of its output."""
+    fd, session = web.call("OpenConsole", "(a{sv})", {"tty": GLib.Variant("i", 0)})
+    size = 8_000_000
+    writer = subprocess.Popen(["lxc-attach", "-n", "web", "--", "sh", "-c", f"head -c {size} /dev/zero >/dev/console"], stdin=subprocess.DEVNULL)
+    count = 0
+    while count < size:
+        time.sleep(0.002)
+        count += os.read(fd, 1 << 20).count(0)
+    os.close(fd)
+    assert writer.wait() == 0
 
 
 def test_a_viewer_who_does_not_read_does_not_hold_up_the_container(bus, console):

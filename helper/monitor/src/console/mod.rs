@@ -21,6 +21,7 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::time::Instant;
 use viewer::Viewer;
 
 const STEP: &str = "preparing the console";
@@ -132,13 +133,19 @@ impl Console {
         self.ttys.clear();
     }
 
-    /// What the loop is to wait for: descriptors, and whether to write.
+    /// Until when output stays where it is, for viewers who are behind.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.viewers.iter().filter_map(Viewer::awaited_until).max()
+    }
+
+    /// What the loop is to wait for: descriptors, and whether to read and write.
     pub(crate) fn interests(&self) -> Vec<(BorrowedFd<'_>, bool, bool)> {
         let readable = self.input.len() < INPUT;
+        let output = self.deadline().is_none();
         let master = self
             .terminal
             .iter()
-            .map(|t| (t.master.as_fd(), true, !self.input.is_empty()));
+            .map(|t| (t.master.as_fd(), output, !self.input.is_empty()));
         let viewers = self
             .viewers
             .iter()
@@ -156,7 +163,9 @@ impl Console {
             .as_ref()
             .is_some_and(|terminal| terminal.master.as_raw_fd() == fd)
         {
-            self.read_output();
+            if self.deadline().is_none() {
+                self.read_output();
+            }
             self.write_input();
             return true;
         }

@@ -5,10 +5,19 @@ use rustix::io::Errno;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 /// The most bytes kept for one who does not read: beyond, the oldest are left
 /// out, so that nobody else waits.
 const QUEUE: usize = 256 * 1024;
+
+/// Behind by so much, one who reads is waited for: output at a terminal's pace
+/// comes whole. The rest of the queue is room for what is read in one turn.
+const FAR: usize = QUEUE / 2;
+
+/// Who reads takes at least [`PACE`] bytes in this time.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PACE: usize = 64 * 1024;
 
 /// For whom a viewer is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +36,9 @@ pub(super) struct Viewer {
     /// The end that the monitor keeps.
     pub(super) end: OwnedFd,
     queue: VecDeque<u8>,
+    /// When it had last kept the pace, and what it has taken since.
+    kept_pace: Instant,
+    taken: usize,
 }
 
 impl Viewer {
@@ -36,11 +48,16 @@ impl Viewer {
             holder,
             end,
             queue: shown.into(),
+            kept_pace: Instant::now(),
+            taken: 0,
         }
     }
 
     /// Adds output and writes what can be written now.
     pub(super) fn show(&mut self, output: &[u8]) -> io::Result<()> {
+        if self.queue.is_empty() {
+            self.kept_pace = Instant::now();
+        }
         let excess = (self.queue.len() + output.len())
             .saturating_sub(QUEUE)
             .min(self.queue.len());
@@ -54,7 +71,14 @@ impl Viewer {
         while !self.queue.is_empty() {
             let (first, _) = self.queue.as_slices();
             match rustix::io::write(&self.end, first) {
-                Ok(written) => drop(self.queue.drain(..written)),
+                Ok(written) => {
+                    self.queue.drain(..written);
+                    self.taken += written;
+                    if self.taken >= PACE {
+                        self.taken = 0;
+                        self.kept_pace = Instant::now();
+                    }
+                }
                 Err(Errno::AGAIN) => return Ok(()),
                 Err(Errno::INTR) => {}
                 Err(errno) => return Err(errno.into()),
@@ -67,5 +91,11 @@ impl Viewer {
     /// Whether it waits until it can be written to.
     pub(super) fn is_behind(&self) -> bool {
         !self.queue.is_empty()
+    }
+
+    /// Until when the container's output waits for it, if it is far behind.
+    pub(super) fn awaited_until(&self) -> Option<Instant> {
+        let until = self.kept_pace + PATIENCE;
+        (self.queue.len() > FAR && until > Instant::now()).then_some(until)
     }
 }

@@ -71,7 +71,11 @@ impl Monitor {
         awaited: &[BorrowedFd<'_>],
         deadline: Option<Instant>,
     ) -> Step<()> {
-        let own = [self.notifier.deadline(), self.wire_deadline()];
+        let own = [
+            self.notifier.deadline(),
+            self.wire_deadline(),
+            self.console.deadline(),
+        ];
         let deadline = own.into_iter().chain([deadline]).flatten().min();
         for fd in self.wait(awaited, deadline)? {
             self.dispatch(fd);
