@@ -9,6 +9,9 @@ use std::os::fd::OwnedFd;
 /// As much is read: a container may make as many interfaces as it likes.
 const MOST: u64 = 64 << 10;
 
+/// Few have more lines than fit: one call reads them all.
+const USUAL: usize = 4 << 10;
+
 /// What went through an interface, as the container sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct LinkTraffic {
@@ -35,7 +38,7 @@ impl Links {
     /// All but loopback; none when the process has ended.
     pub(crate) fn read(&self) -> Vec<LinkTraffic> {
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-        let mut text = String::new();
+        let mut text = String::with_capacity(USUAL);
         match openat(&self.0, "net/dev", flags, Mode::empty()) {
             Ok(file) => match File::from(file).take(MOST).read_to_string(&mut text) {
                 Ok(_) => parse(&text),
