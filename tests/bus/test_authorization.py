@@ -1,6 +1,11 @@
 """Who may do what. Numbers in names are items of the security checklist."""
 
+import os
 import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
 import time
 from itertools import batched
 from xml.etree import ElementTree
@@ -124,6 +129,59 @@ def test_rules_may_look_at_the_details(bus):
         assert bob.manager("GetContainer", "(s)", "web")[0] == ""
         assert bob.manager("GetContainer", "(s)", "db")[0] == "NotAuthorized"
         assert bob.manager("GetContainer", "(s)", "nothing")[0] == "NotAuthorized"
+
+
+# Connects, and becomes a program of root that sends a call over this connection; who is
+# left of the user reads the answer.
+BECOMING_ROOT = """
+import os, socket, sys
+address, program, hello, call = sys.argv[1:]
+bus = socket.socket(socket.AF_UNIX)
+bus.connect(address)
+bus.sendall(b"\\0AUTH EXTERNAL " + str(os.getuid()).encode().hex().encode() + b"\\r\\n")
+assert bus.recv(4096).startswith(b"OK")
+bus.sendall(b"BEGIN\\r\\n" + bytes.fromhex(hello))
+if os.fork():
+    put, into = os.pipe()
+    os.write(into, bytes.fromhex(call))
+    os.close(into)
+    os.dup2(put, 0)
+    os.dup2(bus.fileno(), 1)
+    os.execv(program, [program, "--reuid=0", "--", "/bin/sh", "-c", "id -u >&2; cat; exec sleep 60"])
+answer = b""
+while b"Error" not in answer and b"a{s" not in answer:
+    answer += bus.recv(4096)
+print(answer.hex())
+"""
+
+
+def test_32_it_is_the_connection_that_is_asked_about(bus):
+    """A user's call is the user's, also when the process has become root's before it sent it."""
+    def blob(serial, *call):
+        message = gantry.Gio.DBusMessage.new_method_call(*call)
+        message.set_serial(serial)
+        return message, lambda: message.to_blob(gantry.Gio.DBusCapabilityFlags.NONE).hex()
+    _hello, hello = blob(1, "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "Hello")
+    message, call = blob(2, gantry.NAME, gantry.ROOT, f"{gantry.NAME}.Manager", "ListContainers")
+    message.set_body(gantry.GLib.Variant("(a{sv})", ({},)))
+    bus.list()
+    folder = tempfile.mkdtemp(dir="/run")
+    try:
+        program = shutil.copy("/usr/bin/setpriv", folder)
+        os.chmod(folder, 0o755)
+        os.chmod(program, 0o4755)
+        address = os.environ.get("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/run/dbus/system_bus_socket").split("path=")[1]
+        with rule("return subject.user == 'root' ? polkit.Result.YES : polkit.Result.NO;"), subprocess.Popen(
+                [sys.executable, "-I", "-c", BECOMING_ROOT, address, program, hello(), call()], user="bob", cwd="/",
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                answer = bytes.fromhex(process.stdout.readline().strip())
+            finally:
+                process.kill()
+            assert process.stderr.readline() == "0\n"
+    finally:
+        shutil.rmtree(folder)
+    assert b"Error.NotAuthorized" in answer, answer
 
 
 def test_33_a_container_that_changed_during_the_dialog_is_left_alone(bus):

@@ -49,7 +49,7 @@ def nothing_was_made(bus):
     assert not os.path.exists(CACHED)
 
 
-def test_an_image_becomes_a_container_and_stays_in_the_cache(bus, site):
+def test_24_an_image_becomes_a_container_and_stays_in_the_cache(bus, site):
     site.publish()
     job = start(bus, site)
     assert job.result()["first_login"] == "Log in as root.\nThe password is 'LXC'."

@@ -212,6 +212,20 @@ def test_a_flood_of_output_is_cut(box, tmp_path):
     assert "left out" in log
 
 
+@pytest.mark.parametrize("owner, mode, words", [(65534, 0o755, "belong to root"), (0, 0o775, "written to by others"),
+                                                (0, 0o757, "written to by others"), (0, 0o4755, "setuid")])
+def test_31_a_hook_that_others_could_have_written_is_not_run(box, tmp_path, owner, mode, words):
+    """What root is to run must be root's alone: a start with such a hook is refused, and says why."""
+    hook = script(tmp_path / "hook", f"touch {tmp_path}/ran\n")
+    os.chown(hook, owner, 0)
+    os.chmod(hook, mode)
+    containers.append_config("box", f"lxc.hook.pre-start = {hook}")
+    with refused("HookFailed") as told:
+        box.start()
+    assert words in told[0].message
+    assert not (tmp_path / "ran").exists() and box.state == "STOPPED"
+
+
 def test_a_hook_may_leave_a_program_behind_that_holds_its_output(box, tmp_path):
     hook = script(tmp_path / "hook", f"sleep 300 & echo $! > {tmp_path}/pid\n")
     containers.append_config("box", f"lxc.hook.pre-start = {hook}")

@@ -67,7 +67,7 @@ def test_the_first_container_brings_it_up_with_addresses_names_and_nat(bus, lxcb
     assert lxcbr0.get("Up") is False
 
 
-def test_dnsmasq_and_rules_come_back_and_need_no_helper(bus, lxcbr0):
+def test_29_30_dnsmasq_and_rules_come_back_and_need_no_helper(bus, lxcbr0):
     lxcbr0.up()
     box, address = start(bus, "box", "lxcbr0", MAC)
     run("nft", "add", "table", "inet", "others")

@@ -1,6 +1,7 @@
 """Networks of the user's own: described in a file, changed, forwarded into, deleted."""
 
 import os
+import re
 
 import pytest
 
@@ -141,6 +142,35 @@ def test_what_cannot_be_is_refused_in_words_and_changes_nothing(bus, name, asked
             create(bus, name, **asked)
         assert words in told[0].message, told[0].message
         assert not os.path.exists(DIRECTORY) or os.listdir(DIRECTORY) == []
+
+
+@pytest.mark.parametrize("method, signature, args", [
+    ("AddForward", "(susua{sv})", ("tcp dport 22 accept; tcp", 8080, "web", 80, {})),
+    ("AddForward", "(susua{sv})", ("tcp", 8080, "web; flush ruleset", 80, {})),
+    ("AddForward", "(susua{sv})", ("tcp", 8080, "../web", 80, {})),
+    ("AddReservation", "(sss)", (MAC, "10.77.0.9", "shop\ndhcp-script=/bin/sh")),
+    ("AddReservation", "(sss)", (MAC + ",set:x", "10.77.0.9", "shop")),
+    ("AddReservation", "(sss)", (MAC, "10.77.0.9,ignore", "shop")),
+    ("SetPort", "(sa{sv})", ("veth0; flush ruleset", options(isolated=True))),
+    ("Configure", "(a{sv})", (options(domain="dev\naddress=/#/10.0.0.1"),)),
+    ("Configure", "(a{sv})", (options(dhcp_range="10.77.0.2,10.77.0.9\nuser=root"),)),
+])
+def test_29_30_nothing_that_is_asked_carries_a_rule_or_a_line_of_its_own(bus, dev0, method, signature, args):
+    """Words for the firewall and for dnsmasq are names and numbers, or are refused."""
+    start(bus, "web", "dev0", MAC)
+    before = rules()
+    with containers.refused("InvalidArgument", "InvalidName", "NotFound", "InvalidConfig"):
+        dev0.call(method, signature, *args)
+    assert rules() == before
+
+
+def test_30_a_host_name_that_a_container_claims_is_a_name_or_nothing(bus, dev0):
+    """What a container calls itself to the DHCP server gets into no list as it is."""
+    box, _address = start(bus, "box", "dev0", MAC)
+    for name in "../../../evil", "a b", "web.lan #x", "*", "-x":
+        box.execute("udhcpc", "-n", "-q", "-i", "eth0", "-x", f"hostname:{name}")
+        for _mac, _address, called, _until in dev0.call("Leases"):
+            assert re.fullmatch("[A-Za-z0-9][A-Za-z0-9-]*|", called), called
 
 
 def test_a_container_is_told_that_its_network_is_gone(bus, dev0):

@@ -2,9 +2,11 @@
 and the host untouched. Numbers in names are items of the security checklist.
 """
 
+import ctypes
 import os
 import pathlib
 import shutil
+import threading
 
 import pytest
 
@@ -136,6 +138,36 @@ def test_01_relative_sources_stay_below_the_root(box, victim, link):
     containers.append_config("box", "lxc.mount.entry = way/file copy none bind,relative,create=file 0 0")
     if start(box):
         assert "of the host" not in look(box, "cat /copy")
+
+
+AT_FDCWD, RENAME_EXCHANGE = -100, 2
+
+
+@pytest.fixture
+def swapping(victim):
+    """`way` of the root is a folder and a symlink in turn, thousands of times a second."""
+    replace("link", victim)
+    os.makedirs(f"{ROOT}/way")
+    libc, ended = ctypes.CDLL(None), threading.Event()
+    one, other = f"{ROOT}/way".encode(), f"{ROOT}/link".encode()
+
+    def swap():
+        while not ended.is_set():
+            assert libc.renameat2(AT_FDCWD, one, AT_FDCWD, other, RENAME_EXCHANGE) == 0
+    thread = threading.Thread(target=swap)
+    thread.start()
+    yield
+    ended.set()
+    thread.join()
+
+
+def test_02_03_a_folder_that_becomes_a_symlink_after_it_was_checked(box, swapping):
+    """Whoever swaps a folder for a symlink while a start looks at it wins nothing."""
+    containers.append_config("box", "lxc.mount.entry = tmpfs way/new/deep tmpfs create=dir 0 0",
+                             "lxc.mount.entry = /etc/hostname way/file none bind,create=file 0 0")
+    for _ in range(15):
+        if start(box):
+            box.kill()
 
 
 def test_01_mount_entries_to_good_places_work(box, shared):

@@ -5,6 +5,9 @@ the security checklist.
 import fcntl
 import hashlib
 import os
+import signal
+import subprocess
+from contextlib import suppress
 
 import pytest
 
@@ -161,6 +164,42 @@ def test_14_no_new_privileges_hold_for_what_enters(bus):
     box = bus.create("box", template="busybox", start=True, config=["lxc.no_new_privs = 1"])
     assert containers.status_of(box.get("InitPid"), "NoNewPrivs") == "1"
     assert "NoNewPrivs:\t1" in box.execute("cat", "/proc/self/status")[1]
+
+
+def process_with(pid):
+    """An innocent process that has this number."""
+    for _ in range(500):
+        with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(pid - 1))
+        process = subprocess.Popen(["sleep", "335"])
+        if process.pid == pid:
+            return process
+        process.kill()
+        process.wait()
+    raise AssertionError(f"no process can be made with the number {pid}")
+
+
+def test_15_who_has_the_number_of_a_former_init_is_left_alone(bus):
+    """A number that the kernel has given to another process by now is not signalled."""
+    box = bus.create("box", template="busybox", start=True)
+    init, monitor, helper = box.get("InitPid"), containers.monitor_pid(box), containers.helper_pid(bus)
+    os.kill(helper, signal.SIGSTOP)
+    try:
+        for pid in monitor, init:
+            os.kill(pid, signal.SIGKILL)
+        until(lambda: not os.path.exists(f"/proc/{init}"))
+        innocent = process_with(init)
+    finally:
+        os.kill(helper, signal.SIGCONT)
+    try:
+        for end in box.kill, box.stop, box.kill:
+            with suppress(Refused):
+                end()
+        until(lambda: box.state == "STOPPED")
+        assert innocent.poll() is None
+    finally:
+        innocent.kill()
+        innocent.wait()
 
 
 def test_19_consoles_are_of_the_containers_own_devpts(web):
