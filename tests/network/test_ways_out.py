@@ -141,6 +141,80 @@ def test_the_hosts_own_uplink_goes_back_unless_somebody_confirms(bus, lifeline):
     assert "undone" in told[0].message
 
 
+@pytest.fixture
+def second_way(outside):
+    """Another interface of the host that leads to the outside world."""
+    run("ip", "link", "add", "up1", "type", "veth", "peer", "name", "port1", "netns", str(outside.pid))
+    run("ip", "link", "set", "up1", "up")
+    outside.outside("ip", "link", "set", "port1", "up")
+    for net in "10.8.0.{}/24", "fd08::{}/64":
+        run("ip", "addr", "add", net.format(2), "dev", "up1", *["nodad"] * (":" in net))
+        outside.outside("ip", "addr", "add", net.format(1), "dev", "port1", *["nodad"] * (":" in net))
+    run("ip", "addr", "add", "fd09::2/64", "dev", "up0", "nodad")
+    yield "up1"
+    run("ip", "link", "del", "up1")
+
+
+@pytest.mark.parametrize("family, routers", [("-4", (wires.OUTSIDE, "10.8.0.1")), ("-6", ("fd09::1", "fd08::1"))])
+def test_a_way_out_that_shares_packets_with_another_is_on_trial_and_comes_back(bus, outside, second_way, family, routers):
+    first, second = routers
+    run("ip", family, "route", "add", "default", "nexthop", "via", first, "dev", "up0",
+        "nexthop", "via", second, "dev", second_way, "weight", "2")
+    hops = lambda: {(hop["gateway"], hop["dev"], hop["weight"]) for route in json.loads(
+        run("ip", "-json", family, "route", "show", "default").stdout) for hop in route.get("nexthops", [])}
+    before = hops()
+    assert before == {(first, "up0", 1), (second, second_way, 2)}
+    net = create(bus, "br9", uplink="up0")
+    net.up()
+    assert [name for name, _until in unconfirmed(bus)] == ["up0"]
+    assert hops() == {(first, "br9", 1), (second, second_way, 2)}
+    until(lambda: hops() == before, 60)
+    until(lambda: net.get("Uplink") == "")
+
+
+@pytest.mark.parametrize("route", [("-6", "default", "via", "fd09::1"), ("-4", "default", "via", wires.OUTSIDE, "table", "77")],
+                         ids=["IPv6 alone", "a table of its own"])
+def test_a_way_out_of_whichever_kind_is_on_trial(bus, outside, route):
+    run("ip", "addr", "flush", "dev", "up0")
+    run("ip", "addr", "add", "fd09::2/64" if route[0] == "-6" else "10.9.0.2/24", "dev", "up0", *["nodad"] * (route[0] == "-6"))
+    run("ip", route[0], "route", "add", *route[1:], "dev", "up0")
+    seen = lambda: run("ip", route[0], "route", "show", *route[1:]).stdout
+    before = seen()
+    assert "dev up0" in before
+    net = create(bus, "br9", uplink="up0")
+    net.up()
+    assert [name for name, _until in unconfirmed(bus)] == ["up0"]
+    assert seen() == before.replace("up0", "br9")
+    bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})
+    net.down()
+    assert seen() == before
+
+
+def test_a_host_that_its_router_tells_of_the_way_out_keeps_it(bus, outside):
+    run("ip", "addr", "flush", "dev", "up0")
+    outside.outside("ip", "addr", "add", "fd09::1/64", "dev", outside.bridge, "nodad")
+    outside.outside("ip", "addr", "add", "fd99::1/128", "dev", "lo")
+    outside.outside("ip", "link", "set", "lo", "up")
+    router = ("dnsmasq", "--no-daemon", "--conf-file=/dev/null", "--port=0", "--enable-ra", f"--interface={outside.bridge}",
+              "--bind-interfaces", "--dhcp-range=fd09::,ra-only", "--dhcp-leasefile=/dev/null", "--user=root")
+    with containers.background(*wires.enter(outside.pid), *router):
+        # What is bound is asked for again when a cable is plugged in.
+        run("ip", "link", "set", "up0", "down")
+        run("ip", "link", "set", "up0", "up")
+        leads = lambda: [route["dev"] for route in json.loads(run("ip", "-6", "-json", "route", "show", "default").stdout)]
+        until(lambda: wires.reaches("self", "fd99::1", 1), 60)
+        assert leads() == ["up0"]
+        net = create(bus, "br9", uplink="up0")
+        net.up()
+        assert [name for name, _until in unconfirmed(bus)] == ["up0"]
+        bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})
+        until(lambda: wires.reaches("self", "fd99::1", 1), 60)
+        assert leads() == ["br9"]
+        net.down()
+        until(lambda: wires.reaches("self", "fd99::1", 1), 60)
+        assert leads() == ["up0"]
+
+
 def test_a_confirmed_uplink_lasts_until_the_network_goes(bus, lifeline):
     lifeline.up()
     bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})

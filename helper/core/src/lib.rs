@@ -19,6 +19,7 @@ pub mod layout;
 pub mod monitor;
 pub mod name;
 pub mod namespaces;
+pub mod netlink;
 pub mod networks;
 pub mod retention;
 pub mod seccomp;

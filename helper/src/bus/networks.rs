@@ -212,7 +212,7 @@ pub(super) fn wiring(outlet: Outlet) -> Properties {
         .collect();
     Properties::from([
         ("state", outlet.state.into()),
-        ("wireless", outlet.is_wireless.into()),
+        ("wireless", interface.is_wireless.into()),
         ("uplink", outlet.is_way_out.into()),
         ("used_by", outlet.used_by.into()),
         ("serves", serves.into()),

@@ -1,6 +1,7 @@
 //! The host's interfaces as what containers can be wired to.
 
 use super::{ContainerId, Engine, Error, HostInterface, Result, disk};
+use crate::network::uplink::ways_out;
 use gantry_core::settings::Settings;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -18,8 +19,6 @@ pub(crate) struct Outlet {
     /// Whether it carries packets, in the kernel's words (RFC 2863): up, down,
     /// lowerlayerdown, dormant, unknown, …
     pub(crate) state: String,
-    /// Whether it is a wireless card.
-    pub(crate) is_wireless: bool,
     /// Whether the host reaches others by it.
     pub(crate) is_way_out: bool,
     /// The containers whose configs name it.
@@ -34,20 +33,17 @@ pub(crate) struct Outlet {
 impl Engine {
     /// What containers can be wired to.
     pub(crate) async fn outlets(&self) -> Result<Vec<Outlet>> {
-        let interfaces = self.host_interfaces().await?;
-        let ways_out = ways_out(&interfaces)?;
+        let ways_out = ways_out().await?;
         let mut users = self.users_of_links().await?;
-        let outlets = interfaces.into_iter().map(|interface| {
-            let place = Path::new(CLASS).join(&interface.name);
-            let state = std::fs::read_to_string(place.join("operstate")).unwrap_or_default();
-            let is_wireless = place.join("phy80211").exists();
+        let outlets = self.host_interfaces().await?.into_iter().map(|interface| {
+            let state = Path::new(CLASS).join(&interface.name).join("operstate");
+            let state = std::fs::read_to_string(state).unwrap_or_default();
             Outlet {
                 state: state.trim_end().to_owned(),
-                is_wireless,
                 is_way_out: ways_out.contains(&interface.name),
                 used_by: users.remove(&interface.name).unwrap_or_default(),
-                serves: serves(&interface, is_wireless),
-                note: if is_wireless { WIRELESS } else { "" },
+                serves: serves(&interface),
+                note: if interface.is_wireless { WIRELESS } else { "" },
                 interface,
             }
         });
@@ -56,7 +52,7 @@ impl Engine {
 
     /// Refuses to take the host's way out from it in passing.
     pub(super) async fn refuse_way_out(&self, id: &ContainerId, name: &str) -> Result<()> {
-        if !ways_out(&self.host_interfaces().await?)?.contains(name) {
+        if !ways_out().await?.contains(name) {
             return Ok(());
         }
         Err(Error::InvalidArgument(format!(
@@ -88,11 +84,11 @@ impl Engine {
 }
 
 /// What an interface can be the link of.
-fn serves(interface: &HostInterface, is_wireless: bool) -> &'static [&'static str] {
+fn serves(interface: &HostInterface) -> &'static [&'static str] {
     match interface.kind.as_str() {
         // The host's end of a container's.
         _ if interface.alias.starts_with("gantry:") && interface.kind == "veth" => &[],
-        _ if is_wireless => &["ipvlan"],
+        _ if interface.is_wireless => &["ipvlan"],
         "bridge" => &["veth", "macvlan", "ipvlan", "vlan"],
         "openvswitch" => &["veth"],
         _ if !interface.master.is_empty() => &["vlan"],
@@ -102,61 +98,9 @@ fn serves(interface: &HostInterface, is_wireless: bool) -> &'static [&'static st
     }
 }
 
-/// The interfaces by which default routes lead out, and their ports if they are bridges.
-fn ways_out(interfaces: &[HostInterface]) -> Result<BTreeSet<String>> {
-    let mut found = BTreeSet::new();
-    for (path, parse) in [
-        ("/proc/net/route", v4 as fn(&str) -> Option<&str>),
-        ("/proc/net/ipv6_route", v6),
-    ] {
-        match std::fs::read_to_string(path) {
-            Ok(text) => found.extend(text.lines().filter_map(parse).map(str::to_owned)),
-            // The kernel may lack a family.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::path("reading", Path::new(path), &error)),
-        }
-    }
-    let ports = interfaces
-        .iter()
-        .filter(|port| found.contains(&port.master));
-    let ports: Vec<String> = ports.map(|port| port.name.clone()).collect();
-    found.extend(ports);
-    Ok(found)
-}
-
-/// The interface of an IPv4 default route (route(8), proc(5)).
-fn v4(line: &str) -> Option<&str> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
-        [name, "00000000", _, _, _, _, _, "00000000", ..] => Some(name),
-        _ => None,
-    }
-}
-
-/// And of an IPv6 one; the kernel has one to nowhere on loopback.
-fn v6(line: &str) -> Option<&str> {
-    let words: Vec<&str> = line.split_whitespace().collect();
-    match words.as_slice() {
-        [to, "00", .., name] if to.bytes().all(|byte| byte == b'0') && *name != "lo" => Some(name),
-        _ => None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn default_routes_lead_out() {
-        let line = "eth0\t00000000\t010011AC\t0003\t0\t0\t0\t00000000\t0\t0\t0";
-        assert_eq!(v4(line), Some("eth0"));
-        assert_eq!(v4(&line.replacen("00000000", "000011AC", 1)), None);
-        assert_eq!(v4("Iface\tDestination\tGateway"), None);
-        let zeros = "0".repeat(32);
-        let line = |name: &str| format!("{zeros} 00 {zeros} 00 {zeros} 1 1 0 00200200     {name}");
-        assert_eq!(v6(&line("eth0")), Some("eth0"));
-        assert_eq!(v6(&line("lo")), None);
-    }
 
     #[test]
     fn each_kind_serves_as_what_it_can() {
@@ -166,19 +110,18 @@ mod tests {
             name: "x".to_owned(),
             kind: kind.to_owned(),
             up: true,
+            is_wireless: false,
             hwaddr: "00:16:3e:00:00:01".to_owned(),
             master: master.to_owned(),
             addresses: Vec::new(),
         };
-        let card = of("physical", "", "");
-        assert!(serves(&card, false).contains(&"port") && serves(&card, false).contains(&"phys"));
-        assert_eq!(serves(&card, true), ["ipvlan"]);
+        let mut card = of("physical", "", "");
+        assert!(serves(&card).contains(&"port") && serves(&card).contains(&"phys"));
+        card.is_wireless = true;
+        assert_eq!(serves(&card), ["ipvlan"]);
         assert!(WIRELESS.contains("cannot be a bridge's port"));
-        assert_eq!(serves(&of("physical", "br0", ""), false), ["vlan"]);
-        assert!(serves(&of("bridge", "", "gantry"), false).contains(&"veth"));
-        assert_eq!(
-            serves(&of("veth", "br0", "gantry:web:eth0"), false),
-            [""; 0]
-        );
+        assert_eq!(serves(&of("physical", "br0", "")), ["vlan"]);
+        assert!(serves(&of("bridge", "", "gantry")).contains(&"veth"));
+        assert_eq!(serves(&of("veth", "br0", "gantry:web:eth0")), [""; 0]);
     }
 }

@@ -2,9 +2,10 @@
 //! to which a socket was handed over.
 
 use super::readiness;
+use gantry_core::netlink::Route;
 use netlink_packet_core::{
-    NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST, NetlinkHeader,
-    NetlinkMessage, NetlinkPayload,
+    Emitable, NLM_F_ACK, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE, NLM_F_REQUEST,
+    NetlinkHeader, NetlinkMessage, NetlinkPayload, Parseable,
 };
 use netlink_packet_route::address::AddressMessage;
 use netlink_packet_route::link::LinkMessage;
@@ -92,7 +93,7 @@ impl Netlink {
     }
 
     /// Every route of IPv4 and IPv6, in all tables.
-    pub(crate) async fn routes(&self) -> io::Result<Vec<RouteMessage>> {
+    pub(crate) async fn routes(&self) -> io::Result<Vec<Route>> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut request = RouteMessage::default();
@@ -101,13 +102,25 @@ impl Netlink {
                 self.dump(
                     RouteNetlinkMessage::GetRoute(request),
                     |message| match message {
-                        RouteNetlinkMessage::NewRoute(route) => Some(route),
+                        RouteNetlinkMessage::NewRoute(route) => Some(told(&route)),
                         _ => None,
                     },
                 );
             found.extend(of_family.await?);
         }
         Ok(found)
+    }
+
+    /// Makes a route, beside others to the same place. One that is there is no error.
+    pub(crate) async fn add_route(&self, route: &Route) -> io::Result<()> {
+        let new = RouteNetlinkMessage::NewRoute(parsed(route)?);
+        unless(self.change(new, NLM_F_CREATE).await, &[libc::EEXIST])
+    }
+
+    /// Removes a route. One that is gone is no error.
+    pub(crate) async fn delete_route(&self, route: &Route) -> io::Result<()> {
+        let gone = RouteNetlinkMessage::DelRoute(parsed(route)?);
+        unless(self.request(gone).await, &[libc::ESRCH, libc::ENODEV])
     }
 
     /// Makes a link or an address, which must be new.
@@ -224,4 +237,29 @@ impl Netlink {
         }
         Ok(messages)
     }
+}
+
+/// Lets what has been done before pass.
+pub(crate) fn unless(result: io::Result<()>, done: &[i32]) -> io::Result<()> {
+    match result {
+        Err(error)
+            if error
+                .raw_os_error()
+                .is_some_and(|code| done.contains(&code)) =>
+        {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn told(route: &RouteMessage) -> Route {
+    let mut body = vec![0; route.buffer_len()];
+    route.emit(&mut body);
+    Route::new(body)
+}
+
+fn parsed(route: &Route) -> io::Result<RouteMessage> {
+    RouteMessage::parse(route.body())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error.to_string()))
 }

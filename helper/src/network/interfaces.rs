@@ -2,11 +2,11 @@
 
 use super::addresses;
 use crate::linux::netlink::Netlink;
-use netlink_packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
-};
-use std::collections::HashMap;
+use gantry_core::netlink::{self, Route, Way};
+use netlink_packet_route::link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage};
+use std::collections::{BTreeSet, HashMap};
 use std::io;
+use std::path::Path;
 
 /// A network interface of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +22,9 @@ pub(crate) struct HostInterface {
     pub(crate) kind: String,
     /// Whether it is up.
     pub(crate) up: bool,
+    /// Whether it is a wireless card, which cannot be a bridge's port: its access point
+    /// takes frames of one address only.
+    pub(crate) is_wireless: bool,
     /// Its hardware address; empty if it has none.
     pub(crate) hwaddr: String,
     /// The bridge it is a port of; empty if none.
@@ -59,21 +62,14 @@ fn interface(
     names: &HashMap<u32, String>,
     addresses: Vec<String>,
 ) -> Option<HostInterface> {
-    let (mut kind, mut hwaddr, mut master) = ("physical".to_owned(), String::new(), String::new());
-    let mut alias = String::new();
+    let name = name(link)?;
+    let (mut hwaddr, mut master, mut alias) = (String::new(), String::new(), String::new());
     for attribute in &link.attributes {
         match attribute {
             LinkAttribute::IfAlias(text) => alias.clone_from(text),
             LinkAttribute::Address(bytes) => hwaddr = colons(bytes),
             LinkAttribute::Controller(index) => {
                 master = names.get(index).cloned().unwrap_or_default()
-            }
-            LinkAttribute::LinkInfo(infos) => {
-                for info in infos {
-                    if let LinkInfo::Kind(found) = info {
-                        kind = word(found);
-                    }
-                }
             }
             _ => {}
         }
@@ -82,9 +78,13 @@ fn interface(
     Some(HostInterface {
         index: link.header.index,
         alias,
-        name: name(link)?.to_owned(),
-        kind,
+        name: name.to_owned(),
+        kind: kind(link).unwrap_or_else(|| "physical".to_owned()),
         up,
+        is_wireless: Path::new("/sys/class/net")
+            .join(name)
+            .join("phy80211")
+            .exists(),
         hwaddr,
         master,
         addresses,
@@ -100,8 +100,62 @@ fn name(link: &LinkMessage) -> Option<&str> {
         })
 }
 
-fn word(kind: &InfoKind) -> String {
-    kind.to_string()
+/// What it is in the kernel's words; none if it is hardware.
+fn kind(link: &LinkMessage) -> Option<String> {
+    let mut infos = link
+        .attributes
+        .iter()
+        .filter_map(|attribute| match attribute {
+            LinkAttribute::LinkInfo(infos) => Some(infos),
+            _ => None,
+        });
+    infos.find_map(|infos| {
+        infos.iter().find_map(|info| match info {
+            LinkInfo::Kind(kind) => Some(kind.to_string()),
+            _ => None,
+        })
+    })
+}
+
+/// The interfaces by which the host reaches others, and would be cut off without; of
+/// whichever table of routes.
+pub(crate) async fn ways_out() -> io::Result<BTreeSet<String>> {
+    let socket = Netlink::open()?;
+    let links = socket.links().await?;
+    let routes = socket.routes().await?;
+    let routed = routes.iter().filter(|route| route.is_default());
+    let routed = routed.flat_map(Route::interfaces).collect();
+    let kinds: Vec<String> = links
+        .iter()
+        .map(|link| kind(link).unwrap_or_default())
+        .collect();
+    let ways: Vec<Way<'_>> = links
+        .iter()
+        .zip(&kinds)
+        .map(|(link, kind)| way(link, kind))
+        .collect();
+    let found = netlink::ways_out(&ways, routed);
+    let found = ways.iter().filter(|way| found.contains(&way.index));
+    Ok(found.map(|way| way.name.to_owned()).collect())
+}
+
+fn way<'a>(link: &'a LinkMessage, kind: &'a str) -> Way<'a> {
+    let (mut master, mut lower, mut is_elsewhere) = (None, None, false);
+    for attribute in &link.attributes {
+        match attribute {
+            LinkAttribute::Controller(index) => master = Some(*index),
+            LinkAttribute::Link(index) => lower = Some(*index),
+            LinkAttribute::LinkNetNsId(_) => is_elsewhere = true,
+            _ => {}
+        }
+    }
+    Way {
+        index: link.header.index,
+        name: name(link).unwrap_or_default(),
+        kind,
+        master,
+        lower: lower.filter(|_| !is_elsewhere),
+    }
 }
 
 /// A MAC address as people write it.

@@ -7,44 +7,35 @@
 
 use super::addresses;
 use super::bridge::{self, change};
-use super::interfaces::HostInterface;
+use super::interfaces::{self, HostInterface};
 use crate::error::{Error, Result};
 use crate::linux::files;
-use crate::linux::netlink::Netlink;
+use crate::linux::netlink::{Netlink, unless};
+use gantry_core::netlink::Route;
 use gantry_core::networks::{Network, Places, Subnet, parse_mac};
 use netlink_packet_route::address::{AddressHeaderFlags, AddressScope};
 use netlink_packet_route::link::{LinkAttribute, LinkFlags};
-use netlink_packet_route::route::{
-    RouteAddress, RouteAttribute, RouteFlags, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
-    RouteType,
-};
 use netlink_packet_route::{AddressFamily, RouteNetlinkMessage};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::io;
-use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What was the host's on the interface.
 #[derive(Debug, Serialize, Deserialize)]
 struct Belongings {
     interface: String,
+    /// Its number when they were looked up, by which its routes lead out.
+    index: u32,
     addresses: Vec<String>,
+    /// Those that somebody has set up, also such as share packets out among several
+    /// interfaces; routers come after what leads to them.
     routes: Vec<Route>,
+    /// Whether it speaks IPv6, which a port does not: what routers advertise there would
+    /// compete with what they advertise on the bridge.
+    speaks_ipv6: bool,
     /// Whether all of it is on the bridge.
     moved: bool,
-}
-
-/// A route out of the interface; without a destination it is the default one.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Route {
-    is_ipv6: bool,
-    destination: Option<(IpAddr, u8)>,
-    router: Option<IpAddr>,
-    /// Which of the host's addresses is told to those who are asked.
-    source: Option<IpAddr>,
-    metric: Option<u32>,
-    /// Whether the router is on the link, whatever addresses say.
-    on_link: bool,
 }
 
 /// Refuses an interface that cannot be a port of the network's bridge.
@@ -69,8 +60,7 @@ pub(crate) fn check(network: &Network, links: &[HostInterface]) -> Result<()> {
             link.master
         )));
     }
-    let wireless = Path::new("/sys/class/net").join(uplink).join("phy80211");
-    if wireless.exists() {
+    if link.is_wireless {
         return Err(Error::Unsupported(format!(
             "{uplink} is wireless, and such interfaces cannot be bridged; choose one with a cable, or nat"
         )));
@@ -78,14 +68,10 @@ pub(crate) fn check(network: &Network, links: &[HostInterface]) -> Result<()> {
     Ok(())
 }
 
-/// Whether the host reaches everybody by an interface: its default route leaves there.
-pub(crate) async fn is_lifeline(link: &HostInterface) -> Result<bool> {
-    let failed = |error: io::Error| Error::io("listing the routes", &error);
-    let socket = Netlink::open().map_err(failed)?;
-    let all = socket.routes().await.map_err(failed)?;
-    Ok(all
-        .iter()
-        .any(|route| is_out_of(route, link.index) && route.header.destination_prefix_length == 0))
+/// The interfaces by which the host reaches others, and would be cut off without.
+pub(crate) async fn ways_out() -> Result<BTreeSet<String>> {
+    let found = interfaces::ways_out().await;
+    found.map_err(|error| Error::io("looking for the host's ways out", &error))
 }
 
 /// Makes the uplink a port of the network's bridge, which is up; one that it had before
@@ -144,6 +130,7 @@ pub(crate) async fn plug(network: &Network) -> Result<()> {
         .carry(&socket, uplink.index, bridge.index)
         .await
         .map_err(failed)?;
+    belongings.speak_ipv6(false).map_err(failed)?;
     belongings.moved = true;
     write(&places, &belongings)
 }
@@ -167,6 +154,7 @@ pub(crate) async fn unplug(places: &Places, network: &Network) -> Result<()> {
         if uplink.master == bridge.name {
             bridge::leave(&socket, uplink, bridge).await?;
         }
+        belongings.speak_ipv6(true).map_err(failed)?;
         belongings
             .carry(&socket, bridge.index, uplink.index)
             .await
@@ -188,27 +176,32 @@ async fn set_mac(socket: &Netlink, bridge: &HostInterface, mac: [u8; 6]) -> io::
 
 impl Belongings {
     async fn of(socket: &Netlink, link: &HostInterface) -> io::Result<Self> {
-        let all = socket.routes().await?;
-        let mut routes: Vec<Route> = all
-            .iter()
-            .filter(|route| is_out_of(route, link.index))
-            .filter_map(Route::of)
-            .collect();
-        // Routers are reached by what leads to their nets.
-        routes.sort_by_key(|route| route.router.is_some());
+        let mut routes = socket.routes().await?;
+        routes.retain(|route| route.is_set_up() && route.interfaces().contains(&link.index));
+        routes.sort_by_key(Route::is_by_router);
         Ok(Self {
             interface: link.name.clone(),
+            index: link.index,
             addresses: lasting(socket, link).await?,
             routes,
+            speaks_ipv6: std::fs::read(ipv6_switch(&link.name))
+                .is_ok_and(|is_off| is_off == b"0\n"),
             moved: false,
         })
+    }
+
+    fn speak_ipv6(&self, on: bool) -> io::Result<()> {
+        let switch = ipv6_switch(&self.interface);
+        if !self.speaks_ipv6 || !switch.exists() {
+            return Ok(());
+        }
+        std::fs::write(switch, if on { "0" } else { "1" })
     }
 
     /// Moves them from one link to another. What has been moved already is left.
     async fn carry(&self, socket: &Netlink, from: u32, to: u32) -> io::Result<()> {
         for route in self.routes.iter().rev() {
-            let gone = RouteNetlinkMessage::DelRoute(route.message(from, true));
-            unless(socket.request(gone).await, &[libc::ESRCH, libc::ENODEV])?;
+            socket.delete_route(&route.moved(self.index, from)).await?;
         }
         let addresses: Vec<Subnet> = self
             .addresses
@@ -222,11 +215,16 @@ impl Belongings {
             unless(socket.ensure(new).await, &[libc::EEXIST])?;
         }
         for route in &self.routes {
-            let new = RouteNetlinkMessage::NewRoute(route.message(to, false));
-            unless(socket.ensure(new).await, &[libc::EEXIST])?;
+            socket.add_route(&route.moved(self.index, to)).await?;
         }
         Ok(())
     }
+}
+
+fn ipv6_switch(interface: &str) -> PathBuf {
+    Path::new("/proc/sys/net/ipv6/conf")
+        .join(interface)
+        .join("disable_ipv6")
 }
 
 /// What the host was given there: addresses of IPv6 that it has made up by advice of a
@@ -243,106 +241,6 @@ async fn lasting(socket: &Netlink, link: &HostInterface) -> io::Result<Vec<Strin
     Ok(addresses::by_interface(&all)
         .remove(&link.index)
         .unwrap_or_default())
-}
-
-/// Lets what has been done before pass.
-fn unless(result: io::Result<()>, done: &[i32]) -> io::Result<()> {
-    match result {
-        Err(error)
-            if error
-                .raw_os_error()
-                .is_some_and(|code| done.contains(&code)) =>
-        {
-            Ok(())
-        }
-        other => other,
-    }
-}
-
-/// A route that somebody has set up: the kernel makes those of addresses by itself, and
-/// routers advertise themselves anew.
-fn is_out_of(route: &RouteMessage, index: u32) -> bool {
-    route.header.table == RouteHeader::RT_TABLE_MAIN
-        && route.header.kind == RouteType::Unicast
-        && route.header.protocol != RouteProtocol::Kernel
-        && route.attributes.contains(&RouteAttribute::Oif(index))
-}
-
-impl Route {
-    fn of(message: &RouteMessage) -> Option<Self> {
-        let header = &message.header;
-        if header.protocol == RouteProtocol::Ra {
-            return None;
-        }
-        let mut route = Self {
-            is_ipv6: header.address_family == AddressFamily::Inet6,
-            destination: None,
-            router: None,
-            source: None,
-            metric: None,
-            on_link: header.flags.contains(RouteFlags::Onlink),
-        };
-        for attribute in &message.attributes {
-            match attribute {
-                RouteAttribute::Destination(address) => {
-                    route.destination = Some((ip(address)?, header.destination_prefix_length));
-                }
-                RouteAttribute::Gateway(address) => route.router = Some(ip(address)?),
-                RouteAttribute::PrefSource(address) => route.source = Some(ip(address)?),
-                RouteAttribute::Priority(metric) => route.metric = Some(*metric),
-                _ => {}
-            }
-        }
-        Some(route)
-    }
-
-    /// `any`: as a request about it, however it came to be.
-    fn message(&self, index: u32, any: bool) -> RouteMessage {
-        let mut message = RouteMessage::default();
-        let (protocol, scope) = match (any, self.router.is_some() || self.is_ipv6) {
-            (true, _) => (RouteProtocol::Unspec, RouteScope::NoWhere),
-            (false, true) => (RouteProtocol::Boot, RouteScope::Universe),
-            (false, false) => (RouteProtocol::Boot, RouteScope::Link),
-        };
-        message.header.address_family = if self.is_ipv6 {
-            AddressFamily::Inet6
-        } else {
-            AddressFamily::Inet
-        };
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.kind = RouteType::Unicast;
-        message.header.protocol = protocol;
-        message.header.scope = scope;
-        if self.on_link {
-            message.header.flags = RouteFlags::Onlink;
-        }
-        message.attributes.push(RouteAttribute::Oif(index));
-        if let Some((address, prefix)) = self.destination {
-            message.header.destination_prefix_length = prefix;
-            message
-                .attributes
-                .push(RouteAttribute::Destination(address.into()));
-        }
-        let router = self
-            .router
-            .map(|address| RouteAttribute::Gateway(address.into()));
-        let source = self
-            .source
-            .map(|address| RouteAttribute::PrefSource(address.into()));
-        let metric = self.metric.map(RouteAttribute::Priority);
-        message
-            .attributes
-            .extend(router.into_iter().chain(source).chain(metric));
-        message
-    }
-}
-
-fn ip(address: &RouteAddress) -> Option<IpAddr> {
-    match address {
-        RouteAddress::Inet(address) => Some((*address).into()),
-        RouteAddress::Inet6(address) => Some((*address).into()),
-        _ => None,
-    }
 }
 
 fn read(places: &Places) -> Result<Option<Belongings>> {
@@ -364,26 +262,4 @@ fn write(places: &Places, belongings: &Belongings) -> Result<()> {
     let failed = |error: io::Error| Error::path("writing", path, &error);
     let bytes = serde_json::to_vec(belongings).map_err(|error| failed(error.into()))?;
     files::replace(path, &bytes, 0o600).map_err(failed)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_told_as_it_was_found() {
-        let route = Route {
-            is_ipv6: false,
-            destination: None,
-            router: Some("10.9.0.1".parse().unwrap()),
-            source: Some("10.9.0.2".parse().unwrap()),
-            metric: Some(100),
-            on_link: true,
-        };
-        let mut found = route.message(7, false);
-        assert!(is_out_of(&found, 7) && !is_out_of(&found, 8));
-        assert_eq!(Route::of(&found), Some(route));
-        found.header.protocol = RouteProtocol::Ra;
-        assert_eq!(Route::of(&found), None);
-    }
 }

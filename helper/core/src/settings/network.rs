@@ -81,6 +81,14 @@ impl NetworkKind {
         )
     }
 
+    /// Whether nobody else reaches anybody by its link as long as the container has it.
+    pub fn takes_all_of_link(&self) -> bool {
+        let passthru = Self::Macvlan {
+            mode: MacvlanMode::Passthru,
+        };
+        matches!(self, Self::Phys) || *self == passthru
+    }
+
     /// The type's word.
     pub fn kind(&self) -> NetworkType {
         match self {

@@ -1,7 +1,8 @@
 //! Addresses of interfaces.
 
-use super::message::{Message, attributes, u32_at};
+use super::message::Message;
 use super::{ACK, CREATE, DUMP, Netlink, family, octets};
+use gantry_core::netlink::{attributes, u32_at};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 

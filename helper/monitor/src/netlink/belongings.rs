@@ -2,22 +2,20 @@
 //! leaves its namespace. They are kept and given back as the kernel told them, as
 //! `ip address save` and `ip route save` do.
 
-use super::message::{HEAD, Message, attributes, u32_at};
-use super::{ACK, CREATE, DUMP, Netlink};
+use super::message::Message;
+use super::{ACK, DUMP, Link, Netlink};
+use gantry_core::netlink::{Route, u32_at};
 use serde::{Deserialize, Serialize};
 use std::io;
 
 const RTM_NEWADDR: u16 = 20;
 const RTM_GETADDR: u16 = 22;
 const RTM_NEWROUTE: u16 = 24;
-const RTM_GETROUTE: u16 = 26;
-const RTA_OIF: u16 = 4;
-const RTPROT_KERNEL: u8 = 2;
-const RTN_UNICAST: u8 = 1;
+/// Make it, beside what there is.
+const CREATE: u16 = 0x400;
 
-/// Bytes of `struct ifaddrmsg` and `struct rtmsg`.
+/// Bytes of `struct ifaddrmsg`.
 const ADDRESS: usize = 8;
-const ROUTE: usize = 12;
 
 /// As many routes are kept, the wide ones first.
 const MOST: usize = 200;
@@ -25,56 +23,66 @@ const MOST: usize = 200;
 /// The addresses and routes of an interface, and whether it is up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Belongings {
+    /// The interface's name.
+    name: String,
+    index: u32,
     is_up: bool,
     addresses: Vec<Vec<u8>>,
-    routes: Vec<Vec<u8>>,
+    routes: Vec<Route>,
 }
 
 impl Netlink {
-    /// What an interface has.
-    pub(crate) fn belongings(&mut self, index: u32) -> io::Result<Belongings> {
+    /// What an interface has, and what is on top of it: that loses its own when the lower
+    /// one goes down.
+    pub(crate) fn belongings(&mut self, index: u32) -> io::Result<Vec<Belongings>> {
+        let links = self.links()?;
+        let mut found: Vec<&Link> = links.iter().filter(|link| link.index == index).collect();
+        let mut looked_at = 0;
+        while let Some(lower) = found.get(looked_at).map(|link| link.index) {
+            looked_at += 1;
+            let on_top = links.iter().filter(|link| link.is_on(lower));
+            let new: Vec<&Link> = on_top.filter(|link| !found.contains(link)).collect();
+            found.extend(new);
+        }
         self.send(Message::new(RTM_GETADDR, DUMP, &[0; ADDRESS]))?;
-        let mut addresses = self.receive(false)?;
-        addresses.retain(|body| u32_at(body, 4) == Some(index));
-        self.send(Message::new(RTM_GETROUTE, DUMP, &[0; ROUTE]))?;
-        let mut routes = self.receive(false)?;
-        // Its addresses bring the kernel's own with them.
-        routes.retain(|body| {
-            body.get(5) != Some(&RTPROT_KERNEL)
-                && body.get(7) == Some(&RTN_UNICAST)
-                && way_out(body) == Some(index)
-        });
-        routes.sort_by_key(|body| body.get(1).copied());
-        routes.truncate(MOST);
-        Ok(Belongings {
-            is_up: self.link_at(index)?.is_some_and(|link| link.is_up),
-            addresses,
-            routes,
-        })
+        let addresses = self.receive(false)?;
+        let routes = self.routes()?;
+        let of = |link: &Link| Belongings {
+            name: link.name.clone(),
+            index: link.index,
+            is_up: link.is_up,
+            addresses: addresses
+                .iter()
+                .filter(|body| u32_at(body, 4) == Some(link.index))
+                .cloned()
+                .collect(),
+            routes: routes_of(link.index, &routes),
+        };
+        Ok(found.into_iter().map(of).collect())
     }
 
     /// Gives it all back to the interface, whose index may be another now. What it has
-    /// already is left as it is.
-    pub(crate) fn give_back(&mut self, index: u32, belongings: &Belongings) -> io::Result<()> {
+    /// already is left as it is; what cannot be given back does not keep the rest away.
+    pub(crate) fn give_back(&mut self, belongings: &Belongings) -> io::Result<()> {
+        let Some(link) = self.link(&belongings.name)? else {
+            return Ok(());
+        };
         if belongings.is_up {
-            self.bring_up(index)?;
+            self.bring_up(link.index)?;
         }
+        let mut done = Ok(());
         for address in &belongings.addresses {
             let mut body = address.clone();
             if let Some(place) = body.get_mut(4..8) {
-                place.copy_from_slice(&index.to_ne_bytes());
+                place.copy_from_slice(&link.index.to_ne_bytes());
             }
-            self.renew(RTM_NEWADDR, &body)?;
+            done = done.and(self.renew(RTM_NEWADDR, &body));
         }
-        // A router may be reached by another route only.
-        let (near, far): (Vec<_>, Vec<_>) = belongings
-            .routes
-            .iter()
-            .partition(|body| body.get(1) != Some(&0));
-        for route in near.into_iter().chain(far) {
-            self.renew(RTM_NEWROUTE, &with_way_out(route, index))?;
+        for route in &belongings.routes {
+            let route = route.moved(belongings.index, link.index);
+            done = done.and(self.renew(RTM_NEWROUTE, route.body()));
         }
-        Ok(())
+        done
     }
 
     fn renew(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
@@ -85,37 +93,13 @@ impl Netlink {
     }
 }
 
-fn way_out(route: &[u8]) -> Option<u32> {
-    let mut found = attributes(route.get(ROUTE..)?);
-    let (_, value) = found.find(|(kind, _)| *kind == RTA_OIF)?;
-    u32_at(value, 0)
-}
-
-fn with_way_out(route: &[u8], index: u32) -> Vec<u8> {
-    let (fixed, rest) = route.split_at(ROUTE.min(route.len()));
-    let mut message = Message::new(RTM_NEWROUTE, 0, fixed);
-    for (kind, value) in attributes(rest) {
-        match kind {
-            RTA_OIF => message.attribute(kind, &index.to_ne_bytes()),
-            kind => message.attribute(kind, value),
-        }
-    }
-    message.0.split_off(HEAD)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_route_is_kept_but_for_its_interface() {
-        let mut message = Message::new(RTM_NEWROUTE, 0, &[2; ROUTE]);
-        message.attribute(5, &[10, 0, 0, 1]);
-        message.attribute(RTA_OIF, &3_u32.to_ne_bytes());
-        let route = message.0.split_off(HEAD);
-        assert_eq!(way_out(&route), Some(3));
-        let moved = with_way_out(&route, 7);
-        assert_eq!(way_out(&moved), Some(7));
-        assert_eq!(with_way_out(&moved, 3), route);
-    }
+/// Those that somebody has set up; the kernel makes its own anew. Routers come after what
+/// leads to them.
+fn routes_of(index: u32, all: &[Route]) -> Vec<Route> {
+    let is_of = |route: &&Route| route.is_set_up() && route.interfaces().contains(&index);
+    let mut routes: Vec<Route> = all.iter().filter(is_of).cloned().collect();
+    routes.sort_by_key(Route::prefix);
+    routes.truncate(MOST);
+    routes.sort_by_key(Route::is_by_router);
+    routes
 }

@@ -1,7 +1,8 @@
 //! Interfaces.
 
-use super::message::{Message, attributes, u16_at, u32_at};
+use super::message::Message;
 use super::{ACK, CREATE, DUMP, Netlink};
+use gantry_core::netlink::{attributes, u16_at, u32_at};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -194,6 +195,12 @@ impl Link {
     /// Whether it is a bridge of the kernel's own.
     pub(crate) fn is_bridge(&self) -> bool {
         self.kind == "bridge"
+    }
+
+    /// Whether it is on top of another interface of its namespace. The other end of a pair
+    /// is beside it.
+    pub(crate) fn is_on(&self, lower: u32) -> bool {
+        self.lower == Some(lower) && self.lower_namespace.is_none() && self.kind != "veth"
     }
 }
 

@@ -50,35 +50,10 @@ impl Message {
     }
 }
 
-pub(super) fn u16_at(bytes: &[u8], offset: usize) -> Option<u16> {
-    bytes
-        .get(offset..)?
-        .first_chunk()
-        .map(|chunk| u16::from_ne_bytes(*chunk))
-}
-
-pub(super) fn u32_at(bytes: &[u8], offset: usize) -> Option<u32> {
-    bytes
-        .get(offset..)?
-        .first_chunk()
-        .map(|chunk| u32::from_ne_bytes(*chunk))
-}
-
-/// The attributes in `bytes`, by kind. A broken one ends the list.
-pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
-    let mut rest = bytes;
-    std::iter::from_fn(move || {
-        let length = usize::from(u16_at(rest, 0)?);
-        let kind = u16_at(rest, 2)? & 0x3fff;
-        let value = rest.get(4..length)?;
-        rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
-        Some((kind, value))
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::netlink::{attributes, u32_at};
 
     const MTU: u16 = 4;
     const LINKINFO: u16 = 18;
@@ -98,12 +73,5 @@ mod tests {
             Some((INFO_KIND, b"veth\0".as_slice()))
         );
         assert_eq!(found[1], (MTU, 1400_u32.to_ne_bytes().as_slice()));
-    }
-
-    #[test]
-    fn broken_attributes_end_the_list() {
-        assert_eq!(attributes(&[0, 0, 1, 0]).count(), 0);
-        assert_eq!(attributes(&[200, 0, 1, 0, 1]).count(), 0);
-        assert_eq!(attributes(&[3]).count(), 0);
     }
 }

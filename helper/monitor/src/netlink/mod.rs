@@ -16,7 +16,8 @@ pub(crate) use links::{Link, NewKind, NewLink};
 pub(crate) use routes::Route;
 pub(crate) use tables::Tables;
 
-use message::{HEAD, Message, u16_at, u32_at};
+use gantry_core::netlink::{u16_at, u32_at};
+use message::{HEAD, Message};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, connect, recv,

@@ -1,7 +1,8 @@
 //! Routes, and addresses that the host answers for.
 
-use super::message::{Message, attributes, u16_at, u32_at};
+use super::message::Message;
 use super::{ACK, CREATE, DUMP, Netlink, family, octets};
+use gantry_core::netlink::Route as Told;
 use std::collections::BTreeSet;
 use std::io;
 use std::net::IpAddr;
@@ -14,7 +15,6 @@ const RTM_DELNEIGH: u16 = 29;
 const RTA_DST: u16 = 1;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
-const RTA_MULTIPATH: u16 = 9;
 const NDA_DST: u16 = 1;
 const NTF_PROXY: u8 = 8;
 const RT_TABLE_MAIN: u8 = 254;
@@ -23,9 +23,8 @@ const RT_SCOPE_UNIVERSE: u8 = 0;
 const RT_SCOPE_LINK: u8 = 253;
 const RTN_UNICAST: u8 = 1;
 
-/// Bytes of `struct rtmsg` and `struct rtnexthop`.
+/// Bytes of `struct rtmsg`.
 const ROUTE: usize = 12;
-const NEXT_HOP: usize = 8;
 
 /// A way out of an interface.
 #[derive(Debug, Clone, Copy)]
@@ -50,18 +49,6 @@ impl Route {
     }
 }
 
-/// The interfaces of a route that has several.
-fn next_hops(value: &[u8]) -> Vec<u32> {
-    let mut rest = value;
-    let mut found = Vec::new();
-    while let (Some(length), Some(index)) = (u16_at(rest, 0), u32_at(rest, 4)) {
-        found.push(index);
-        let length = usize::from(length).max(NEXT_HOP).next_multiple_of(4);
-        rest = rest.get(length..).unwrap_or_default();
-    }
-    found
-}
-
 impl Netlink {
     /// Adds a route.
     pub(crate) fn add_route(&mut self, route: &Route) -> io::Result<()> {
@@ -76,24 +63,17 @@ impl Netlink {
         }
     }
 
-    /// The interfaces by which a default route leads out, of either family.
-    pub(crate) fn ways_out(&mut self) -> io::Result<BTreeSet<u32>> {
+    /// Every route of every family and table, as the kernel tells it.
+    pub(super) fn routes(&mut self) -> io::Result<Vec<Told>> {
         self.send(Message::new(RTM_GETROUTE, DUMP, &[0; ROUTE]))?;
-        let mut found = BTreeSet::new();
-        for body in self.receive(false)? {
-            let (prefix, kind) = (body.get(1), body.get(7));
-            if prefix != Some(&0) || kind != Some(&RTN_UNICAST) {
-                continue;
-            }
-            for (kind, value) in attributes(body.get(ROUTE..).unwrap_or_default()) {
-                match kind {
-                    RTA_OIF => found.extend(u32_at(value, 0)),
-                    RTA_MULTIPATH => found.extend(next_hops(value)),
-                    _ => {}
-                }
-            }
-        }
-        Ok(found)
+        Ok(self.receive(false)?.into_iter().map(Told::new).collect())
+    }
+
+    /// The interfaces by which a default route leads out, of whichever family and table.
+    pub(crate) fn default_routes(&mut self) -> io::Result<BTreeSet<u32>> {
+        let routes = self.routes()?;
+        let found = routes.iter().filter(|route| route.is_default());
+        Ok(found.flat_map(Told::interfaces).collect())
     }
 
     fn change_route(&mut self, kind: u16, flags: u16, route: &Route) -> io::Result<()> {

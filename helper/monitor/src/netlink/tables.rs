@@ -1,6 +1,7 @@
 //! What the kernel tells of nftables' tables.
 
-use super::message::{HEAD, attributes, u16_at, u32_at};
+use super::message::HEAD;
+use gantry_core::netlink::{attributes, u16_at, u32_at};
 use nix::sys::socket::{
     AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recv, socket,
 };

@@ -24,8 +24,9 @@ pub(crate) struct Guest {
     mtu: Option<u32>,
     address: Vec<u8>,
     alternative_names: Vec<String>,
-    /// What the host reached others by, which would be cut off without it.
-    way_out: Option<Belongings>,
+    /// What the host reached others by, which would be cut off without it: of the interface
+    /// and of what is on top of it.
+    way_out: Vec<Belongings>,
 }
 
 /// Finds the interface. One that comes home from another container at this
@@ -124,8 +125,8 @@ impl Guest {
             address: link.address.clone(),
             alternative_names: link.alternative_names.clone(),
             way_out: match uplinks(host)?.contains(&link.name) {
-                true => Some(host.belongings(link.index)?),
-                false => None,
+                true => host.belongings(link.index)?,
+                false => Vec::new(),
             },
         })
     }
@@ -180,9 +181,7 @@ impl Guest {
                 host.change_alternative_name(link.index, name, true)?;
             }
         }
-        match &self.way_out {
-            Some(way_out) => host.give_back(link.index, way_out),
-            None => Ok(()),
-        }
+        let given = self.way_out.iter().map(|one| host.give_back(one));
+        given.fold(Ok(()), io::Result::and)
     }
 }

@@ -20,7 +20,7 @@ impl Engine {
         let link = bridge::find(uplink).await?;
         let is_on_trial = match &link {
             Some(link) if !network.uplink_confirmed && link.master != network.name.as_str() => {
-                uplink::is_lifeline(link).await?
+                uplink::ways_out().await?.contains(&link.name)
             }
             _ => false,
         };
