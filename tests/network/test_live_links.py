@@ -411,6 +411,79 @@ def test_what_leaves_the_host_its_way_out_needs_no_word(bus, box, way_out):
     assert "confirm_within" not in box.wires()[index]
 
 
+WAY_OUT = ["lxc.start.auto = 1"] + [f"lxc.net.1.{line}" for line in (
+    "type = phys", "link = up0", "flags = up", "name = wire1", "ipv4.address = 10.9.0.11/24")]
+
+
+def unconfirmed(bus):
+    return [name for name, _until in bus.get("/io/gantry/Gantry1", "Manager", "Unconfirmed")]
+
+
+def test_a_container_that_starts_with_the_hosts_way_out_gives_it_back_unless_that_is_confirmed(bus, way_out):
+    box = bus.create("box", template="busybox", config=["lxc.net.0.type = empty", *WAY_OUT])
+    config = config_of("box")
+    # With the host, where nobody is there to confirm it.
+    job = bus.manager("Autostart", "(a{sv})", {})
+    assert bus.call(job, "Job", "Wait", "(x)", 20000) == "done"
+    pid = box.get("InitPid")
+    assert reaches(pid, OUTSIDE) and 0 < box.wires()[1]["confirm_within"] <= 20
+    assert unconfirmed(bus) == ["up0"] and not ip("self", "route", "show", "default")
+    containers.kill_helper(bus)
+    until(lambda: "up0" in links(), 60)
+    assert until(lambda: reaches("self", OUTSIDE, 1)) and [r["dev"] for r in ip("self", "route", "show", "default")] == ["up0"]
+    # It goes on without; what is saved is as it was, and said not to be in force.
+    assert box.get("InitPid") == pid and names(box) == set() and config_of("box") == config
+    until(lambda: any(key.startswith("lxc.net.1") for key in box.get("NeedsRestart")))
+
+    # Confirmed once, it needs no word any more: not after a reboot, not at the next start.
+    box.kill()
+    box.start()
+    bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})
+    assert unconfirmed(bus) == [] and "confirm_within" not in box.wires()[1] and config_of("box") == config
+    pid = box.get("InitPid")
+    box.execute("sh", "-c", "reboot -f &")
+    until(lambda: box.get("InitPid") not in (0, pid))
+    assert "confirm_within" not in box.wires()[1] and reaches(box.get("InitPid"), OUTSIDE)
+    box.kill()
+    until(lambda: reaches("self", OUTSIDE, 1))
+    box.start()
+    assert "confirm_within" not in box.wires()[1] and unconfirmed(bus) == []
+    # That was for this link, and for this container alone.
+    box.kill()
+    until(lambda: "up0" in links())
+    job = box.call("Clone", "(sa{sv})", "copy", {})
+    assert bus.call(job, "Job", "Wait", "(x)", 30000) == "done"
+    copy = bus.container("copy")
+    copy.start()
+    assert "confirm_within" in copy.wires()[1]
+    copy.interfaces("Revert", "(ua{sv})", 1, {})
+    until(lambda: reaches("self", OUTSIDE, 1))
+
+
+def test_what_takes_the_hosts_way_out_at_a_start_can_be_confirmed_before(bus, way_out):
+    box = bus.create("box", template="busybox", config=["lxc.net.0.type = empty", *WAY_OUT])
+    box.interfaces("Configure", "(ua{sv})", 1, options(confirmed=True))
+    box.start()
+    assert "confirm_within" not in box.wires()[1] and "up0" not in links()
+
+
+def test_what_is_on_top_of_an_interface_has_its_routes_again_when_that_comes_home(bus, box, uplink):
+    run("ip", "link", "add", "top0", "link", "up0", "type", "macvlan", "mode", "bridge")
+    run("ip", "link", "set", "top0", "up")
+    run("ip", "addr", "add", "10.9.0.3/24", "dev", "top0")
+    run("ip", "addr", "add", "fd09::3/64", "dev", "top0", "nodad")
+    run("ip", "route", "add", "default", "via", OUTSIDE, "dev", "top0")
+    until(lambda: reaches("self", OUTSIDE, 1))
+    found = {entry["name"]: entry["uplink"] for entry in bus.manager("ListHostInterfaces")}
+    assert found["top0"] and found["up0"]
+    index = box.add_wire("phys", link="up0", name="wire1", ipv4="10.9.0.11/24")
+    assert 0 < box.wires()[index]["confirm_within"] <= 20
+    box.interfaces("Revert", "(ua{sv})", index, {})
+    assert until(lambda: reaches("self", OUTSIDE, 1))
+    assert [route["dev"] for route in ip("self", "route", "show", "default")] == ["top0"]
+    run("ip", "link", "del", "top0")
+
+
 # --- held by stock LXC
 
 def test_a_container_that_stock_lxc_holds_is_wired_too(bus, bridge, uplink):

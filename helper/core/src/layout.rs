@@ -126,6 +126,11 @@ impl ContainerLayout {
         self.directory().join(".gantry-ephemeral")
     }
 
+    /// Which of its interfaces may take the host's way out without a word.
+    pub fn confirmed(&self) -> PathBuf {
+        self.directory().join(".gantry-confirmed")
+    }
+
     /// The log of starts when `lxc.log.file` is unset.
     pub fn log_file(&self) -> PathBuf {
         let directory = if self.lxc_path == DEFAULT_LXC_PATH {

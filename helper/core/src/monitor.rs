@@ -11,6 +11,7 @@ pub use wire::{CONFIRMATION_PATIENCE, LiveWire, Unconfirmed, WireReply, WireRequ
 
 use crate::namespaces::Namespace;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -239,6 +240,9 @@ pub struct StartRequest {
     /// `lxc.seccomp.profile`. Its filter comes along, as a sealed file of
     /// `struct sock_filter`.
     pub seccomp: Option<PathBuf>,
+    /// The interfaces, each by its number and its link, that somebody has confirmed to
+    /// take the host's way out.
+    pub confirmed: BTreeSet<(u32, String)>,
 }
 
 /// What finishes a copy of a container is told.

@@ -8,6 +8,7 @@ use crate::message;
 use crate::sys::{self, Instruction};
 use gantry_core::monitor::{FailureKind, StartRequest};
 use gantry_core::settings::Settings;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -36,6 +37,11 @@ impl Offer {
             request,
             filter: fds.into_iter().next().map(Filter::from),
         })
+    }
+
+    /// Which interfaces may take the host's way out, see [`StartRequest`].
+    pub(crate) fn confirmed(&self) -> BTreeSet<(u32, String)> {
+        self.request.confirmed.clone()
     }
 }
 

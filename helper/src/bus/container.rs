@@ -52,7 +52,9 @@ impl ContainerObject {
 
 #[interface(name = "io.gantry.Gantry1.Container")]
 impl ContainerObject {
-    /// Starts the container; returns when it is RUNNING. No options.
+    /// Starts the container; returns when it is RUNNING. No options. An interface by which
+    /// the host reaches others goes back after 20 s unless it is confirmed, see
+    /// Manager.Unconfirmed and Interfaces.Add.
     async fn start(&self, options: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<()> {
         self.bus.start(&header, self.target(), options).await
     }

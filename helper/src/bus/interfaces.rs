@@ -108,8 +108,9 @@ impl InterfacesObject {
     /// unless told otherwise. phys and none need io.gantry.manage-unsafe.
     ///
     /// What would take the host's way out (phys, or macvlan in mode passthru, of an interface
-    /// with a default route) is taken back after 20 s unless Confirm is called, and is saved
-    /// only then; with confirmed it stays.
+    /// with a default route, or with something on top that has one) is taken back after 20 s
+    /// unless Confirm is called, and is saved only then; with confirmed it stays. The same
+    /// goes for one that the container starts with, until it is confirmed once.
     #[zbus(out_args("index"))]
     async fn add(&self, options: Dictionary, #[zbus(header)] header: Header<'_>) -> Result<u32> {
         let request = wanted(options);

@@ -438,7 +438,8 @@ impl ManagerObject {
     }
 
     /// Has a change of an interface of the host last, by which the host might have been cut
-    /// off: without this call it is undone, see Unconfirmed. No options.
+    /// off: it has become a port of a network's bridge, or a container's. Without this call
+    /// it is undone, see Unconfirmed. No options.
     async fn confirm_interface(
         &self,
         name: &str,

@@ -1,8 +1,10 @@
 //! What a monitor and a session are handed to confine their programs with.
 
 use super::client::Client;
+use super::wires::confirmed;
 use super::{Engine, Error, Result};
 use crate::linux::channel::Channel;
+use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{Extension, StartRequest};
 use gantry_core::settings::Settings;
 use std::io;
@@ -26,7 +28,7 @@ impl Offer {
 
 impl Engine {
     /// Makes what confines a container, before anything of it exists.
-    pub(super) fn offer(&self, settings: &Settings) -> Result<Offer> {
+    pub(super) fn offer(&self, layout: &ContainerLayout, settings: &Settings) -> Result<Offer> {
         let profile = settings.seccomp.profile.as_deref();
         let filter = profile
             .map(|profile| self.0.filters.of(profile))
@@ -35,6 +37,7 @@ impl Engine {
             filter,
             request: StartRequest {
                 seccomp: settings.seccomp.profile.clone(),
+                confirmed: confirmed::read(layout)?,
             },
         })
     }

@@ -112,6 +112,7 @@ impl Engine {
                 self.registry().started(&id.name, pid);
                 self.watch(&id.name);
                 tracing::info!(container = %id.name, "started in {:?}", began.elapsed());
+                self.show_unconfirmed(id).await;
                 Ok(())
             }
             Err(error) => {
@@ -151,7 +152,7 @@ impl Engine {
         let config = disk::read_config(&self.layout(name).config())?.config;
         let settings = Settings::from_config(&config)?;
         self.ready_networks(&settings).await?;
-        let offer = self.offer(&settings)?;
+        let offer = self.offer(&self.layout(name), &settings)?;
         self.load_apparmor(name, &settings).await?;
         let channel = self.0.programs.monitor(self.layout(name)).await?;
         // A monitor that has ended already has told why.

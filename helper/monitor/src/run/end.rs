@@ -29,7 +29,7 @@ impl Monitor {
         self.cgroups.remove_payload();
         if reboot && !self.stopping {
             self.interfaces.remove();
-            self.drop_pending_wire();
+            self.drop_pending_wires();
             // Clients wait for the new start, as nobody has left the socket.
             self.tell_monitord(&StateMessage::state(
                 self.layout.name().as_str(),

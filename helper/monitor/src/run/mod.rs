@@ -36,6 +36,7 @@ use gantry_core::states::State;
 use notify::Notifier;
 use serve::Signals;
 use server::Server;
+use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -60,8 +61,10 @@ struct Monitor {
     notifier: Notifier,
     cgroups: Cgroups,
     interfaces: Interfaces,
-    /// A change of an interface that waits to be confirmed.
-    pending_wire: Option<wires::Pending>,
+    /// Interfaces whose change, or whose being there, waits to be confirmed.
+    pending_wires: Option<wires::Pending>,
+    /// The interfaces, each by its number and its link, that may take the host's way out.
+    confirmed_wires: BTreeSet<(u32, String)>,
     console: Console,
     mount_point: PathBuf,
     init: Option<Init>,
@@ -136,6 +139,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     let (config, settings, included) = config::load(&layout)?;
     log::report(&Report::Listening);
     log::open(&layout, &settings)?;
+    let confirmed_wires = offer.confirmed();
     let confinement = Confinement::new(&settings, offer)?;
     network::check(&settings)?;
     let mut cgroups = Cgroups::find(&settings.cgroup_dirs, in_unit)?;
@@ -172,7 +176,8 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
         confinement,
         cgroups,
         interfaces,
-        pending_wire: None,
+        pending_wires: None,
+        confirmed_wires,
         console,
         mount_point,
         init: None,

@@ -326,8 +326,10 @@ impl Monitor {
         let none = Interfaces::none(self.layout.name().as_str(), false);
         let mut interfaces = std::mem::replace(&mut self.interfaces, none);
         let settings = self.settings.clone();
+        let waiting = self.wires_to_confirm(&settings)?;
         let made = interfaces.make(&settings, &namespace, &mut |script| self.run_script(script));
         self.interfaces = interfaces;
+        self.have_confirmed(waiting);
         made
     }
 

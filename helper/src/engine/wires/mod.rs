@@ -2,6 +2,7 @@
 //! runs. Its monitor changes both, the kernel and the config; where that is not Gantry's,
 //! a process of ours does what needs no undoing.
 
+pub(super) mod confirmed;
 mod edit;
 
 pub(crate) use edit::{WireAction, WireChange};
@@ -98,6 +99,9 @@ impl Engine {
         let facts = self.get(id).await?;
         if facts.state == State::Stopped {
             put_in_place(replacement, &path)?;
+            if confirmed {
+                confirmed::add(&self.layout(&id.name), &[number])?;
+            }
             self.refresh().await?;
             return Ok((number, None));
         }
@@ -112,12 +116,50 @@ impl Engine {
         };
         let wires = self.ask_wires(id, &request).await?;
         drop(replacement);
+        if confirmed {
+            confirmed::add(&self.layout(&id.name), &[number])?;
+        }
         self.wires_changed(id).await?;
-        let pending = wires.into_iter().find_map(|wire| wire.unconfirmed);
-        Ok((
-            number,
-            pending.map(|pending| Duration::from_secs(pending.seconds)),
-        ))
+        let waits = self.try_wires(id, &wires);
+        Ok((number, waits))
+    }
+
+    /// Shows which interfaces of a container that has just started wait to be confirmed:
+    /// those that have taken the host's way out.
+    pub(super) async fn show_unconfirmed(&self, id: &ContainerId) {
+        let config = disk::read_config(&self.layout(&id.name).config());
+        let settings = config.and_then(|file| Ok(Settings::from_config(&file.config)?));
+        let may_cut_off = settings.is_ok_and(|settings| {
+            let mut networks = settings.networks.values();
+            networks.any(|network| network.kind.takes_all_of_link())
+        });
+        if !may_cut_off {
+            return;
+        }
+        match self.ask_wires(id, &WireRequest::List).await {
+            Ok(wires) => drop(self.try_wires(id, &wires)),
+            Err(error) => tracing::warn!("the interfaces of {id} are not known: {error}"),
+        }
+    }
+
+    /// Shows with other changes on trial what of a container's interfaces waits to be
+    /// confirmed, and tells how long it does: the monitor takes it back.
+    fn try_wires(&self, id: &ContainerId, wires: &[LiveWire]) -> Option<Duration> {
+        let mut waits = None;
+        for wire in wires {
+            let Some(pending) = &wire.unconfirmed else {
+                continue;
+            };
+            waits = Some(Duration::from_secs(pending.seconds));
+            let link = pending.lines.iter().find(|(key, _)| key == "link");
+            let Some((_, link)) = link else { continue };
+            let (engine, of, number) = (self.clone(), id.clone(), wire.number);
+            let keep = async move { engine.confirm_wire(&of, number).await };
+            let (engine, of) = (self.clone(), id.clone());
+            let undone = async move { engine.wires_changed(&of).await };
+            self.put_on_trial(link, keep, undone);
+        }
+        waits
     }
 
     /// Keeps a change that cut the host off.
@@ -125,8 +167,9 @@ impl Engine {
         let path = self.config_path(id)?;
         let _lock = self.lock(&id.name).await?;
         let wires = self.ask_wires(id, &WireRequest::List).await?;
-        let pending = wires.into_iter().find(|wire| wire.number == number);
-        let pending = pending.and_then(|wire| wire.unconfirmed).ok_or_else(|| {
+        let pending = wires.iter().find(|wire| wire.number == number);
+        let pending = pending.and_then(|wire| wire.unconfirmed.as_ref());
+        let pending = pending.ok_or_else(|| {
             Error::WrongState(format!(
                 "no change of interface {number} waits to be confirmed; it may have been taken back already"
             ))
@@ -138,13 +181,28 @@ impl Engine {
         self.ask_wires(id, &WireRequest::Confirm { number, saved })
             .await?;
         drop(replacement);
+        // They were made together, and are confirmed together.
+        let unconfirmed = wires.iter().filter(|wire| wire.unconfirmed.is_some());
+        let numbers: Vec<u32> = unconfirmed.map(|wire| wire.number).collect();
+        confirmed::add(&self.layout(&id.name), &numbers)?;
+        self.end_wire_trials(&wires);
         self.wires_changed(id).await
+    }
+
+    fn end_wire_trials(&self, wires: &[LiveWire]) {
+        let unconfirmed = wires.iter().filter_map(|wire| wire.unconfirmed.as_ref());
+        let lines = unconfirmed.flat_map(|pending| &pending.lines);
+        for (_, link) in lines.filter(|(key, _)| key == "link") {
+            self.end_trial(link);
+        }
     }
 
     /// Takes a change back that cut the host off, before its time is over.
     pub(crate) async fn revert_wire(&self, id: &ContainerId, number: u32) -> Result<()> {
         self.need_system(id)?;
+        let wires = self.ask_wires(id, &WireRequest::List).await?;
         self.ask_wires(id, &WireRequest::Revert { number }).await?;
+        self.end_wire_trials(&wires);
         self.wires_changed(id).await
     }
 
