@@ -10,7 +10,7 @@
 //! The first four and the last may, after the word `unit`, be the main process of a unit
 //! of systemd's, where their standard error is the journal. `run`, `attach` and `network`
 //! outlive whoever starts them: without a unit, in which `run` has a delegated cgroup,
-//! they fork and detach themselves. `undo` is what a monitor starts, with a socket
+//! they detach themselves. `undo` is what a monitor starts, with a socket
 //! as standard input, to clean up the host's network.
 
 mod apparmor;
@@ -21,6 +21,7 @@ mod config;
 mod confine;
 mod console;
 mod destroy;
+mod execute;
 mod failure;
 mod finish;
 mod hooks;
@@ -75,7 +76,7 @@ fn main() -> ExitCode {
     match words {
         ["run", rest @ ..] => layout(rest).map(|layout| run::main(layout, starter, in_unit)),
         ["attach", rest @ ..] => {
-            layout(rest).and_then(|layout| Some(attach::main(layout, starter?, in_unit)))
+            layout(rest).and_then(|layout| Some(attach::main(layout, starter?)))
         }
         ["destroy", rest @ ..] => {
             layout(rest).and_then(|layout| Some(destroy::main(&layout, starter?)))

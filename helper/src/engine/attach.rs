@@ -146,11 +146,17 @@ impl Engine {
     ) -> Result<(Vec<OwnedFd>, Session)> {
         check_strings(&request)?;
         let client = self.running(id).await?;
+        let number = self.0.sessions.next();
+        // While the monitor is asked it comes up.
+        let channel = self
+            .0
+            .programs
+            .supervisor(self.layout(&id.name), number)
+            .await?;
         let filter = match request.elevated.label {
             true => None,
             false => self.filter_of(&client).await?,
         };
-        let number = self.0.sessions.next();
         let size = request.pty.unwrap_or_default();
         let message = AttachRequest {
             session: number,
@@ -166,11 +172,6 @@ impl Engine {
             columns: size.columns,
             rows: size.rows,
         };
-        let channel = self
-            .0
-            .programs
-            .supervisor(self.layout(&id.name), number)
-            .await?;
         let failed = |error: std::io::Error| Error::io("starting the session", &error);
         let fds: Vec<_> = filter.iter().map(|filter| filter.as_fd()).collect();
         channel.send_with(&message, &fds).await.map_err(failed)?;
@@ -186,7 +187,6 @@ impl Engine {
                 ));
             }
         };
-        let (channel, _) = connect(number).await?;
         let control = Control::Supervisor(channel);
         let session = Session::new(number, SessionKind::Program, id.clone(), owner, control);
         session.follow_supervisor();

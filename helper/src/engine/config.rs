@@ -187,10 +187,7 @@ impl Engine {
         if path.exists() {
             Ok(path)
         } else {
-            Err(Error::NotFound(format!(
-                "there is no container '{}'",
-                id.name
-            )))
+            Err(Self::unknown(id))
         }
     }
 }

@@ -377,15 +377,19 @@ impl Engine {
     /// The monitor of a container that is not stopped.
     pub(super) async fn running(&self, id: &ContainerId) -> Result<Client> {
         let client = self.begun(id).await?;
-        match self.orphan(id).await {
-            Some(_) => Err(Self::lost_its_monitor(id)),
-            None => Ok(client),
+        // What is asked of it next tells whether who listens is its monitor.
+        let has_monitor = self.registry().is_listening(&id.name);
+        if !has_monitor && self.orphan(id).await.is_some() {
+            return Err(Self::lost_its_monitor(id));
         }
+        Ok(client)
     }
 
     /// The same, though it may have lost its monitor.
     async fn begun(&self, id: &ContainerId) -> Result<Client> {
-        let facts = self.get(id).await?;
+        // Whoever was let through by the bus has just looked.
+        let facts = self.recent_facts(id).await;
+        let facts = facts.ok_or_else(|| Self::unknown(id))?;
         if facts.state == State::Stopped {
             return Err(Error::WrongState(format!(
                 "container '{}' is not running; start it first",

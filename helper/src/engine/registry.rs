@@ -28,6 +28,8 @@ pub(super) struct Registry {
     watched: BTreeMap<ContainerName, WatchDescriptor>,
     containers: BTreeMap<ContainerName, Entry>,
     included: BTreeMap<PathBuf, u64>,
+    /// Those on whose command sockets somebody listened at the last look.
+    listening: BTreeSet<ContainerName>,
 }
 
 /// One container.
@@ -59,6 +61,7 @@ impl Registry {
             watched: BTreeMap::new(),
             containers: BTreeMap::new(),
             included: BTreeMap::new(),
+            listening: BTreeSet::new(),
         };
         let names = registry.scan();
         registry.reread(names);
@@ -290,8 +293,9 @@ impl Registry {
         for name in &stopped {
             self.set_state(name, State::Stopped, 0);
         }
-        alive.retain(|name| !self.is_watched(name));
-        (alive.into_iter().collect(), stopped)
+        self.listening = alive;
+        let unwatched = self.listening.iter().filter(|name| !self.is_watched(name));
+        (unwatched.cloned().collect(), stopped)
     }
 
     /// Takes in a state, and tells of it if it is another than before.
@@ -380,6 +384,11 @@ impl Registry {
         }
     }
 
+    /// Whether somebody listened on a container's command socket at the last look.
+    pub(super) fn is_listening(&self, name: &ContainerName) -> bool {
+        self.listening.contains(name)
+    }
+
     /// One container.
     pub(super) fn entry(&mut self, name: &ContainerName) -> Option<&mut Entry> {
         self.containers.get_mut(name)
@@ -466,8 +475,12 @@ impl Engine {
     /// One container, as the disk and the kernel have it now.
     pub(crate) async fn get(&self, id: &ContainerId) -> Result<Arc<Facts>> {
         self.refresh().await?;
-        self.facts(id)
-            .ok_or_else(|| Error::NotFound(format!("there is no container '{}'", id.name)))
+        self.facts(id).ok_or_else(|| Self::unknown(id))
+    }
+
+    /// The error of one that is not there.
+    pub(super) fn unknown(id: &ContainerId) -> Error {
+        Error::NotFound(format!("there is no container '{}'", id.name))
     }
 
     /// What was last known of a container, at once and from memory.

@@ -39,9 +39,7 @@ impl Engine {
     /// What a running container uses now. Cheap enough to be asked each
     /// second for every container.
     pub(crate) async fn usage(&self, id: &ContainerId) -> Result<Usage> {
-        let facts = self
-            .facts(id)
-            .ok_or_else(|| Error::NotFound(format!("there is no container '{}'", id.name)))?;
+        let facts = self.facts(id).ok_or_else(|| Self::unknown(id))?;
         if facts.init_pid == 0 {
             self.0.meters.with(|meters| meters.remove(id));
             return Err(Error::WrongState(format!(

@@ -240,10 +240,12 @@ impl Watcher {
             if known_pid != pid || (init.is_none() && known_pid != 0) {
                 pid = known_pid;
                 init = Process::open(pid).ok();
-                addresses = init.is_some().then(|| self.watch_addresses(pid));
-                if init.is_some() {
-                    self.engine.ask_running_config(&self.name).await;
-                }
+                drop(addresses.take());
+            }
+            // What only starts has better to do, and no addresses.
+            if addresses.is_none() && init.is_some() && state != State::Starting {
+                addresses = Some(self.watch_addresses(pid));
+                self.engine.ask_running_config(&self.name).await;
             }
             let others: Vec<State> = State::ALL
                 .into_iter()

@@ -4,14 +4,15 @@
 use crate::failure::{At, Step, failed, failure};
 use crate::sys;
 use gantry_core::command::{
-    CgroupContext, Command, HEADER_LEN, RequestHeader, ResponseHeader, decode_text, encode_text,
+    Command, HEADER_LEN, RequestHeader, ResponseHeader, decode_text, encode_text,
 };
 use gantry_core::layout::ContainerLayout;
-use gantry_core::monitor::FailureKind;
+use gantry_core::monitor::{Failure, FailureKind};
 use nix::sys::socket::{
     AddressFamily, SockFlag, SockType, UnixAddr, connect, getsockopt, setsockopt, socket, sockopt,
 };
 use nix::sys::time::TimeVal;
+use std::fmt::Display;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 const STEP: &str = "asking the container's monitor";
@@ -28,7 +29,7 @@ pub(crate) struct Client<'a> {
 pub(crate) struct Response {
     header: ResponseHeader,
     data: Vec<u8>,
-    pub(crate) fds: Vec<OwnedFd>,
+    fds: Vec<OwnedFd>,
 }
 
 impl Response {
@@ -37,16 +38,36 @@ impl Response {
         (self.header.ret >= 0).then_some(self.header.inline)
     }
 
+    /// The pid of an init, if there is one.
+    pub(super) fn pid(&self) -> Option<i32> {
+        let pid = i32::try_from(self.value()?).ok();
+        pid.filter(|pid| *pid > 1)
+    }
+
+    /// All descriptors that came along, if the command succeeded.
+    pub(super) fn all_fds(self) -> Vec<OwnedFd> {
+        match self.header.ret {
+            0.. => self.fds,
+            _ => Vec::new(),
+        }
+    }
+
     /// The one descriptor that came along.
     pub(crate) fn fd(self) -> Option<OwnedFd> {
         self.fds.into_iter().next()
     }
 
-    fn text(&self) -> Option<&str> {
+    /// The text, if the command succeeded.
+    pub(super) fn text(&self) -> Option<&str> {
         (self.header.ret >= 0)
             .then(|| decode_text(&self.data).ok())
             .flatten()
     }
+}
+
+fn not_understood(reason: impl Display) -> Failure {
+    let message = format!("The monitor is not understood: {reason}.");
+    failure(FailureKind::StartFailed, STEP, message)
 }
 
 impl<'a> Client<'a> {
@@ -57,6 +78,28 @@ impl<'a> Client<'a> {
     /// One command on a connection of its own.
     pub(crate) fn ask(&self, command: Command, data: &[u8]) -> Step<Response> {
         self.ask_with(command, data, None)
+    }
+
+    /// Several commands, each on a connection of its own: all are asked before the first
+    /// answer is waited for, so that the monitor need be woken but once.
+    pub(crate) fn ask_all<const N: usize>(
+        &self,
+        questions: [(Command, &[u8]); N],
+    ) -> Step<[Response; N]> {
+        let mut asked = Vec::with_capacity(N);
+        for (command, data) in questions {
+            asked.push((command, data, self.send(command, data, None)?));
+        }
+        let mut answers = Vec::with_capacity(N);
+        for (command, data, socket) in asked {
+            answers.push(match self.receive(&socket)? {
+                Some(response) => response,
+                None => self.ask(command, data)?,
+            });
+        }
+        answers
+            .try_into()
+            .map_err(|_| not_understood("it answers too few questions"))
     }
 
     /// Gives the monitor what listens to the calls of a session's filter. One that does
@@ -71,69 +114,54 @@ impl<'a> Client<'a> {
     /// know.
     fn ask_with(&self, command: Command, data: &[u8], fd: Option<&OwnedFd>) -> Step<Response> {
         const TRIES: usize = 3;
-        for _ in 1..TRIES {
-            if let Some(response) = self.try_with(command, data, fd)? {
+        for _ in 0..TRIES {
+            if let Some(response) = self.receive(&self.send(command, data, fd)?)? {
                 return Ok(response);
             }
         }
-        let answer = self.try_with(command, data, fd)?;
-        Ok(answer.unwrap_or_else(|| Response {
+        Ok(Response {
             header: ResponseHeader::failure(libc::ENOSYS),
             data: Vec::new(),
             fds: Vec::new(),
-        }))
+        })
     }
 
-    /// Asks once; none if the monitor hung up.
-    fn try_with(
-        &self,
-        command: Command,
-        data: &[u8],
-        fd: Option<&OwnedFd>,
-    ) -> Step<Option<Response>> {
+    /// Asks, on a new connection.
+    fn send(&self, command: Command, data: &[u8], fd: Option<&OwnedFd>) -> Step<OwnedFd> {
         let socket = self.connect()?;
         let header = match data {
             [] => RequestHeader::inline(command, 0),
             data => RequestHeader::with_data(command.number(), data.len()),
         };
         let request = [header.encode().as_slice(), data].concat();
-        let what = || format!("the monitor of '{}' does not answer", self.layout.name());
-        sys::send(&socket, &request, &[]).at(STEP, what)?;
+        sys::send(&socket, &request, &[]).at(STEP, || self.silent())?;
         if let Some(fd) = fd {
             // As LXC's client does: it follows, with one byte.
-            sys::send(&socket, &[0], &[fd]).at(STEP, what)?;
+            sys::send(&socket, &[0], &[fd]).at(STEP, || self.silent())?;
         }
+        Ok(socket)
+    }
+
+    /// The answer; none if the monitor hung up.
+    fn receive(&self, socket: &OwnedFd) -> Step<Option<Response>> {
         let mut buffer = [0; HEADER_LEN];
-        let packet = sys::receive(&socket, &mut buffer).at(STEP, what)?;
+        let packet = sys::receive(socket, &mut buffer).at(STEP, || self.silent())?;
         let head = buffer.get(..packet.length).unwrap_or_default();
         if head.is_empty() {
             return Ok(None);
         }
-        let header = ResponseHeader::decode(head).map_err(|error| {
-            failure(
-                FailureKind::StartFailed,
-                STEP,
-                format!("The monitor is not understood: {error}."),
-            )
-        })?;
+        let header = ResponseHeader::decode(head).map_err(not_understood)?;
         if header.data_len > MAX_RESPONSE {
-            return failed(
-                FailureKind::StartFailed,
-                STEP,
-                "The monitor announces too long an answer.",
-            );
+            return Err(not_understood("it announces too long an answer"));
         }
         let mut data = vec![0; header.data_len];
         let mut filled = 0;
         while let Some(rest @ [_, ..]) = data.get_mut(filled..) {
-            match sys::receive(&socket, rest).at(STEP, what)?.length {
-                0 => {
-                    return failed(
-                        FailureKind::StartFailed,
-                        STEP,
-                        "The monitor broke off its answer.",
-                    );
-                }
+            match sys::receive(socket, rest)
+                .at(STEP, || self.silent())?
+                .length
+            {
+                0 => return Err(not_understood("it broke off its answer")),
                 length => filled += length,
             }
         }
@@ -144,20 +172,13 @@ impl<'a> Client<'a> {
         }))
     }
 
-    /// The container's init, as the host counts.
-    pub(crate) fn init_pid(&self) -> Step<Option<i32>> {
-        let pid = self.ask(Command::GetInitPid, &[])?.value();
-        Ok(pid
-            .and_then(|pid| i32::try_from(pid).ok())
-            .filter(|pid| *pid > 1))
+    fn silent(&self) -> String {
+        format!("the monitor of '{}' does not answer", self.layout.name())
     }
 
-    /// A key's value in the running container; none if it is unset.
-    pub(crate) fn config_item(&self, key: &str) -> Step<Option<String>> {
-        Ok(self
-            .ask(Command::GetConfigItem, &encode_text(key))?
-            .text()
-            .map(str::to_owned))
+    /// The container's init, as the host counts.
+    pub(crate) fn init_pid(&self) -> Step<Option<i32>> {
+        Ok(self.ask(Command::GetInitPid, &[])?.pid())
     }
 
     /// The group of a controller, as `/proc/PID/cgroup` names it.
@@ -171,22 +192,6 @@ impl<'a> Client<'a> {
             .ask(Command::GetCgroup, &data)?
             .text()
             .map(str::to_owned))
-    }
-
-    /// Descriptors of the container's groups in all hierarchies.
-    pub(crate) fn cgroups(&self) -> Step<Vec<OwnedFd>> {
-        let layout = gantry_core::command::CgroupLayout::Unknown;
-        let wanted = CgroupContext {
-            layout,
-            utilities: 0,
-            fd_count: 0,
-        };
-        let response = self.ask(Command::GetCgroupContext, &wanted.encode())?;
-        Ok(if response.header.ret >= 0 {
-            response.fds
-        } else {
-            Vec::new()
-        })
     }
 
     /// Connects, and makes sure that it is root, or this process's own user,

@@ -4,6 +4,7 @@ use super::target::{STEP, Target};
 use super::user::User;
 use crate::cgroup;
 use crate::confine::Filter;
+use crate::execute::{PATH, execute};
 use crate::failure::{At, Step, failed};
 use crate::label::Label;
 use crate::message;
@@ -18,12 +19,10 @@ use rustix::io::Errno;
 use rustix::thread::{CapabilitySet as Set, capabilities, set_capabilities};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 const TERM: &str = "xterm-256color";
 
 /// The program's side of its terminal or pipes.
@@ -65,7 +64,7 @@ pub(super) fn run(entering: &Entering<'_>, streams: Streams, supervisor: OwnedFd
             sys::exit_now(1);
         }
     };
-    let (errno, program) = execute(entering.target, entering.request, &user);
+    let (errno, program) = become_program(entering.target, entering.request, &user);
     let message = format!(
         "gantry: cannot execute {program}: {}\n",
         io::Error::from(errno)
@@ -223,7 +222,7 @@ fn environment(target: &Target, request: &AttachRequest, user: &User) -> BTreeMa
 }
 
 /// Tries to become the program; gives back why not, and what was tried.
-fn execute(target: &Target, request: &AttachRequest, user: &User) -> (Errno, String) {
+fn become_program(target: &Target, request: &AttachRequest, user: &User) -> (Errno, String) {
     let environment = environment(target, request, user);
     let (program, words) = match request.argv.as_slice() {
         [] => {
@@ -232,40 +231,10 @@ fn execute(target: &Target, request: &AttachRequest, user: &User) -> (Errno, Str
         }
         [program, ..] => (program.clone(), request.argv.clone()),
     };
-    let c_strings = |texts: Vec<String>| {
-        texts
-            .into_iter()
-            .map(CString::new)
-            .collect::<Result<Vec<_>, _>>()
-    };
-    let variables = environment
+    let variables: Vec<String> = environment
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
         .collect();
-    let (Ok(words), Ok(variables)) = (c_strings(words), c_strings(variables)) else {
-        return (Errno::INVAL, program);
-    };
-    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    let variables: Vec<&CStr> = variables.iter().map(CString::as_c_str).collect();
     let path = environment.get("PATH").map_or(PATH, String::as_str);
-    let candidates: Vec<String> = match program.contains('/') {
-        true => vec![program.clone()],
-        false => path
-            .split(':')
-            .map(|directory| format!("{directory}/{program}"))
-            .collect(),
-    };
-    let mut reason = Errno::NOENT;
-    for candidate in candidates {
-        let Ok(candidate) = CString::new(candidate) else {
-            return (Errno::INVAL, program);
-        };
-        match nix::unistd::execve(&candidate, &words, &variables) {
-            Ok(never) => match never {},
-            // As execvp(3): what cannot be found elsewhere either tells why.
-            Err(nix::errno::Errno::ENOENT | nix::errno::Errno::ENOTDIR) => {}
-            Err(errno) => reason = Errno::from_raw_os_error(errno as i32),
-        }
-    }
-    (reason, program)
+    (execute(&program, &words, &variables, path), program)
 }

@@ -14,7 +14,7 @@ pub(crate) use target::{container_root, pid_of};
 
 use crate::begin;
 use crate::confine::Filter;
-use crate::failure::{At, Step, failed, failure};
+use crate::failure::{At, Step, failed};
 use crate::message;
 use crate::sys::{self, Fork};
 use crate::terminal;
@@ -24,7 +24,6 @@ use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{AttachReply, AttachRequest, Failure, FailureKind, Hello};
 use gantry_core::namespaces::Namespace;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{Gid, Mode, OFlags, Uid, fchown, mkdirat, openat};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::DumpableBehavior;
@@ -43,25 +42,7 @@ struct Ends {
 }
 
 /// Receives a request, starts its program and supervises it.
-pub(crate) fn main(layout: ContainerLayout, starter: OwnedFd, in_unit: bool) -> ExitCode {
-    let forked = if in_unit {
-        Ok(Fork::Child)
-    } else {
-        sys::fork(0, None)
-    };
-    match forked {
-        // Whoever started this does not have to wait for the session's end.
-        Ok(Fork::Parent(..)) => sys::exit_now(0),
-        Ok(Fork::Child) => {}
-        Err(error) => {
-            let failure = failure(
-                FailureKind::StartFailed,
-                STEP,
-                format!("Cannot start a process: {error}."),
-            );
-            return reply_failed(&starter, failure);
-        }
-    }
+pub(crate) fn main(layout: ContainerLayout, starter: OwnedFd) -> ExitCode {
     let session = match start(&layout, &starter) {
         Ok((session, ends)) => {
             let caller: Vec<&OwnedFd> = ends.iter().collect();
@@ -76,8 +57,7 @@ pub(crate) fn main(layout: ContainerLayout, starter: OwnedFd, in_unit: bool) -> 
         }
         Err(failure) => return reply_failed(&starter, failure),
     };
-    drop(starter);
-    match session.supervise() {
+    match session.supervise(starter) {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }
@@ -180,13 +160,7 @@ fn start_program(
         setns(&target.init, CloneFlags::CLONE_NEWPID)
             .at(STEP, || "cannot join the pid namespace".to_owned())?;
     }
-    let (ours, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )
-    .at(STEP, || "cannot make a socket".to_owned())?;
+    let (ours, theirs) = sys::pair().at(STEP, || "cannot make a socket".to_owned())?;
     match fork_into(target.unified.as_ref()).at(STEP, || {
         "cannot start a process in the container".to_owned()
     })? {

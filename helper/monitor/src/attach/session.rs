@@ -87,10 +87,13 @@ struct Progress {
 }
 
 impl Session {
-    /// Supervises until the program has ended and somebody knows how.
-    pub(super) fn supervise(self) -> Step<()> {
+    /// Supervises until the program has ended and somebody knows how. Whoever started
+    /// it is the first to steer it.
+    pub(super) fn supervise(self, starter: OwnedFd) -> Step<()> {
+        rustix::io::ioctl_fionbio(&starter, true)
+            .at("supervising the session", || "cannot listen".to_owned())?;
         let mut progress = Progress {
-            clients: Vec::new(),
+            clients: vec![starter],
             exited: None,
             delivered: false,
             kill_at: None,

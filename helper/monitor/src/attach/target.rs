@@ -6,7 +6,7 @@ use crate::failure::{At, Step, failed, failure};
 use crate::proc::text;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
-use gantry_core::command::Command;
+use gantry_core::command::{CgroupContext, Command, encode_text};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{AttachRequest, FailureKind};
 use gantry_core::namespaces::Namespace;
@@ -55,11 +55,32 @@ impl Target {
     /// Asks the monitor and the kernel.
     pub(super) fn find(layout: &ContainerLayout, request: &AttachRequest) -> Step<Self> {
         let client = Client::new(layout);
-        let state = client.ask(Command::GetState, &[])?.value();
-        if matches!(
-            state.and_then(|s| State::from_number(s as i64)),
-            Some(State::Frozen | State::Freezing)
-        ) {
+        let item = encode_text;
+        let [
+            state,
+            pid,
+            pidfd,
+            groups,
+            devpts,
+            environment,
+            no_new_privs,
+            arch,
+            sched_core,
+            prlimits,
+        ] = client.ask_all([
+            (Command::GetState, &[]),
+            (Command::GetInitPid, &[]),
+            (Command::GetInitPidFd, &[]),
+            (Command::GetCgroupContext, &[0; CgroupContext::LEN]),
+            (Command::GetDevptsFd, &[]),
+            (Command::GetConfigItem, &item("lxc.environment")),
+            (Command::GetConfigItem, &item("lxc.no_new_privs")),
+            (Command::GetConfigItem, &item("lxc.arch")),
+            (Command::GetConfigItem, &item("lxc.sched.core")),
+            (Command::GetConfigItem, &item("lxc.prlimit")),
+        ])?;
+        let state = state.value().and_then(|s| State::from_number(s as i64));
+        if matches!(state, Some(State::Frozen | State::Freezing)) {
             let message = format!(
                 "The container '{}' is frozen; unfreeze it first.",
                 layout.name()
@@ -73,11 +94,8 @@ impl Target {
             );
             failure(FailureKind::WrongState, STEP, message)
         };
-        let pid = client
-            .init_pid()?
-            .and_then(Pid::from_raw)
-            .ok_or_else(not_running)?;
-        let init = match client.ask(Command::GetInitPidFd, &[])?.fd() {
+        let pid = pid.pid().and_then(Pid::from_raw).ok_or_else(not_running)?;
+        let init = match pidfd.fd() {
             Some(pidfd) => pidfd,
             None => pidfd_open(pid, PidfdFlags::empty()).map_err(|_| not_running())?,
         };
@@ -86,22 +104,22 @@ impl Target {
         let (tasks, unified) = if request.elevated.cgroup {
             (Vec::new(), None)
         } else {
-            cgroups(&client)?
+            cgroups(&client, groups.all_fds())?
         };
-        let item = |key: &str| client.config_item(key);
-        let environment = item("lxc.environment")?.unwrap_or_default();
         let target = Self {
             joins,
             tasks,
             unified,
-            devpts: client.ask(Command::GetDevptsFd, &[])?.fd(),
+            devpts: devpts.fd(),
             bounding: bounding_set(&proc).ok_or_else(not_running)?,
             label: label(&proc),
-            no_new_privs: item("lxc.no_new_privs")?.as_deref() == Some("1"),
-            is_32_bit: item("lxc.arch")?.as_deref() == Some("i686"),
-            core_scheduling: item("lxc.sched.core")?.as_deref() == Some("1"),
-            limits: limits(&item("lxc.prlimit")?.unwrap_or_default()),
+            no_new_privs: no_new_privs.text() == Some("1"),
+            is_32_bit: arch.text() == Some("i686"),
+            core_scheduling: sched_core.text() == Some("1"),
+            limits: limits(prlimits.text().unwrap_or_default()),
             environment: environment
+                .text()
+                .unwrap_or_default()
                 .lines()
                 .filter(|line| line.contains('='))
                 .map(str::to_owned)
@@ -199,12 +217,14 @@ fn joins(proc: &str, request: &AttachRequest) -> Step<Vec<Join>> {
     Ok(joins)
 }
 
-/// The container's groups: from the monitor's descriptors, or by their paths.
-fn cgroups(client: &Client<'_>) -> Step<(Vec<OwnedFd>, Option<OwnedFd>)> {
+/// The container's groups: by the monitor's descriptors, or by their paths.
+fn cgroups(
+    client: &Client<'_>,
+    mut directories: Vec<OwnedFd>,
+) -> Step<(Vec<OwnedFd>, Option<OwnedFd>)> {
     const CGROUP2: i64 = 0x6367_7270;
     let (mut tasks, mut unified) = (Vec::new(), None);
     let what = || "cannot open the container's cgroups".to_owned();
-    let mut directories = client.cgroups()?;
     if directories.is_empty() {
         directories = directories_by_path(client)?;
     }

@@ -3,6 +3,7 @@
 use super::dev::Terminals;
 use super::mounts::filesystem;
 use super::{FromInit, Plan};
+use crate::execute::{PATH, execute};
 use crate::failure::{At, Step, failed};
 use crate::hooks::variables;
 use crate::label::Label;
@@ -17,7 +18,6 @@ use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
 use rustix::mount::MountAttrFlags;
 use rustix::thread::{CapabilitySet as Set, CapabilitySets, capabilities, set_capabilities};
 use std::convert::Infallible;
-use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -109,7 +109,7 @@ pub(super) fn run(
     become_init_user(settings, kept).at(STEP, || "cannot become lxc.init.uid".to_owned())?;
     sys::default_signals();
     sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
-    execute(&settings.init.argv(), &environment)
+    become_program(&settings.init.argv(), &environment)
 }
 
 fn standard_streams(input: &OwnedFd) -> io::Result<()> {
@@ -134,11 +134,7 @@ fn inside_root() -> io::Result<()> {
 fn limit_capabilities(wanted: Capabilities, may_boot: bool) -> io::Result<CapabilitySet> {
     let mut kept = CapabilitySet::default();
     for capability in CapabilitySet::from_bits(u64::MAX).iter() {
-        let keep = match wanted {
-            Capabilities::Drop(dropped) => !dropped.contains(capability),
-            Capabilities::Keep(kept) => kept.contains(capability),
-        };
-        if keep && (may_boot || capability != Capability::SYS_BOOT) {
+        if wanted.leave(capability) && (may_boot || capability != Capability::SYS_BOOT) {
             kept.insert(capability);
         } else if !sys::drop_from_bounding_set(capability.number())? {
             break;
@@ -182,7 +178,8 @@ fn become_init_user(settings: &Settings, kept: CapabilitySet) -> io::Result<()> 
         .try_for_each(raise)
 }
 
-/// `container`, `container_ttys` if there are any, then what the config says.
+/// `container`, which nobody says otherwise, `container_ttys` if there are any, then what
+/// the config says.
 fn environment(settings: &Settings, terminals: &Terminals) -> Vec<(String, String)> {
     let mut environment = vec![("container".to_owned(), "lxc".to_owned())];
     if !terminals.ttys.is_empty() {
@@ -193,42 +190,31 @@ fn environment(settings: &Settings, terminals: &Terminals) -> Vec<(String, Strin
             .collect();
         environment.push(("container_ttys".to_owned(), ttys.join(" ")));
     }
-    for (name, value) in variables(settings, VariableScope::Runtime) {
+    let configured = variables(settings, VariableScope::Runtime);
+    for (name, value) in configured.filter(|(name, _)| name != "container") {
         environment.retain(|(known, _)| *known != name);
         environment.push((name, value));
     }
     environment
 }
 
-fn execute(argv: &[String], environment: &[(String, String)]) -> Step<Infallible> {
-    let c_string =
-        |text: &str| CString::new(text).at(STEP, || "a text for init holds a NUL".to_owned());
-    let words = argv
-        .iter()
-        .map(|word| c_string(word))
-        .collect::<Step<Vec<_>>>()?;
-    let variables = environment
-        .iter()
-        .map(|(name, value)| c_string(&format!("{name}={value}")))
-        .collect::<Step<Vec<_>>>()?;
-    let words: Vec<&CStr> = words.iter().map(CString::as_c_str).collect();
-    let variables: Vec<&CStr> = variables.iter().map(CString::as_c_str).collect();
-    let Some(program) = words.first() else {
+fn become_program(argv: &[String], environment: &[(String, String)]) -> Step<Infallible> {
+    let Some(program) = argv.first() else {
         return failed(
             FailureKind::InvalidConfig,
             STEP,
             "lxc.init.cmd names no program; correct it.",
         );
     };
-    match nix::unistd::execve(program, &words, &variables) {
-        Ok(never) => Ok(never),
-        Err(errno) => {
-            let message = format!(
-                "The container cannot execute {}: {}. Check lxc.init.cmd and the root file system.",
-                program.to_string_lossy(),
-                io::Error::from(errno)
-            );
-            failed(FailureKind::StartFailed, STEP, message)
-        }
-    }
+    let path = environment.iter().find(|(name, _)| name == "PATH");
+    let path = path.map_or(PATH, |(_, value)| value.as_str());
+    let variables: Vec<String> = environment
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    let reason = io::Error::from(execute(program, argv, &variables, path));
+    let message = format!(
+        "The container cannot execute {program}: {reason}. Check lxc.init.cmd and the root file system."
+    );
+    failed(FailureKind::StartFailed, STEP, message)
 }
