@@ -257,6 +257,17 @@ def test_40_a_clone_that_runs_hooks_has_an_action_of_its_own(bus):
     assert set(bus.list()) == {"web", "db", "twin"}
 
 
+def test_40_a_name_that_runs_hooks_has_an_action_of_its_own(bus):
+    place("web", "lxc.hook.clone = /bin/true")
+    place("db")
+    gantry.until(lambda: set(bus.list()) == {"web", "db"})
+    rename = "Container", "Rename", "(sa{sv})"
+    with rule(UNSAFE), Person("bob") as bob:
+        assert bob.ask((gantry.Container(bus, "web").path, *rename, ["new", {}]))[0][0] == "NotAuthorized"
+        assert bob.ask((gantry.Container(bus, "db").path, *rename, ["other", {}]))[0][0] == ""
+    assert set(bus.list()) == {"web", "other"}
+
+
 def test_40_raw_cgroup_keys_have_an_action_of_their_own(bus):
     config = pathlib.Path(place("web"), "config")
     path = gantry.Container(bus, "web").path

@@ -249,7 +249,7 @@ def test_rename_moves_folder_object_and_what_the_config_says(bus, box):
     crate = bus.container("crate")
     assert crate.call("GetConfigItem", "(s)", "lxc.uts.name") == ["crate"]
     crate.start()
-    assert crate.execute("hostname")[1] == "crate\n"
+    assert crate.execute("hostname")[1] == crate.execute("cat", "/etc/hostname")[1] == "crate\n"
     with refused("WrongState"):
         crate.call("Rename", "(sa{sv})", "again", {})
     crate.kill()

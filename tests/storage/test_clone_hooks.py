@@ -8,7 +8,7 @@ import pytest
 
 import containers
 from containers import refused
-from gantry import LXC_PATH, run, until
+from gantry import Job, LXC_PATH, options, run, until
 from stores import clone, container_on
 
 # Writes down its words, what LXC tells it, and what it sees of the clone; and changes its config.
@@ -84,6 +84,57 @@ def test_a_hook_that_fails_leaves_no_half_clone(bus, tmp_path):
         assert os.listdir(LXC_PATH) == ["web"] and bus.list() == {"web": "STOPPED"}
     assert web.get("Dependents") == []
     containers.assert_no_traces(before)
+
+
+def test_it_runs_for_another_name_as_with_stock(bus, tmp_path):
+    """A renamed container has its new name inside, too."""
+    hook = script(tmp_path / "hook", TELLER.replace("TOLD", f"{tmp_path}/told"))
+    web = bus.create("web", template="busybox")
+    containers.append_config("web", f"lxc.hook.clone = {hook} one")
+    run("lxc-copy", "-R", "-n", "web", "-N", "twin")
+    stock = told(tmp_path / "told")
+    run("lxc-copy", "-R", "-n", "twin", "-N", "web")
+    (tmp_path / "told").unlink()
+    web.call("Rename", "(sa{sv})", "twin", {})
+    words, variables, rest = told(tmp_path / "told")
+    assert (words[1:], rest) == (stock[0][1:], stock[2])
+    assert variables.items() >= stock[1].items() and variables["LXC_SRC_NAME"] == "web"
+    assert containers.config_of("twin").endswith(b"# changed by twin\n")
+    twin = bus.container("twin")
+    twin.start()
+    assert twin.execute("cat", "/etc/hostname") == (0, "twin\n", "")
+
+
+def test_a_hook_that_fails_keeps_the_name(bus, tmp_path):
+    web = bus.create("web", template="busybox")
+    hook = script(tmp_path / "hook", "#!/bin/sh\necho not this one\nexit 3\n")
+    containers.append_config("web", f"lxc.hook.clone = {hook}")
+    before = containers.tree(web.folder)
+    with refused("HookFailed") as caught:
+        web.call("Rename", "(sa{sv})", "twin", {})
+    assert "not this one" in caught[0].message
+    assert bus.list() == {"web": "STOPPED"} and containers.tree(web.folder) == before
+    web.start()
+    assert web.execute("hostname") == (0, "web\n", "")
+
+
+def test_it_runs_for_a_container_that_is_made_of_a_snapshot(bus, tmp_path):
+    hook = script(tmp_path / "hook", TELLER.replace("TOLD", f"{tmp_path}/told"))
+    web = bus.create("web", template="busybox")
+    containers.append_config("web", f"lxc.hook.clone = {hook}", "lxc.hook.clone = /usr/share/lxc/hooks/clonehostname")
+    with open(f"{web.folder}/rootfs/etc/hosts", "w") as file:
+        file.write("127.0.1.1 web\n")
+    job = lambda method, *args: Job(bus, bus.call(web.path, "Snapshots", method, *args)).result()  # noqa: E731
+    job("Take", "(sa{sv})", "then", {})
+    assert not (tmp_path / "told").exists()
+    job("Restore", "(sa{sv})", "then", options(new_name="twin"))
+    _words, variables, rest = told(tmp_path / "told")
+    assert (variables["LXC_NAME"], variables["LXC_SRC_NAME"]) == ("twin", "web") and "root is there" in rest
+    twin = bus.container("twin")
+    with open(f"{twin.folder}/rootfs/etc/hosts") as file:
+        assert file.read() == "127.0.1.1 twin\n"
+    job("Restore", "(sa{sv})", "then", options(safety=False))
+    assert not (tmp_path / "told").exists()
 
 
 def test_lxcs_own_hook_is_known_and_follows_nothing(bus, victim):

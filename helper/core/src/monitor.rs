@@ -245,12 +245,12 @@ pub struct StartRequest {
     pub confirmed: BTreeSet<(u32, String)>,
 }
 
-/// What finishes a copy of a container is told.
+/// What finishes a copy of a container, or one that gets another name, is told.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FinishCopy {
-    /// The copy's directory in the LXC path, which is not called after it yet.
+    /// The directory in the LXC path; a copy's is not called after it yet.
     pub directory: String,
-    /// The name of the container that it is a copy of.
+    /// The name of the container that it is a copy of, or that it had itself.
     pub source: String,
     /// Give it its own host name inside, too.
     pub host_name: bool,

@@ -1,5 +1,5 @@
-//! `finish`: does the last that a copy needs before it is a container: its name
-//! inside, and the hooks for clones.
+//! `finish`: does the last that a copy needs before it is a container, or one with another
+//! name: its name inside, and the hooks for clones.
 
 use crate::config;
 use crate::failure::{At, Step, failed, failure};
@@ -56,7 +56,10 @@ fn run(layout: &ContainerLayout, starter: &OwnedFd) -> Step<Option<String>> {
         return failed(FailureKind::Cancelled, STEP, "The request was withdrawn.");
     };
     let request: FinishCopy = request;
-    show(layout, &request.directory)?;
+    be_apart()?;
+    if request.directory != layout.name().as_str() {
+        show(layout, &request.directory)?;
+    }
     let (config, settings, _) = config::load(layout)?;
     let Some(rootfs) = &settings.rootfs else {
         return Ok(None);
@@ -91,15 +94,23 @@ fn run(layout: &ContainerLayout, starter: &OwnedFd) -> Step<Option<String>> {
     Ok(left)
 }
 
-/// Shows the copy where the container is to be, to this process and to what it starts
-/// alone: its config and hooks know it by the paths there.
-fn show(layout: &ContainerLayout, directory: &str) -> Step<()> {
-    let what = || format!("cannot show it as {}", layout.directory().display());
-    let show = || -> io::Result<()> {
+/// From now on nobody else sees what is mounted here.
+fn be_apart() -> Step<()> {
+    let be_apart = || -> io::Result<()> {
         nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNS)?;
         let at = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let slave = MountAttributes::propagate(MountPropagationFlags::DOWNSTREAM);
-        crate::sys::mount_setattr(openat(CWD, "/", at, Mode::empty())?, true, &slave)?;
+        crate::sys::mount_setattr(openat(CWD, "/", at, Mode::empty())?, true, &slave)
+    };
+    be_apart().at(STEP, || "cannot make a mount namespace".to_owned())
+}
+
+/// Shows the copy where the container is to be: its config and hooks know it by the paths
+/// there.
+fn show(layout: &ContainerLayout, directory: &str) -> Step<()> {
+    let what = || format!("cannot show it as {}", layout.directory().display());
+    let show = || -> io::Result<()> {
+        let at = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let reading = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let there = openat(CWD, layout.lxc_path(), reading, Mode::empty())?;
         let view = filesystem(

@@ -39,8 +39,11 @@ pub(super) enum Risk {
     Certain(String),
     /// The hooks that run before the container's end.
     Destroy,
-    /// A container like it that the caller has, and the hooks that run for it.
-    Clone,
+    /// A container like it, or like this snapshot of it, that the caller has, and the
+    /// hooks that run for it.
+    Clone(Option<ContainerName>),
+    /// The hooks that run when it gets another name.
+    Rename,
 }
 
 impl Risk {
@@ -68,13 +71,20 @@ impl Risk {
                     has_hooks.then(|| "lxc.hook.destroy".to_owned()),
                 ))
             }
-            Self::Clone => {
+            Self::Clone(snapshot) => {
+                let has_hooks = engine.has_clone_hooks(&facts.id, snapshot.as_ref());
                 let flags = [
                     ("privileged", engine.shares_users(facts)),
-                    ("lxc.hook.clone", engine.has_clone_hooks(&facts.id)),
+                    ("lxc.hook.clone", has_hooks),
                 ];
                 let set = flags.into_iter().filter(|(_, set)| *set);
                 Ok(set.map(|(word, _)| word.to_owned()).collect())
+            }
+            Self::Rename => {
+                let has_hooks = engine.has_clone_hooks(&facts.id, None);
+                Ok(Vec::from_iter(
+                    has_hooks.then(|| "lxc.hook.clone".to_owned()),
+                ))
             }
             Self::Item(key, values) => engine.unsafe_config_item(&facts.id, key, values).await,
         }

@@ -134,7 +134,8 @@ impl ContainerObject {
         self.bus.destroy(&header, self.target(), options).await
     }
 
-    /// Gives the container, which must be stopped, another name. No options.
+    /// Gives the container, which must be stopped, another name, on the host and inside. No
+    /// options. lxc.hook.clone runs, which needs io.gantry.manage-unsafe.
     async fn rename(
         &self,
         name: &str,
@@ -144,7 +145,7 @@ impl ContainerObject {
         let request = Options::none(options).and_then(|()| new_name(name));
         let admitted = self
             .bus
-            .admit(&header, self.target(), request, |_| Risk::None)
+            .admit(&header, self.target(), request, |_| Risk::Rename)
             .await?;
         let renamed = self
             .bus

@@ -158,7 +158,9 @@ impl Bus {
         request: gantry_api::Result<(ContainerName, CloneOptions)>,
     ) -> Result<OwnedObjectPath> {
         // Whoever has the clone has all that its origin has.
-        let admitted = self.admit(header, target, request, |_| Risk::Clone).await?;
+        let admitted = self
+            .admit(header, target, request, |_| Risk::Clone(None))
+            .await?;
         let (bus, id) = (self.clone(), admitted.id);
         let (new, options) = admitted.request;
         let objects = [path_of(&id)];

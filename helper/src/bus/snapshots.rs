@@ -136,8 +136,8 @@ impl SnapshotsObject {
 
     /// Goes back to a snapshot. The container must be stopped; its old state stays until the
     /// new one stands. Options: safety b (on): take a snapshot of the present state first;
-    /// new_name s: make a new container instead, and leave this one alone. The job's result
-    /// has container o.
+    /// new_name s: make a new container instead, and leave this one alone; its lxc.hook.clone
+    /// needs io.gantry.manage-unsafe. The job's result has container o.
     #[zbus(out_args("job"))]
     async fn restore(
         &self,
@@ -153,8 +153,8 @@ impl SnapshotsObject {
             };
             Ok((snapshot_name(name)?, options))
         });
-        let risk = |(_, options): &(ContainerName, RestoreOptions)| match options.new_name {
-            Some(_) => Risk::Enter { elevated: false },
+        let risk = |(name, options): &(ContainerName, RestoreOptions)| match options.new_name {
+            Some(_) => Risk::Clone(Some(name.clone())),
             None => Risk::None,
         };
         let target = Ok(self.id.clone());

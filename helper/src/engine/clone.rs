@@ -5,6 +5,7 @@ use super::dependents::{list_with_origins, only, origins_of};
 use super::destroy::{has_hooks, replace_path, rewritten};
 use super::held_device::HeldDevice;
 use super::idmaps::maps_of;
+use super::snapshots::snapshot_layout;
 use super::staging::{Staging, exists};
 use super::{ContainerId, Engine, Error, Result, Work, config, disk, duplicate};
 use crate::linux::files;
@@ -42,6 +43,8 @@ pub(crate) struct CloneOptions {
 
 /// A container or snapshot to be copied.
 pub(super) struct Source {
+    /// The container's name, also of a snapshot of it.
+    pub(super) name: ContainerName,
     pub(super) layout: ContainerLayout,
     pub(super) config: Config,
     pub(super) rootfs: RootfsPath,
@@ -68,6 +71,7 @@ impl Source {
         })?;
         let backend = storage::name_of(&rootfs);
         Ok(Self {
+            name: layout.name().clone(),
             layout,
             config,
             rootfs,
@@ -362,7 +366,7 @@ impl Engine {
         let directory = staging.path().file_name().unwrap_or_default();
         let request = FinishCopy {
             directory: directory.to_string_lossy().into_owned(),
-            source: source.layout.name().to_string(),
+            source: source.name.to_string(),
             host_name: !options.keep_name,
             hooks,
         };
@@ -370,9 +374,18 @@ impl Engine {
         programs.finish_copy(target.clone(), &request, work).await
     }
 
-    /// Whether cloning a container runs programs with root's rights.
-    pub(crate) fn has_clone_hooks(&self, id: &ContainerId) -> bool {
-        let config = disk::read_config(&self.layout(&id.name).config());
+    /// Whether cloning a container, or a snapshot of it, runs programs with root's rights.
+    pub(crate) fn has_clone_hooks(
+        &self,
+        id: &ContainerId,
+        snapshot: Option<&ContainerName>,
+    ) -> bool {
+        let own = self.layout(&id.name);
+        let layout = match snapshot {
+            Some(snapshot) => snapshot_layout(&own, snapshot.clone()),
+            None => Ok(own),
+        };
+        let config = layout.and_then(|layout| disk::read_config(&layout.config()));
         has_hooks(
             config.ok().map(|file| file.config).as_ref(),
             HookStage::Clone,

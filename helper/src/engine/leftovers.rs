@@ -3,8 +3,8 @@
 
 use super::Result;
 use super::dependents::list_with_origins;
-use super::destroy::{RENAMING, finish_rename};
 use super::paths::finish_restoring;
+use super::rename::{RENAMING, finish_rename};
 use super::schedule::SCHEDULE;
 use super::snapshots::CURRENT;
 use super::staging::{CREATE, MARKER, Trash, finish_replacement};

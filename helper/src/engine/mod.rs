@@ -47,6 +47,7 @@ mod outlets;
 mod paths;
 mod privilege;
 mod registry;
+mod rename;
 mod room;
 mod schedule;
 mod session;

@@ -229,9 +229,13 @@ impl Engine {
         let (layout, snapshot) = self.find_snapshot(id, name).await?;
         if let Some(new) = options.new_name {
             let _lock = self.lock(&id.name).await?;
-            let source = Source::read(snapshot)?;
+            let source = Source {
+                name: id.name.clone(),
+                ..Source::read(snapshot)?
+            };
             let how = CloneOptions {
                 snapshot: !source.copies_in_full().await?,
+                hooks: Some(Vec::new()),
                 ..CloneOptions::default()
             };
             return self.make_from(None, source, &new, &how, work).await;
