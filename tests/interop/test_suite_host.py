@@ -85,17 +85,40 @@ def test_mounts_of_the_host_reach_a_running_container_and_leave_it(engine, mappe
 
 @pytest.mark.parametrize("value", ["cgroup:ro:force", "cgroup:rw:force", "cgroup:mixed:force", "cgroup2:ro"])
 def test_control_groups_are_mounted_as_stock_mounts_them(bus, value):
+    found = control_groups(bus, f"lxc.mount.auto = {value}")
+    assert found["gantry"] == found["stock"]
+
+
+@pytest.mark.parametrize("value", ["cgroup", "cgroup:ro", "cgroup:rw", "cgroup:mixed", "cgroup-full:ro", "cgroup-full:rw",
+                                   "cgroup-full:mixed"])
+def test_those_of_the_host_are_mounted_where_there_is_no_namespace(bus, value):
+    """With version 2 alone stock does not start; nothing is mounted then."""
+    found = control_groups(bus, f"lxc.mount.auto = {value}", "lxc.namespace.keep = cgroup user")
+    started, mounts = found["gantry"]
+    if not found["stock"][0]:
+        assert (started, mounts) == (True, [])
+    elif value != "cgroup-full:mixed":
+        assert (started, mounts) == found["stock"]
+    else:
+        # Stock leaves it all writable.
+        assert {how for place, _kind, how in mounts if place.endswith("lxc.payload.box")} == {"rw"}
+        assert ("/sys/fs/cgroup/pids", "cgroup", "ro") in mounts
+
+
+def control_groups(bus, *lines):
+    """By engine: whether a container starts, and what of control groups is mounted in it."""
     found = {}
     for name, engine in ENGINES.items():
-        containers.create_stock("box", f"lxc.mount.auto = {value}")
+        containers.create_stock("box", *lines)
         engine = engine(bus)
         started = engine.start("box")
         mounts = engine.execute("box", "cat", "/proc/self/mounts")[1].splitlines() if started else []
         found[name] = started, sorted(
-            (place, kind, re.match("r[ow]", options).group()) for _source, place, kind, options, *_ in map(str.split, mounts)
-            if place.startswith("/sys/fs/cgroup"))
+            # The sandbox keeps what it runs in a group of its own.
+            (place.replace("/unified/sandbox/", "/unified/"), kind, re.match("r[ow]", options).group())
+            for _source, place, kind, options, *_ in map(str.split, mounts) if place.startswith("/sys/fs/cgroup"))
         if started:
             engine.kill("box")
         until(lambda: bus.container("box").state == "STOPPED")
         run("lxc-destroy", "-n", "box")
-    assert found["gantry"] == found["stock"]
+    return found

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import socket
+import stat
 import struct
 import subprocess
 import sys
@@ -146,6 +147,10 @@ def mounted(started, place):
             return kind, set(options.split(","))
 
 
+def console(started):
+    return os.lstat(f"/proc/{started.pid}/root/dev/console")
+
+
 def group_of(pid, controller):
     for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
         _, names, path = line.split(":", 2)
@@ -153,11 +158,14 @@ def group_of(pid, controller):
             return path
 
 
-def in_pids_group(started, file):
-    """The value in init's group, or in the one above where that has the limits."""
-    path = next(p for p in glob.glob("/sys/fs/cgroup/**/" + group_of(started.pid, "pids").lstrip("/"), recursive=True)
+def pids_group(started, file):
+    """Init's group, or the one above where that has the limits."""
+    return next(p for p in glob.glob("/sys/fs/cgroup/**/" + group_of(started.pid, "pids").lstrip("/"), recursive=True)
                 if os.path.exists(f"{p}/{file}"))
-    return read(f"{path}/{file}").strip()
+
+
+def in_pids_group(started, file):
+    return read(f"{pids_group(started, file)}/{file}").strip()
 
 
 def console_log(started):
@@ -204,15 +212,16 @@ ROWS = {
     "lxc.arch": init("lxc.arch = i686", lambda c: c.inside("uname -m"), "i686"),
     "lxc.uts.name": init("lxc.uts.name = named", lambda c: c.inside("hostname"), "named"),
     "lxc.ephemeral": At("lifecycle/test_states.py", "test_an_ephemeral_container_is_gone_after_its_stop"),
-    "lxc.init.cmd": init("lxc.init.cmd = /bin/sleep '4321'", lambda c: c.proc("cmdline"), "/bin/sleep\x004321\x00"),
+    "lxc.init.cmd": init("lxc.init.cmd = sleep '4321'", lambda c: c.proc("cmdline"), "sleep\x004321\x00"),
     "lxc.execute.cmd": "what only lxc-execute reads",
-    "lxc.init.uid": init("lxc.init.uid = 33", lambda c: c.status("Uid").split(), ["33"] * 4),
+    "lxc.init.uid": init("lxc.init.uid = 33", lambda c: (c.status("Uid").split(), console(c).st_uid), (["33"] * 4, 33)),
     "lxc.init.gid": init("lxc.init.gid = 34", lambda c: c.status("Gid").split(), ["34"] * 4),
     "lxc.init.groups": init(["lxc.init.groups = 5,6", "lxc.init.groups = 7"], lambda c: c.status("Groups").split(),
                             ["5", "6", "7"]),
     "lxc.init.cwd": init("lxc.init.cwd = /tmp", lambda c: os.readlink(f"/proc/{c.pid}/cwd"), "/tmp"),
-    "lxc.environment": init("lxc.environment = COLOUR=blue",
-                            lambda c: ("COLOUR=blue" in c.proc("environ").split("\0"), c.inside("echo $COLOUR")),
+    "lxc.environment": init(["lxc.environment = COLOUR=blue", "lxc.environment = container=other"],
+                            lambda c: ({"COLOUR=blue", "container=lxc"} <= set(c.proc("environ").split("\0")),
+                                       c.inside("echo $COLOUR")),
                             (True, "blue")),
     "lxc.prlimit.NAME": init("lxc.prlimit.nofile = 123:456",
                              lambda c: re.search(r"open files +(\d+) +(\d+)", c.proc("limits")).groups(), ("123", "456")),
@@ -223,10 +232,12 @@ ROWS = {
     "lxc.no_new_privs": init("lxc.no_new_privs = 1",
                              lambda c: (c.status("NoNewPrivs"), c.inside("grep NoNew /proc/self/status").split()[1]),
                              ("1", "1")),
-    "lxc.cap.keep": Row(["lxc.cap.drop =", "lxc.cap.keep = sys_admin kill", "lxc.cap.keep = sys_chroot"],
+    "lxc.cap.keep": Row(["lxc.cap.drop =", "lxc.cap.keep = mknod", "lxc.cap.keep = none", "lxc.cap.keep = sys_admin kill",
+                         "lxc.cap.keep = sys_chroot"],
                         lambda c: (containers.capabilities(c.pid),
-                                   c.inside("grep CapBnd /proc/self/status").split()[1] == c.status("CapBnd")),
-                        ({"sys_admin", "kill", "sys_chroot"}, True), "keep"),
+                                   c.inside("grep CapBnd /proc/self/status").split()[1] == c.status("CapBnd"),
+                                   mounted(c, "/proc/sys/net")),
+                        ({"sys_admin", "kill", "sys_chroot"}, True, None), "keep"),
     "lxc.environment.runtime": Row(["lxc.environment.runtime = COLOUR=red"],
                                    lambda c: ("COLOUR=red" in c.proc("environ").split("\0"), "COLOUR" in read(TOLD)),
                                    (True, False), LATER),
@@ -236,7 +247,7 @@ ROWS = {
 
     "lxc.rootfs.path": Row([], lambda c: os.stat(f"/proc/{c.pid}/root").st_ino == os.stat(ROOT).st_ino, True, "mounts"),
     "lxc.rootfs.backend": At("lifecycle/test_convert.py", "test_a_legacy_container_runs_and_is_converted_in_place"),
-    "lxc.rootfs.options": Row(["lxc.rootfs.options = nosuid,noatime"],
+    "lxc.rootfs.options": Row(["lxc.rootfs.options = nosuid,noatime,idmap=container"],
                               lambda c: {"nosuid", "noatime"} <= mounted(c, "/")[1], True, "mounts"),
     "lxc.rootfs.managed": At("lifecycle/test_states.py", "test_destroy_keeps_storage_that_is_not_managed"),
     "lxc.mount.fstab": Row([f"lxc.mount.fstab = {WORK}/fstab"], lambda c: mounted(c, "/tmp/fstab"),
@@ -251,8 +262,8 @@ ROWS = {
                                   lambda got: "size=684k" in got, "mounts"),
     "lxc.tty.max": Row(["lxc.tty.max = 3"], lambda c: c.inside("cd /dev; echo tty[0-9]*; readlink tty1"),
                        "tty1 tty2 tty3\nlxc/tty1", "mounts"),
-    "lxc.tty.dir": Row(["lxc.tty.dir = lxc"], lambda c: c.inside("ls /dev/lxc").split(),
-                       ["console", "tty1", "tty2", "tty3"], "mounts"),
+    "lxc.tty.dir": Row(["lxc.tty.dir = lxc"], lambda c: (c.inside("ls /dev/lxc").split(), stat.S_ISCHR(console(c).st_mode)),
+                       (["console", "tty1", "tty2", "tty3"], True), "mounts"),
     "lxc.pty.max": Row(["lxc.pty.max = 77"], lambda c: next(o for o in mounted(c, "/dev/pts")[1] if "max=" in o),
                        "max=80", "mounts"),
     "lxc.autodev": Row(["lxc.autodev = 0"], lambda c: mounted(c, "/dev"), None, "no dev"),
@@ -333,7 +344,9 @@ ROWS = {
     "lxc.cgroup.relative": Row(["lxc.cgroup.relative = 1"],
                                lambda c: group_of(c.pid, "pids").removeprefix(group_of(starter(c), "pids").rstrip("/")),
                                "/lxc.payload.box", "relative"),
-    "lxc.cgroup.FILE": Row(["lxc.cgroup.pids.max = 55"], lambda c: in_pids_group(c, "pids.max"), "55"),
+    "lxc.cgroup.FILE": Row(["lxc.cgroup.pids.max = 55"],
+                           lambda c: (in_pids_group(c, "pids.max"), oct(os.stat(pids_group(c, "pids.max")).st_mode)),
+                           ("55", "0o40755")),
     "lxc.cgroup2.FILE": At("vm/guest/test_cgroup2.py", "test_a_saved_limit_is_one_of_version_2"),
     "lxc.sched.core": At(KEYS, "test_cores_are_shared_with_nobody"),
     "lxc.namespace.clone": At("lifecycle/test_namespaces.py", "test_the_kept_ones_are_those_that_stock_lxc_keeps"),

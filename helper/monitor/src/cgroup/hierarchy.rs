@@ -200,15 +200,13 @@ impl Hierarchy {
             }
             let child = directory.join(part);
             match mkdir(&child, Mode::from_raw_mode(0o755)) {
-                Ok(())
-                    if self
-                        .controllers
-                        .iter()
-                        .any(|controller| controller == "cpuset") =>
-                {
-                    inherit_cpuset(&directory, &child)?;
+                Ok(()) => {
+                    // Whatever our umask: who is not root in the container reads its limits.
+                    chmodat(CWD, &child, Mode::from_raw_mode(0o755), AtFlags::empty())?;
+                    if self.controllers.iter().any(|name| name == "cpuset") {
+                        inherit_cpuset(&directory, &child)?;
+                    }
                 }
-                Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) if parts.peek().is_some() => {}
                 Err(errno) => return Err(errno.into()),
             }

@@ -18,7 +18,6 @@ use gantry_core::namespaces::Namespace;
 use gantry_core::settings::HookStage;
 use gantry_core::states::State;
 use gantry_core::values::mount::{MountEntry, MountOptions, parse_fstab};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::fs::{Mode, OFlags, ResolveFlags, open, openat2};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -152,13 +151,7 @@ impl Monitor {
         let flags_cgroup = Namespace::Cgroup.clone_flag();
         let flags_user = Namespace::User.clone_flag();
         let flags_time = Namespace::Time.clone_flag();
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .at(STEP, || "cannot make a socket".to_owned())?;
+        let (ours, theirs) = sys::pair().at(STEP, || "cannot make a socket".to_owned())?;
         let tasks = self.cgroups.payload_tasks()?;
         let entries: Vec<_> = mounts.iter().map(|mount| mount.entry.clone()).collect();
         let born_in = self.cgroups.payload_unified();
@@ -182,6 +175,7 @@ impl Monitor {
                     hooks: &self.hooks,
                     confinement: &self.confinement,
                     hierarchies: &self.cgroups.hierarchies,
+                    group: self.cgroups.payload().unwrap_or_default(),
                     tasks,
                     mounts,
                     mount_point: self.mount_point.clone(),

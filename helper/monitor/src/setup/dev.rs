@@ -5,13 +5,18 @@ use super::root::{Root, attach};
 use crate::failure::{At, Step};
 use crate::terminal::{self, Terminal};
 use gantry_core::settings::{ConsolePath, Settings};
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, makedev, mknodat, symlinkat, unlinkat};
+use rustix::fs::{
+    CWD, FileType, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, makedev, mknodat, symlinkat,
+    unlinkat,
+};
 use rustix::io::Errno;
 use rustix::mount::MountAttrFlags;
 use std::io;
 use std::os::fd::OwnedFd;
 
 const STEP: &str = "preparing /dev";
+
+const CONSOLE: &str = "console";
 
 /// Nodes that every container has: name, major and minor number.
 const NODES: [(&str, u32, u32); 6] = [
@@ -121,7 +126,8 @@ pub(crate) fn make_terminals(root: &Root, settings: &Settings) -> Step<Terminals
     let console = match settings.console.path {
         ConsolePath::None => None,
         _ => Some(
-            place(root, &devpts, directory, "console")
+            place(root, &devpts, directory, CONSOLE)
+                .and_then(|console| give_to_init(console, settings))
                 .at(STEP, || "cannot make /dev/console".to_owned())?,
         ),
     };
@@ -179,8 +185,16 @@ fn mount_devpts(root: &Root, settings: &Settings) -> io::Result<OwnedFd> {
     root.open("dev/pts", OFlags::RDONLY | OFlags::DIRECTORY)
 }
 
+/// What init's streams are is its user's, who may open it anew (`/dev/stderr`).
+fn give_to_init(console: Terminal, settings: &Settings) -> io::Result<Terminal> {
+    let owner = Uid::from_raw(settings.init.uid);
+    fchown(&console.slave, Some(owner), None::<Gid>)?;
+    fchmod(&console.slave, Mode::from_raw_mode(0o600))?;
+    Ok(console)
+}
+
 /// Opens a pseudoterminal and shows its slave as /dev/NAME, or as
-/// /dev/DIRECTORY/NAME with a link to it.
+/// /dev/DIRECTORY/NAME with a link to it. The console is there itself, too.
 fn place(
     root: &Root,
     devpts: &OwnedFd,
@@ -188,18 +202,25 @@ fn place(
     name: &str,
 ) -> io::Result<Terminal> {
     let terminal = terminal::open(devpts)?;
-    let tree = copy_tree(devpts, terminal.number.to_string(), false)?;
-    terminal::check_slave(&tree, terminal.number)?;
+    let show = |path: String| {
+        let tree = copy_tree(devpts, terminal.number.to_string(), false)?;
+        terminal::check_slave(&tree, terminal.number)?;
+        attach(tree, root.make_file(path)?)
+    };
     let Some(directory) = directory else {
-        attach(tree, root.make_file(format!("dev/{name}"))?)?;
+        show(format!("dev/{name}"))?;
         return Ok(terminal);
     };
-    attach(tree, root.make_file(format!("dev/{directory}/{name}"))?)?;
+    show(format!("dev/{directory}/{name}"))?;
     let dev = root.open("dev", OFlags::PATH | OFlags::DIRECTORY)?;
     match unlinkat(&dev, name, rustix::fs::AtFlags::empty()) {
         Ok(()) | Err(Errno::NOENT) => {}
         Err(errno) => return Err(errno.into()),
     }
-    symlinkat(format!("{directory}/{name}"), &dev, name)?;
+    if name == CONSOLE {
+        show(format!("dev/{name}"))?;
+    } else {
+        symlinkat(format!("{directory}/{name}"), &dev, name)?;
+    }
     Ok(terminal)
 }

@@ -65,6 +65,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) hooks: &'a Hooks,
     pub(crate) confinement: &'a Confinement,
     pub(crate) hierarchies: &'a [Hierarchy],
+    /// The payload's group below the base of each.
+    pub(crate) group: &'a str,
     /// The payload's version 1 groups, to enter.
     pub(crate) tasks: Vec<OwnedFd>,
     pub(crate) mounts: Vec<Mount>,
@@ -238,10 +240,8 @@ fn furnish(root: &Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
     mounts::make(root, &plan.mounts, &plan.rootfs)?;
     if plan.owns(Namespace::Cgroup) {
         standard::mount_cgroups(root, settings, plan.hierarchies)?;
-    } else if settings.auto_mounts.cgroup.is_some() {
-        log::warn(
-            "lxc.mount.auto: no cgroups are mounted, as the container has no cgroup namespace of its own and would see the host's",
-        );
+    } else {
+        standard::mount_host_cgroups(root, settings, plan.hierarchies, plan.group)?;
     }
     plan.hooks.run(HookStage::Mount, &[], None)?;
     if settings.autodev {

@@ -61,8 +61,10 @@ pub(crate) fn prepare(rootfs: &Rootfs, namespace: Option<&OwnedFd>) -> Step<Owne
                     .at(STEP, || "cannot copy a descriptor".to_owned())?,
             ),
             None => {
-                let message = "lxc.rootfs.options = idmap=container needs lxc.idmap; add it or remove the option.";
-                return failed(FailureKind::InvalidConfig, STEP, message);
+                log::warn(
+                    "lxc.rootfs.options = idmap=container maps nothing, as with LXC, because there is no lxc.idmap",
+                );
+                None
             }
         },
         Some(MountIdmap::Path(path)) => {
