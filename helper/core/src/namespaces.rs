@@ -38,9 +38,13 @@ impl Namespace {
         Self::Time,
     ];
 
-    /// Reads a name in the spelling of `lxc.namespace.*` (`mnt`, `net`), of
-    /// its long forms (`mount`, `network`, `utsname`) or of `lxc-attach -s`
-    /// (the long forms in upper case).
+    /// Reads a name in the spelling of `lxc.namespace.*` (`mnt`, `net`).
+    pub fn from_name(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.proc_name() == text)
+    }
+
+    /// Reads a name in that spelling, in its long forms (`mount`, `network`, `utsname`) or in
+    /// that of `lxc-attach -s` (the long forms in upper case).
     pub fn parse(text: &str) -> Option<Self> {
         match text.to_ascii_lowercase().as_str() {
             "user" => Some(Self::User),
@@ -106,10 +110,13 @@ mod tests {
     fn spellings_meet() {
         for kind in Namespace::ALL {
             assert_eq!(Namespace::parse(kind.proc_name()), Some(kind));
+            assert_eq!(Namespace::from_name(kind.proc_name()), Some(kind));
         }
         assert_eq!(Namespace::parse("NETWORK"), Some(Namespace::Net));
         assert_eq!(Namespace::parse("utsname"), Some(Namespace::Uts));
         assert_eq!(Namespace::parse("all"), None);
+        // LXC refuses a config with it.
+        assert_eq!(Namespace::from_name("network"), None);
     }
 
     #[test]

@@ -42,7 +42,6 @@ const NAMES: &[(&str, i32)] = &[
     ("POLL", 29),
     ("PWR", 30),
     ("SYS", 31),
-    ("UNUSED", 31),
 ];
 
 /// SIGINT, SIGKILL and SIGPWR, which LXC uses as defaults.

@@ -202,7 +202,7 @@ pub(super) static KEYS: &[Key] = &[
     .safe(),
     Key::new(
         "lxc.tty.dir",
-        Grammar::RelativePath,
+        Grammar::TtyDirectory,
         &[Start],
         "A directory below /dev for consoles.",
     )

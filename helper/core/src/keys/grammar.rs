@@ -38,6 +38,8 @@ pub enum Grammar {
     Path,
     /// A path below some root: no `..`, not absolute.
     RelativePath,
+    /// A directory below /dev, with or without a slash before it.
+    TtyDirectory,
     /// One part of a path.
     PathPart,
     /// A command line.
@@ -181,6 +183,7 @@ impl Grammar {
             )),
             Self::Path => Ok(()),
             Self::RelativePath => relative(value),
+            Self::TtyDirectory => relative(value.trim_start_matches('/')),
             Self::PathPart if value.contains('/') => {
                 Err(format!("'{value}' has more than one part"))
             }
@@ -204,6 +207,13 @@ impl Grammar {
             Self::TimeOffset => TimeOffset::parse(value).map(drop),
             Self::Limit => values::Limit::parse(value).map(drop),
             Self::Signal => match signals::parse(value) {
+                Some(_)
+                    if ["sigrtmin", "sigrtmax"].contains(&value.to_ascii_lowercase().as_str()) =>
+                {
+                    Err(format!(
+                        "LXC takes '{value}' only with a number; write SIGRTMIN+0 or SIGRTMAX-0"
+                    ))
+                }
                 Some(_) => Ok(()),
                 None => Err(format!(
                     "'{value}' is not a signal; use a number or a name such as SIGPWR or SIGRTMIN+3"
@@ -212,7 +222,7 @@ impl Grammar {
             Self::LogLevel => LogLevel::parse(value).map(drop),
             Self::Facility if is_facility(value) => Ok(()),
             Self::Facility => Err(format!("'{value}' is not one of {}", FACILITIES.join(", "))),
-            Self::UnixAddress if value.len() > "unix:".len() && value.starts_with("unix:") => {
+            Self::UnixAddress if value.starts_with("unix:/") || value.starts_with("unix:@") => {
                 Ok(())
             }
             Self::UnixAddress => Err(format!(
@@ -248,7 +258,7 @@ impl Grammar {
         let no_dots = suffix.split('.').all(|part| !part.is_empty());
         match self {
             Self::Limit => values::RESOURCES.contains(&suffix),
-            Self::ShareSource => crate::namespaces::Namespace::parse(suffix).is_some(),
+            Self::ShareSource => crate::namespaces::Namespace::from_name(suffix).is_some(),
             // A dot in an interface's name is written as a slash.
             Self::Sysctl => {
                 let part = |part: &str| {

@@ -26,7 +26,7 @@ const FLAGS: &[&str] = &["2", "yes", "-1", "00"];
 const NUMBERS: &[&str] = &["-1", "many", "1.5", "99999999999"];
 const SIGNAL: (&[&str], &[&str]) = (
     &["SIGPWR", "sigpwr", "SIGRTMIN+3", "SIGRTMAX-2", "15"],
-    &["PWR", "SIG15", "SIGRTMIN-1", "-9"],
+    &["PWR", "SIG15", "SIGRTMIN-1", "-9", "SIGRTMIN", "sigrtmax"],
 );
 const SIZES: (&[&str], &[&str]) = (
     &["auto", "4096", "64kB", "64KB", "1MB", "1GB", "10"],
@@ -123,13 +123,14 @@ fn samples(name: &str) -> (&'static [&'static str], &'static [&'static str]) {
                 "sys:force",
                 "cgroup:full",
                 "cgroup2:mixed",
+                "cgroup2:rw",
                 "shmounts:",
                 "shmounts::/x",
             ],
         ),
         "lxc.autodev.tmpfs.size" => (&["500000"], &["-1", "5M"]),
-        "lxc.tty.dir"
-        | "lxc.cgroup.dir"
+        "lxc.tty.dir" => (&["lxc", "a/b", "/lxc"], &["../x", "/a/../b"]),
+        "lxc.cgroup.dir"
         | "lxc.cgroup.dir.monitor"
         | "lxc.cgroup.dir.monitor.pivot"
         | "lxc.cgroup.dir.container" => (&["lxc", "a/b"], &["/lxc", "../x", "a/../b"]),

@@ -362,11 +362,14 @@ impl Reader<'_> {
 
     fn capabilities(&self) -> Result<Capabilities, ConfigError> {
         let keep: Vec<_> = self.all("lxc.cap.keep", |text| match text {
-            "none" => Ok(Vec::new()),
-            text => keys::capabilities(text),
+            "none" => Ok(None),
+            text => keys::capabilities(text).map(Some),
         })?;
         if !keep.is_empty() {
-            return Ok(Capabilities::Keep(keep.into_iter().flatten().collect()));
+            // It takes away what lines before it have named.
+            let last = keep.iter().rposition(Option::is_none).unwrap_or(0);
+            let kept = keep.into_iter().skip(last).flatten().flatten();
+            return Ok(Capabilities::Keep(kept.collect()));
         }
         let drop = self.all("lxc.cap.drop", keys::capabilities)?;
         Ok(Capabilities::Drop(drop.into_iter().flatten().collect()))
@@ -399,7 +402,7 @@ impl Reader<'_> {
     fn namespaces(&self) -> Result<NamespaceChoice, ConfigError> {
         let mut share = BTreeMap::new();
         for (name, source) in self.below("lxc.namespace.share.", ShareSource::parse)? {
-            share.extend(Namespace::parse(&name).map(|namespace| (namespace, source)));
+            share.extend(Namespace::from_name(&name).map(|namespace| (namespace, source)));
         }
         Ok(NamespaceChoice {
             clone: self.one("lxc.namespace.clone", values::namespaces)?,

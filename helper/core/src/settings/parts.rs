@@ -1,6 +1,6 @@
 //! The parts of [`super::Settings`].
 
-use crate::caps::CapabilitySet;
+use crate::caps::{Capability, CapabilitySet};
 use crate::namespaces::Namespace;
 use crate::values::mount::MountOptions;
 use crate::values::rootfs::RootfsPath;
@@ -55,6 +55,16 @@ pub enum Capabilities {
     Drop(CapabilitySet),
     /// Only these.
     Keep(CapabilitySet),
+}
+
+impl Capabilities {
+    /// Whether a capability is left to the container.
+    pub fn leave(self, capability: Capability) -> bool {
+        match self {
+            Self::Drop(dropped) => !dropped.contains(capability),
+            Self::Keep(kept) => kept.contains(capability),
+        }
+    }
 }
 
 /// `lxc.apparmor.*`

@@ -267,7 +267,7 @@ impl ShareSource {
 pub fn namespaces(text: &str) -> Result<Vec<Namespace>, String> {
     words(text)
         .map(|word| {
-            Namespace::parse(word).ok_or_else(|| {
+            Namespace::from_name(word).ok_or_else(|| {
                 format!(
                     "'{word}' is not a namespace; use user, mnt, pid, uts, ipc, net, cgroup or time"
                 )

@@ -141,6 +141,9 @@ fn automatic_mounts_replace_within_their_class() {
     assert_eq!(mounts.proc, Some(ProcMode::Mixed));
     assert_eq!(mounts.sys, Some(SysMode::ReadWrite));
     assert_eq!(mounts.to_string(), "proc:mixed sys:rw cgroup:mixed");
+    for none in ["cgroup2:rw", "cgroup2:mixed", "cgroup2:rw:force"] {
+        assert!(mounts.clone().apply(none).is_err(), "{none}");
+    }
     mounts.apply("cgroup2:ro:force shmounts:/a").unwrap();
     let cgroup = mounts.cgroup.unwrap();
     assert_eq!(

@@ -139,6 +139,7 @@ impl fmt::Display for AutoMounts {
                 CgroupMode::ByCapability => "",
                 CgroupMode::Mixed => ":mixed",
                 CgroupMode::ReadOnly => ":ro",
+                CgroupMode::ReadWrite if mount.tree == CgroupTree::Unified => "",
                 CgroupMode::ReadWrite => ":rw",
             };
             format!("{tree}{mode}{}", if mount.force { ":force" } else { "" })
@@ -170,10 +171,13 @@ fn cgroup_token(token: &str) -> Option<CgroupMount> {
         _ => return None,
     };
     let mode = match (mode, tree) {
-        (None, CgroupTree::Unified) | (Some("rw"), _) => CgroupMode::ReadWrite,
-        (None, _) => CgroupMode::ByCapability,
+        (None, CgroupTree::Unified) => CgroupMode::ReadWrite,
         (Some("ro"), _) => CgroupMode::ReadOnly,
-        (Some("mixed"), CgroupTree::Own | CgroupTree::Full) => CgroupMode::Mixed,
+        // There is no word for what goes without saying.
+        (Some(_), CgroupTree::Unified) => return None,
+        (None, _) => CgroupMode::ByCapability,
+        (Some("rw"), _) => CgroupMode::ReadWrite,
+        (Some("mixed"), _) => CgroupMode::Mixed,
         _ => return None,
     };
     Some(CgroupMount { tree, mode, force })
