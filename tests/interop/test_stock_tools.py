@@ -108,13 +108,28 @@ def test_lxc_freeze_and_unfreeze(tools, web):
 
 
 def test_lxc_cgroup(tools, web):
-    # Where version 1 has the controllers, version 2 has only what every group has.
-    pids = run("sh", "-c", "ls -d /sys/fs/cgroup/pids; grep pids /sys/fs/cgroup/cgroup.controllers", check=False).stdout
-    file = "pids.max" if pids else "cgroup.max.descendants"
-    tools("lxc-cgroup", "-n", "web", file, "57")
-    assert tools("lxc-cgroup", "-n", "web", file).stdout.strip() == "57"
-    assert containers.in_group("web", file) == "57"
-    tools("lxc-cgroup", "-n", "web", file, "max")
+    if os.path.isdir("/sys/fs/cgroup/pids"):
+        limits = {"pids.max": "57", "memory.limit_in_bytes": "134217728", "cpu.shares": "512"}
+    elif "pids" in run("cat", "/sys/fs/cgroup/cgroup.controllers").stdout:
+        limits = {"pids.max": "57", "memory.max": "134217728", "cpu.weight": "50"}
+    else:
+        # Version 1 has the controllers: version 2 has only what every group has.
+        limits = {"cgroup.max.descendants": "57", "cgroup.max.depth": "5"}
+    for file, value in limits.items():
+        before = tools("lxc-cgroup", "-n", "web", file).stdout.strip()
+        tools("lxc-cgroup", "-n", "web", file, value)
+        assert tools("lxc-cgroup", "-n", "web", file).stdout.strip() == containers.in_group("web", file) == value
+        tools("lxc-cgroup", "-n", "web", file, before)
+        assert containers.in_group("web", file) == before
+    assert tools("lxc-cgroup", "-n", "web", "nothing.max", check=False).returncode != 0
+
+
+def test_lxc_cgroup_on_devices(tools, web):
+    assert containers.opens(web, "/dev/zero")
+    tools("lxc-cgroup", "-n", "web", "devices.deny", "c 1:5 rwm")
+    assert not containers.opens(web, "/dev/zero")
+    tools("lxc-cgroup", "-n", "web", "devices.allow", "c 1:5 rwm")
+    assert containers.opens(web, "/dev/zero")
 
 
 def test_lxc_device(tools, web):

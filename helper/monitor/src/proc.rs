@@ -1,17 +1,17 @@
 //! Reading /proc (proc(5)): what the kernel tells of processes and of the system, with
 //! names in it that others have chosen.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// The text of a file of /proc. A process, a mount point or a socket may have any bytes
 /// as its name: what is not UTF-8 in it is replaced, and does not hide the rest.
 pub(crate) fn text(path: impl AsRef<Path>) -> io::Result<String> {
-    let bytes = std::fs::read(path)?;
-    Ok(match String::from_utf8(bytes) {
-        Ok(text) => text,
-        Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
-    })
+    // Most fit: else it would be asked for a few bytes first, as the size is not known.
+    let mut bytes = Vec::with_capacity(4096);
+    File::open(path)?.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

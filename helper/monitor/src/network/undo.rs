@@ -17,7 +17,7 @@ use crate::netlink::{Netlink, Route};
 use crate::sys::{self, Fork};
 use gantry_core::monitor::SHUTDOWN_PATIENCE;
 use nix::sys::signal::SigSet;
-use nix::sys::socket::{AddressFamily, Shutdown, SockFlag, SockType, shutdown, socketpair};
+use nix::sys::socket::{Shutdown, shutdown};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
@@ -67,13 +67,7 @@ impl Undo {
     /// Starts the process, and waits until it listens.
     pub(super) fn start(container: &str, in_unit: bool) -> Step<Self> {
         let what = || "cannot start the process that cleans up".to_owned();
-        let (socket, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .at(STEP, what)?;
+        let (socket, theirs) = sys::pair().at(STEP, what)?;
         // Its own copy of this program, so that it holds nothing else of ours.
         let own = open_program("/proc/self/exe").at(STEP, what)?;
         let mut arguments = ["gantry-monitor", "undo", "--name", container]

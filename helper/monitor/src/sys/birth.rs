@@ -1,8 +1,7 @@
 //! New processes: clone3(2).
 
-use super::{check, exit_now, receive, send};
+use super::{check, exit_now, pair, receive, send};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use rustix::process::{WaitId, WaitIdOptions, waitid};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
@@ -37,12 +36,7 @@ pub(crate) fn fork_within(
     if joined.is_empty() {
         return fork(flags, cgroup);
     }
-    let (ours, theirs) = socketpair(
-        AddressFamily::Unix,
-        SockType::SeqPacket,
-        None,
-        SockFlag::SOCK_CLOEXEC,
-    )?;
+    let (ours, theirs) = pair()?;
     // In the group from here on: the rights to enter it may be left behind.
     match fork(0, cgroup)? {
         Fork::Child => {

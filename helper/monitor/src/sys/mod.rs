@@ -18,7 +18,7 @@ pub(crate) use filter::{Instruction, load_filter, notifies};
 pub(crate) use loop_device::attach_loop_device;
 pub(crate) use memory::Spare;
 pub(crate) use notify::{DATA, NOTIFICATION, RESPONSE, answer_call, check_call, receive_call};
-pub(crate) use packet::{receive, send};
+pub(crate) use packet::{pair, receive, send};
 
 use rustix::mount::MountPropagationFlags;
 use std::ffi::CStr;
