@@ -251,11 +251,14 @@ def until(condition, seconds=10, pump=False, step=0.01):
         if pump:
             while GLib.MainContext.default().iteration(False):
                 pass
+        began = time.monotonic()
         value = condition()
         if value:
             return value
-        assert time.monotonic() < end, f"waited {seconds} s in vain"
-        time.sleep(step)
+        now = time.monotonic()
+        assert now < end, f"waited {seconds} s in vain"
+        # Whoever looks takes no more time than what is waited for.
+        time.sleep(max(step, min(now - began, 1)))
 
 
 def run(*argv, user=None, check=True, **more):

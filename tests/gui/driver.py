@@ -30,6 +30,7 @@ def wait_until(condition, what, timeout=20):
     """The first true result of `condition`; fails with `what` after `timeout` seconds."""
     end = time.monotonic() + timeout
     while True:
+        began = time.monotonic()
         try:
             result = condition()
         except GLib.Error:
@@ -37,9 +38,11 @@ def wait_until(condition, what, timeout=20):
             result = None
         if result:
             return result
-        if time.monotonic() > end:
+        now = time.monotonic()
+        if now > end:
             raise NotThere(what() if callable(what) else what)
-        time.sleep(0.05)
+        # Whoever looks takes no more time than the window.
+        time.sleep(max(0.05, min(now - began, 1)))
 
 
 class App:

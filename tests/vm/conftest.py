@@ -102,8 +102,7 @@ class Listener:
 
     def begin(self):
         self.machine = Machine()
-        self.machine.boot()
-        self.machine.install()
+        self.machine.begin()
         self.number = self.machine.send(
             "cd /checkout/tests/vm; export DBUS_SYSTEM_BUS_ADDRESS=unix:path=/run/dbus/system_bus_socket GANTRY_INSIDE=1\n"
             f"exec python3 -B -m pytest -p no:cacheprovider {shlex.join(self.names)}")

@@ -35,7 +35,6 @@ states() { gantry $manager ListContainers 'a{sv}' 0; }
 @pytest.fixture(scope="module")
 def machine():
     with Machine(keep=True) as machine:
-        machine.install()
         script = ["mkdir -p /var/log/journal; systemctl restart systemd-journald",
                   "systemctl enable --quiet gantry-autostart"]
         for name, lines in CONTAINERS.items():

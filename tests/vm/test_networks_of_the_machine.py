@@ -45,7 +45,6 @@ NETWORKS = {"dev0": ("bridge", "10.77.0"), "sw0": ("ovs", "10.78.0")}
 @pytest.fixture(scope="module")
 def machine():
     with Machine(keep=True) as machine:
-        machine.install()
         script = ["systemctl enable --now --quiet openvswitch-switch", "systemctl enable --quiet gantry-autostart"]
         for number, (name, (driver, net)) in enumerate(NETWORKS.items()):
             config = [f"lxc.net.0.{line}" for line in (

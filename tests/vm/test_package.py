@@ -31,7 +31,7 @@ def machine(tmp_path_factory):
     subprocess.run(["env", "DPKG_DEB_COMPRESSOR_TYPE=none", f"{TOP}/data/debian/build", f"{TOP}/target/bin", packages], check=True)
     (package,) = packages.glob("*.deb")
     make_next(package, packages / "next.deb")
-    with Machine() as machine:
+    with Machine(clean=True) as machine:
         shutil.copy(package, f"{machine.share}/gantry.deb")
         shutil.copy(packages / "next.deb", machine.share)
         yield machine

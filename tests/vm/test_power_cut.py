@@ -76,7 +76,6 @@ MOMENT = (5, 25)
 @pytest.fixture(scope="module")
 def machine():
     with Machine(keep=True) as machine:
-        machine.install()
         machine.run(WORDS + "for name in kept name1 origin walked; do job CreateContainer 'sa{sv}' $name 1 template s busybox; done; sync", 600)
         yield machine
 

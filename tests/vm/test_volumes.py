@@ -24,7 +24,6 @@ zpool create -m none lxc /var/tmp/zfs
 @pytest.fixture(scope="module")
 def machine():
     with Machine() as machine:
-        machine.install()
         machine.run(GROUND, 900)
         yield machine
 
