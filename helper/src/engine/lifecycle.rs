@@ -387,9 +387,12 @@ impl Engine {
 
     /// The same, though it may have lost its monitor.
     async fn begun(&self, id: &ContainerId) -> Result<Client> {
-        // Whoever was let through by the bus has just looked.
-        let facts = self.recent_facts(id).await;
-        let facts = facts.ok_or_else(|| Self::unknown(id))?;
+        // Whoever was let through by the bus has just looked, but before it is refused it is
+        // looked again.
+        let facts = match self.recent_facts(id).await {
+            Some(facts) if facts.state != State::Stopped => facts,
+            _ => self.get(id).await?,
+        };
         if facts.state == State::Stopped {
             return Err(Error::WrongState(format!(
                 "container '{}' is not running; start it first",

@@ -1,6 +1,7 @@
 //! One cgroup hierarchy of the host.
 
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Uid, chmodat, chownat, mkdir, open, openat};
+use rustix::process::umask;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -199,14 +200,15 @@ impl Hierarchy {
                 enable_controllers(&directory);
             }
             let child = directory.join(part);
-            match mkdir(&child, Mode::from_raw_mode(0o755)) {
-                Ok(()) => {
-                    // Whatever our umask: who is not root in the container reads its limits.
-                    chmodat(CWD, &child, Mode::from_raw_mode(0o755), AtFlags::empty())?;
-                    if self.controllers.iter().any(|name| name == "cpuset") {
-                        inherit_cpuset(&directory, &child)?;
-                    }
+            // Who is not root in the container reads its limits, too.
+            let mask = umask(Mode::from_raw_mode(0o022));
+            let made = mkdir(&child, Mode::from_raw_mode(0o755));
+            umask(mask);
+            match made {
+                Ok(()) if self.controllers.iter().any(|name| name == "cpuset") => {
+                    inherit_cpuset(&directory, &child)?;
                 }
+                Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) if parts.peek().is_some() => {}
                 Err(errno) => return Err(errno.into()),
             }
