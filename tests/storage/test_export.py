@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tempfile
@@ -13,7 +14,7 @@ import pytest
 import containers
 from containers import refused
 from gantry import Job, LXC_PATH, options, run, until
-from stores import Snapshots, clone, container_on
+from stores import BACKENDS, Snapshots, clone, container_on, root_of
 
 def start_export(container, fd, **named):
     return Job(container.bus, container.call("Export", "(ha{sv})", 0, options(**named), fds=[fd]))
@@ -144,6 +145,49 @@ def test_a_container_that_runs_is_held_and_goes_on(bus, tmp_path):
         assert until(lambda: any("held" in values[0] for _path, _member, values in logged), pump=True)
     assert "rootfs/bin/busybox" in names_in(tmp_path / "a")
     assert job.get("Bytes") > 1 << 20 and job.get("Total") > 1 << 20 and job.get("Progress") == 1
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_one_that_runs_leaves_with_what_was_written_last(bus, backend, tmp_path):
+    """What no disk has yet is in the archive, the container goes on, and nothing else is left of the export."""
+    with container_on(bus, backend) as web:
+        web.start()
+        assert web.execute("sh", "-c", "mkdir /fresh; echo words >/fresh/file")[0] == 0
+        before = left_of_exports()
+        export_to(web, tmp_path / "a", compression="none")
+        assert web.state == "RUNNING"
+        assert web.execute("sh", "-c", "echo more >>/fresh/file && sync && cat /fresh/file")[1] == "words\nmore\n"
+        until(lambda: left_of_exports() == before)
+    names = names_in(tmp_path / "a")
+    assert "rootfs/bin/busybox" in names and "rootfs/lost+found/" not in names
+    assert run("tar", "-xOf", "a", "rootfs/fresh/file", cwd=tmp_path).stdout == "words\n"
+
+
+def left_of_exports():
+    """What an export may make for itself: directories, volumes and datasets, devices."""
+    tools = [["losetup", "-a"], ["lvs", "--noheadings", "-o", "lv_name"], ["zfs", "list", "-Ht", "all", "-o", "name"]]
+    said = [run(*tool, check=False).stdout for tool in tools if shutil.which(tool[0])]
+    return sorted(os.listdir(LXC_PATH)), said
+
+
+def test_a_container_whose_root_is_elsewhere_has_nothing_of_the_host_held(bus, tmp_path):
+    """Its init has made a directory of the host's its root, that was lent to it."""
+    with container_on(bus, "loop") as web, tempfile.TemporaryDirectory(dir="/srv") as lent:
+        os.chmod(lent, 0o755)
+        containers.append_config("web", f"lxc.mount.entry = {lent} lent none bind,create=dir 0 0",
+                                 "lxc.init.cmd = /bin/sh /away")
+        with root_of(web) as root:
+            run("cp", "-a", f"{root}/bin", lent)
+            with open(f"{root}/away", "w") as script:
+                script.write("exec chroot /lent /bin/sh -c 'while :; do sleep 1; done'\n")
+        web.start()
+        until(lambda: os.path.realpath(f"/proc/{web.get('InitPid')}/root").endswith("lent"))
+        with refused("Failed"):
+            export_to(web, tmp_path / "a")
+        with open(f"{lent}/written", "w") as file:
+            file.write("as ever")
+        assert web.wait("RUNNING") == "RUNNING"
+        web.kill()
 
 
 def test_a_helper_that_is_killed_leaves_no_container_frozen(bus):

@@ -175,7 +175,8 @@ impl ContainerObject {
     }
 
     /// Packs the container into target, a file, pipe or socket, as one archive that tar lists
-    /// and unpacks. A running one is held meanwhile. Options: compression s (zstd, gzip, xz,
+    /// and unpacks. A running one is held: on LVM and ZFS for the moment of a snapshot, else
+    /// meanwhile. Options: compression s (zstd, gzip, xz,
     /// none; zstd), snapshots b, format s: gantry (owners as the container sees them, with
     /// checksum) or tar (LXC's directory, owners as on this host). The job's result has bytes t.
     #[zbus(out_args("job"))]

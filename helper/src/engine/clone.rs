@@ -276,8 +276,7 @@ impl Engine {
                 Ok(backend) => backend.size(&rootfs)?.unwrap_or_default(),
                 Err(_) => 0,
             };
-            let needed = occupied / 4 * 5 + (64 << 20);
-            Ok(needed.max(own).max(storage::SIZE).next_multiple_of(1 << 20))
+            Ok(storage::room_for(occupied).max(own.next_multiple_of(1 << 20)))
         })
         .await
     }
@@ -301,7 +300,7 @@ impl Engine {
         };
         let copied = async {
             let device = match id {
-                Some(id) => self.hold_device(id, &source.backend).await?,
+                Some(id) => self.hold_device(id, source).await?,
                 None => None,
             };
             let copied = async {

@@ -5,19 +5,26 @@
 //! request `snaps`. The root file systems are whole, whatever they were stored on.
 
 use super::clone::{Source, own_files};
+use super::create::discard;
 use super::destroy::rewritten;
+use super::held_device::HeldDevice;
 use super::idmaps::maps_of;
+use super::launcher::{Access, Programs};
 use super::manifest::Manifest;
 use super::snapshots::{self, snapshot_layout};
+use super::staging::Staging;
 use super::{ContainerId, Engine, Error, Result, Work, blocking};
 use crate::image::confined::all_ids;
 use crate::image::pack::{self, Content, Plan, Store};
 use crate::image::sink::Sink;
 use crate::image::stream::Compression;
 use crate::storage::dir::root_of;
+use crate::storage::{self, Files, Place};
+use gantry_core::idmap::IdMaps;
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use gantry_core::states::State;
+use gantry_core::values::rootfs::RootfsPath;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -41,9 +48,16 @@ pub(crate) struct ExportOptions {
     pub(crate) format: Format,
 }
 
+/// The root file system of a container that goes on, as it was at one moment.
+struct Moment {
+    rootfs: RootfsPath,
+    staging: Staging,
+}
+
 impl Engine {
-    /// Packs a container into a client's file, pipe or socket. One that runs is held
-    /// meanwhile. Gives how many bytes the archive has.
+    /// Packs a container into a client's file, pipe or socket. One that runs is held for
+    /// the moment of a snapshot, or meanwhile where its backend has none that stand by
+    /// themselves. Gives how many bytes the archive has.
     pub(crate) async fn export(
         &self,
         id: &ContainerId,
@@ -65,52 +79,148 @@ impl Engine {
                 )));
             }
         };
-        let (plan, maps) =
-            blocking(move || Packing::of(&layout, options, runs)?.plan(options)).await?;
-        if runs {
-            work.log("the container runs and is held while it is packed; the archive has what a power cut would have left");
+        let mut packing = blocking(move || Packing::of(&layout, options)).await?;
+        let held = self.hold(id, work).await?;
+        let moment = match runs {
+            true => self.moment(&packing.source, work).await,
+            false => Ok(None),
+        };
+        let (moment, held) = match moment {
+            Ok(Some(moment)) => {
+                packing.read_from(&moment.rootfs);
+                self.let_go(id, held).await?;
+                work.log("the container runs and was held for a moment; the archive has what a power cut would have left then");
+                (Some(moment), None)
+            }
+            Ok(None) => {
+                if runs {
+                    work.log("the container runs and is held while it is packed; the archive has what a power cut would have left");
+                }
+                (None, Some(held))
+            }
+            Err(error) => {
+                self.let_go(id, held).await?;
+                return Err(error);
+            }
+        };
+        let packed = match &held {
+            Some(_) => self.pack_held(id, packing, options, sink, work).await,
+            None => self.pack(packing, options, sink, work).await,
+        };
+        if let Some(held) = held {
+            self.let_go(id, held).await?;
         }
+        if let Some(Moment { staging, .. }) = moment {
+            let forget = move || {
+                drop(staging);
+                Ok(())
+            };
+            blocking(forget).await?;
+        }
+        packed
+    }
+
+    /// A snapshot to read a container by that goes on; none where its backend has none for
+    /// that, or cannot make one now.
+    async fn moment(&self, source: &Source, work: &Work) -> Result<Option<Moment>> {
+        let backend = storage::backend(&source.backend)?;
+        if !backend.keeps_moments() {
+            return Ok(None);
+        }
+        let staging = Staging::create(Path::new(self.lxc_path()))?;
+        let place = Place {
+            here: staging.path().to_path_buf(),
+            there: staging.path().to_path_buf(),
+            volume: format!("{}_export", source.layout.name()),
+        };
+        let rootfs = source.rootfs.clone();
+        match blocking(move || backend.snapshot(&rootfs, &place)).await {
+            Ok(made) => Ok(Some(Moment {
+                rootfs: RootfsPath::parse(&made.path),
+                staging,
+            })),
+            Err(error) => match discard(staging, error).await {
+                Error::NoSpace(why) | Error::Unsupported(why) => {
+                    work.log(format_args!("there is no snapshot to pack: {why}"));
+                    Ok(None)
+                }
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Packs a container that is held, and its file system with it.
+    async fn pack_held(
+        &self,
+        id: &ContainerId,
+        packing: Packing,
+        options: ExportOptions,
+        sink: Sink,
+        work: &Work,
+    ) -> Result<u64> {
+        let device = self.hold_device(id, &packing.source).await?;
+        let packed = self.pack(packing, options, sink, work).await;
+        device.map_or(Ok(()), HeldDevice::let_go)?;
+        packed
+    }
+
+    async fn pack(
+        &self,
+        packing: Packing,
+        options: ExportOptions,
+        sink: Sink,
+        work: &Work,
+    ) -> Result<u64> {
+        let programs = &self.0.programs;
+        let (trees, mounts) = open(programs, &packing.trees).await?;
+        let (plan, maps) = packing.plan(options, trees)?;
         let maps = match options.format {
             Format::Gantry if !maps.is_empty() => maps,
             _ => all_ids(),
         };
-        let held = self.hold(id, work).await?;
-        let packed = pack::pack(&self.0.programs, &plan, &maps, sink, work).await;
-        self.let_go(id, held).await?;
-        packed
+        pack::pack(programs, &plan, &mounts, &maps, sink, work).await
     }
+}
+
+/// Makes root file systems ready to be read. Gives the mounts by which some are, too.
+async fn open(
+    programs: &Programs,
+    trees: &[(PathBuf, RootfsPath)],
+) -> Result<(Vec<(PathBuf, Store)>, Vec<OwnedFd>)> {
+    let (mut stores, mut mounts) = (Vec::new(), Vec::new());
+    for (place, rootfs) in trees {
+        let store = match storage::files(rootfs) {
+            Files::At(path) => Store::Tree(path),
+            Files::In(path) => {
+                let number = i32::try_from(mounts.len()).unwrap_or(i32::MAX);
+                mounts.push(programs.mount(&path, Access::Read).await?);
+                let device = storage::is_device(&storage::name_of(rootfs));
+                Store::Mount { number, device }
+            }
+        };
+        stores.push((place.clone(), store));
+    }
+    Ok((stores, mounts))
 }
 
 /// The parts of an archive.
 struct Packing {
     source: Source,
     files: Vec<(PathBuf, Content)>,
-    trees: Vec<(PathBuf, Store)>,
+    /// The first is the container's own.
+    trees: Vec<(PathBuf, RootfsPath)>,
     snapshots: Vec<String>,
 }
 
 impl Packing {
-    fn of(layout: &ContainerLayout, options: ExportOptions, runs: bool) -> Result<Self> {
+    fn of(layout: &ContainerLayout, options: ExportOptions) -> Result<Self> {
         let source = Source::read(layout.clone())?;
-        let store = store(&source)?;
-        if runs
-            && matches!(
-                store,
-                Store::Device(_) | Store::Image(_) | Store::Dataset(_)
-            )
-        {
-            return Err(Error::WrongState(format!(
-                "container '{}' runs on a file system of its own ({}), which cannot be mounted twice; stop it first, or export a snapshot or clone",
-                layout.name(),
-                source.backend
-            )));
-        }
         let own = own_files(&source)
             .into_iter()
             .map(|file| (file.clone(), Content::Copy(layout.directory().join(file))));
         let mut packing = Self {
             files: own.collect(),
-            trees: vec![(PathBuf::from("rootfs"), store)],
+            trees: vec![(PathBuf::from("rootfs"), source.rootfs.clone())],
             snapshots: Vec::new(),
             source,
         };
@@ -120,6 +230,13 @@ impl Packing {
             }
         }
         Ok(packing)
+    }
+
+    /// Has the container's own root file system read from somewhere else.
+    fn read_from(&mut self, rootfs: &RootfsPath) {
+        if let Some((_, own)) = self.trees.first_mut() {
+            *own = rootfs.clone();
+        }
     }
 
     fn add_snapshot(&mut self, layout: &ContainerLayout, name: &str) -> Result<()> {
@@ -135,13 +252,17 @@ impl Packing {
         let directory = layout.directory().join(&place);
         let text = Content::Text(config(&source, &directory)?);
         self.files.push((place.join("config"), text));
-        self.trees.push((place.join("rootfs"), store(&source)?));
+        self.trees.push((place.join("rootfs"), source.rootfs));
         self.snapshots.push(name.to_owned());
         Ok(())
     }
 
-    /// What is to be done, and the container's maps.
-    fn plan(mut self, options: ExportOptions) -> Result<(Plan, gantry_core::idmap::IdMaps)> {
+    /// What is to be done with the root file systems, and the container's maps.
+    fn plan(
+        mut self,
+        options: ExportOptions,
+        trees: Vec<(PathBuf, Store)>,
+    ) -> Result<(Plan, IdMaps)> {
         let directory = self.source.layout.directory();
         let text = Content::Text(config(&self.source, &directory)?);
         self.files.push((PathBuf::from("config"), text));
@@ -150,7 +271,7 @@ impl Packing {
         let manifest = Manifest::new(layout, backend, &maps, self.snapshots);
         let tops = self.files.iter().map(|(place, _)| place);
         let mut members: Vec<String> = tops
-            .chain(self.trees.iter().map(|(place, _)| place))
+            .chain(trees.iter().map(|(place, _)| place))
             .filter_map(|place| place.components().next())
             .map(|top| top.as_os_str().to_string_lossy().into_owned())
             .filter(|top| top != "config")
@@ -167,7 +288,7 @@ impl Packing {
             manifest: sealed.then(|| manifest.text()).transpose()?,
             owner: if sealed { root_of(&maps) } else { (0, 0) },
             files: self.files,
-            trees: self.trees,
+            trees,
             members,
         };
         Ok((plan, maps))
@@ -184,30 +305,4 @@ fn config(source: &Source, directory: &Path) -> Result<String> {
         })
     })?;
     Ok(copy.text().to_owned())
-}
-
-/// How a root file system can be read.
-fn store(source: &Source) -> Result<Store> {
-    let path = PathBuf::from(&source.rootfs.path);
-    Ok(match source.backend.as_str() {
-        "dir" | "btrfs" => Store::Tree(path),
-        "loop" => Store::Image(path),
-        "lvm" => Store::Device(path),
-        "zfs" if !path.is_absolute() => Store::Dataset(source.rootfs.path.clone()),
-        "zfs" => Store::Tree(path),
-        "overlay" => {
-            let layers = source.rootfs.overlay().ok_or_else(|| {
-                Error::InvalidArgument(format!(
-                    "{} is not of the form LOWER:UPPER",
-                    source.rootfs.path
-                ))
-            })?;
-            Store::Overlay([vec![layers.upper], layers.lower].concat())
-        }
-        other => {
-            return Err(Error::Unsupported(format!(
-                "a root file system on '{other}' cannot be read; copy the container to dir first"
-            )));
-        }
-    })
 }

@@ -3,9 +3,10 @@
 //! would write in the midst of the copy.
 
 use super::client::Client;
+use super::clone::Source;
 use super::{ContainerId, Engine, Error, RUN, Result, blocking};
-use crate::linux::mounts::root_of;
-use crate::linux::{files, freeze};
+use crate::linux::mounts::{root_of, root_on};
+use crate::linux::{files, freeze, loop_device};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use std::io;
@@ -24,20 +25,23 @@ impl Engine {
     pub(super) async fn hold_device(
         &self,
         id: &ContainerId,
-        backend: &str,
+        source: &Source,
     ) -> Result<Option<HeldDevice>> {
         let init = self.get(id).await?.init_pid;
         // A volume is read through the mount that the container has.
-        if init == 0 || backend != "loop" {
+        if init == 0 || source.backend != "loop" {
             return Ok(None);
         }
         let mark = marks().join(id.name.as_str());
         files::create_dirs(&marks(), 0o700)
             .and_then(|()| files::replace(&mark, &[], 0o600))
             .map_err(|error| Error::path("writing", &mark, &error))?;
-        let name = id.name.clone();
+        let (name, image) = (id.name.clone(), PathBuf::from(&source.rootfs.path));
         blocking(move || {
-            let held = root_of(init).and_then(|top| freeze::freeze(&top).map(|()| top));
+            // Whose root is elsewhere must not have that held: it may be the host's.
+            let held = loop_device::showing(&image)
+                .and_then(|devices| root_on(init, &devices))
+                .and_then(|top| freeze::freeze(&top).map(|()| top));
             match held {
                 Ok(top) => Ok(Some(HeldDevice { top, mark })),
                 Err(error) => {

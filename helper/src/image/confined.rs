@@ -79,28 +79,28 @@ pub(super) struct Confined {
 }
 
 impl Confined {
-    /// Starts one with these as its standard input and output, and with a mount that it
+    /// Starts one with these as its standard input and output, and with mounts that it
     /// attaches.
     pub(super) fn start(
         workers: &impl Workers,
         args: &[&str],
         stdin: OwnedFd,
         stdout: Option<OwnedFd>,
-        mount: Option<BorrowedFd<'_>>,
+        mounts: &[BorrowedFd<'_>],
         work: &Work,
     ) -> Result<Self> {
         let failed = |error: io::Error| Error::io("starting a worker", &error);
         let (said, stderr) = io::pipe().map_err(failed)?;
         let (reports, report) = io::pipe().map_err(failed)?;
         let (wait, go) = io::pipe().map_err(failed)?;
-        let fds = [
+        let mut fds = vec![
             Some(stdin.as_fd()),
             stdout.as_ref().map(AsFd::as_fd),
             Some(stderr.as_fd()),
             Some(report.as_fd()),
             Some(wait.as_fd()),
-            mount,
         ];
+        fds.extend(mounts.iter().copied().map(Some));
         let child = workers.start(args, &fds)?;
         let receiver = |pipe: io::PipeReader| pipe::Receiver::from_owned_fd(pipe.into());
         let said = receiver(said).map_err(failed)?;

@@ -6,10 +6,11 @@ use super::stream::Compression;
 use crate::error::{Error, Result};
 use crate::linux::memfd;
 pub(crate) use crate::linux::packing::{Content, Plan, Store};
-use crate::linux::worker::{PACKER, Report};
+use crate::linux::worker::{PACKER, Report, widen};
 use crate::work::Work;
 use gantry_core::idmap::IdMaps;
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::thread::available_parallelism;
 use tokio::task::JoinHandle;
 
@@ -32,14 +33,16 @@ pub(crate) fn packer(compression: Compression) -> Result<Vec<String>> {
     Ok(words)
 }
 
-/// Packs what the plan says into a client's file, pipe or socket. Owners are written as
-/// the container sees them, by `maps`. Gives how many bytes there are.
+/// Packs what the plan says, which names `mounts` by their numbers, into a client's file,
+/// pipe or socket. Owners are written as the container sees them, by `maps`. Gives how many
+/// bytes there are.
 ///
 /// When this fails or is cancelled a client's file is as long as before; whoever reads
 /// from a pipe has a part of an archive.
 pub(crate) async fn pack(
     workers: &impl Workers,
     plan: &Plan,
+    mounts: &[OwnedFd],
     maps: &IdMaps,
     sink: Sink,
     work: &Work,
@@ -49,7 +52,11 @@ pub(crate) async fn pack(
     let text = serde_json::to_vec(plan).map_err(|error| failed(error.into()))?;
     let stdin = memfd::sealed_bytes("plan", &text).map_err(failed)?;
     let (source, archive) = io::pipe().map_err(failed)?;
-    let mut worker = Confined::start(workers, &[PACKER], stdin, Some(archive.into()), None, work)?;
+    widen(&archive);
+    let mounts: Vec<BorrowedFd<'_>> = mounts.iter().map(AsFd::as_fd).collect();
+    let archive = Some(archive.into());
+    let mut worker = Confined::start(workers, &[PACKER], stdin, archive, &mounts, work)?;
+    drop(mounts);
     let (for_pump, beginning) = (work.clone(), sink.beginning()?);
     let mut pump = tokio::spawn(blocking(move || sink.pump(source.into(), &for_pump)));
     let packed = match drive(&mut worker, &mut pump, maps, work).await {

@@ -50,6 +50,16 @@ fn type_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
 /// Opens the root of a process in namespaces of its own. What a program of its owner's
 /// answers for (FUSE) is not opened: it could keep whoever looks waiting for ever.
 pub(crate) fn root_of(pid: u32) -> io::Result<OwnedFd> {
+    open_root(pid, None)
+}
+
+/// As [`root_of`], if it is a file system on one of these devices: a process can make
+/// another directory its root, also one of the host's that was lent to it.
+pub(crate) fn root_on(pid: u32, devices: &[PathBuf]) -> io::Result<OwnedFd> {
+    open_root(pid, Some(devices))
+}
+
+fn open_root(pid: u32, devices: Option<&[PathBuf]>) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
     let status = rustix::fs::statx(
@@ -59,23 +69,26 @@ pub(crate) fn root_of(pid: u32) -> io::Result<OwnedFd> {
         StatxFlags::MNT_ID,
     )?;
     let mounts = proc::text(format!("/proc/{pid}/mountinfo"))?;
-    let kind = type_of(&mounts, status.stx_mnt_id).ok_or(io::ErrorKind::NotFound)?;
+    let (kind, source) =
+        type_and_source(&mounts, status.stx_mnt_id).ok_or(io::ErrorKind::NotFound)?;
+    let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     if kind.starts_with("fuse") {
-        return Err(io::Error::new(
-            io::ErrorKind::PermissionDenied,
-            "its root is a file system of a program's",
-        ));
+        return refused("its root is a file system of a program's");
+    }
+    if devices.is_some_and(|devices| !devices.iter().any(|device| device == Path::new(source))) {
+        return refused("its root is not its own file system any more");
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(&root, ".", flags, Mode::empty())?)
 }
 
-fn type_of(mounts: &str, id: u64) -> Option<&str> {
+fn type_and_source(mounts: &str, id: u64) -> Option<(&str, &str)> {
     let id = id.to_string();
     let line = mounts
         .lines()
         .find(|line| line.split(' ').next() == Some(&id))?;
-    line.split_once(" - ")?.1.split(' ').next()
+    let mut fields = line.split_once(" - ")?.1.split(' ');
+    Some((fields.next()?, fields.next()?))
 }
 
 #[cfg(test)]
@@ -109,8 +122,8 @@ mod tests {
         assert_eq!(kind("/var/lib/lxc"), Some("xfs"));
         assert_eq!(kind("/var"), Some("ext4"));
         assert_eq!(
-            (type_of(mounts, 31), type_of(mounts, 3)),
-            (Some("xfs"), None)
+            (type_and_source(mounts, 31), type_and_source(mounts, 3)),
+            (Some(("xfs", "none")), None)
         );
     }
 }

@@ -5,17 +5,14 @@ use super::files;
 use super::seal::{self, BLOCK, Seal};
 use super::space::occupied;
 use super::unpacking::code;
-use super::worker::{self, CHUNK, ENVIRONMENT, Helper, Profile, Report};
+use super::worker::{self, BLOCKING, CHUNK, ENVIRONMENT, Helper, MOUNT_FD, Profile, Report, widen};
 use nix::mount::{MsFlags, mount};
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-};
+use rustix::fs::{CWD, Gid, Uid};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, Permissions, create_dir_all, set_permissions};
 use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -61,14 +58,13 @@ pub(crate) enum Content {
 pub(crate) enum Store {
     /// As it lies.
     Tree(PathBuf),
-    /// Layers above each other, the topmost first.
-    Overlay(Vec<PathBuf>),
-    /// By a mount of a block device.
-    Device(PathBuf),
-    /// By a mount of an image.
-    Image(PathBuf),
-    /// By a mount of a dataset of ZFS.
-    Dataset(String),
+    /// By a mount that the worker is started with.
+    Mount {
+        /// Which of them.
+        number: i32,
+        /// Of a device or an image, which has a `lost+found`.
+        device: bool,
+    },
 }
 
 /// `pack-worker`, with the [`Plan`] on standard input and the archive on standard output.
@@ -80,7 +76,7 @@ pub(super) fn run(_args: &[String]) -> io::Result<i32> {
     let stores = plan
         .trees
         .iter()
-        .map(|(place, store)| Ok((place, store, store.open()?)))
+        .map(|(place, store)| Ok((place, store.open()?)))
         .collect::<io::Result<Vec<_>>>()?;
     let copies = plan
         .files
@@ -95,9 +91,9 @@ pub(super) fn run(_args: &[String]) -> io::Result<i32> {
         content.write(&path)?;
         plan.own(&path)?;
     }
-    for (place, store, tree) in stores {
+    for (place, tree) in stores {
         plan.make_folders(&top, Some(place))?;
-        store.show(tree, &top.join(place))?;
+        show(&tree, &top.join(place))?;
     }
     worker::shut_in(&plan.root, "/pack", profile)?;
     worker::inside(|helper| pack(helper, &plan))
@@ -108,7 +104,7 @@ impl Plan {
     fn excluded(&self) -> impl Iterator<Item = String> {
         self.trees
             .iter()
-            .filter(|(_, store)| matches!(store, Store::Image(_) | Store::Device(_)))
+            .filter(|(_, store)| matches!(store, Store::Mount { device: true, .. }))
             .map(|(place, _)| format!("--exclude={}/lost+found", place.display()))
     }
 
@@ -174,96 +170,32 @@ impl Opened<'_> {
 }
 
 impl Store {
-    /// Opens what lies where the worker's own tree may cover it; mounts that need no
-    /// place come into being here.
-    fn open(&self) -> io::Result<Option<OwnedFd>> {
-        let at = |path: &Path, error: io::Error| {
-            io::Error::new(error.kind(), format!("{}: {error}", path.display()))
-        };
+    /// Opens what lies where the worker's own tree may cover it.
+    fn open(&self) -> io::Result<OwnedFd> {
         match self {
             Self::Tree(path) => {
                 let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-                let tree = open_tree(CWD, path, flags);
-                tree.map(Some).map_err(|error| at(path, error.into()))
+                open_tree(CWD, path, flags).map_err(|error| {
+                    let error = io::Error::from(error);
+                    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+                })
             }
-            Self::Overlay(layers) => {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let opened: Vec<OwnedFd> = layers
-                    .iter()
-                    .map(|layer| {
-                        let layer_of = rustix::fs::open(layer, flags, Mode::empty());
-                        layer_of.map_err(|error| at(layer, error.into()))
-                    })
-                    .collect::<Result<_, _>>()?;
-                // Their paths may have the characters that separate layers.
-                let names: Vec<String> = opened
-                    .iter()
-                    .map(|layer| format!("/proc/self/fd/{}", layer.as_raw_fd()))
-                    .collect();
-                make(
-                    "overlay",
-                    "overlay",
-                    &[("lowerdir", Some(&names.join(":")))],
-                )
-                .map(Some)
-            }
-            Self::Dataset(name) => make("zfs", name, &[("zfsutil", None)]).map(Some),
-            // By mount(8), which knows the types.
-            Self::Device(_) | Self::Image(_) => Ok(None),
+            Self::Mount { number, .. } => worker::adopt(MOUNT_FD + number),
         }
-    }
-
-    fn show(&self, tree: Option<OwnedFd>, place: &Path) -> io::Result<()> {
-        if let Some(tree) = tree {
-            let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-            move_mount(&tree, "", CWD, place, flags)?;
-            let none = None::<&str>;
-            let flags = MsFlags::MS_BIND
-                | MsFlags::MS_REMOUNT
-                | MsFlags::MS_RDONLY
-                | MsFlags::MS_NOSUID
-                | MsFlags::MS_NODEV;
-            return Ok(mount(none, place, none, flags, none)?);
-        }
-        let (options, path) = match self {
-            Self::Image(path) => ("ro,nosuid,nodev,loop", path),
-            Self::Device(path) => ("ro,nosuid,nodev", path),
-            _ => return Err(ErrorKind::InvalidInput.into()),
-        };
-        let status = Command::new("/usr/bin/mount")
-            .args(["-o", options, "--"])
-            .args([path, place])
-            .env_clear()
-            .envs(ENVIRONMENT)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()?;
-        if status.success() {
-            return Ok(());
-        }
-        Err(io::Error::other(format!(
-            "{} cannot be mounted read-only; start and stop the container once, which repairs its file system",
-            path.display()
-        )))
     }
 }
 
-fn make(kind: &str, source: &str, data: &[(&str, Option<&str>)]) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(context.as_fd(), "source", source)?;
-    for (key, value) in data {
-        match value {
-            Some(value) => fsconfig_set_string(context.as_fd(), *key, *value)?,
-            None => fsconfig_set_flag(context.as_fd(), *key)?,
-        }
-    }
-    fsconfig_create(context.as_fd())?;
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    Ok(fsmount(
-        context.as_fd(),
-        flags,
-        MountAttrFlags::MOUNT_ATTR_RDONLY,
-    )?)
+/// Puts a tree in its place, where nothing can be changed by it.
+fn show(tree: &OwnedFd, place: &Path) -> io::Result<()> {
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+    move_mount(tree, "", CWD, place, flags)?;
+    let none = None::<&str>;
+    let flags = MsFlags::MS_BIND
+        | MsFlags::MS_REMOUNT
+        | MsFlags::MS_RDONLY
+        | MsFlags::MS_NOSUID
+        | MsFlags::MS_NODEV;
+    Ok(mount(none, place, none, flags, none)?)
 }
 
 fn pack(mut helper: Helper, plan: &Plan) -> io::Result<i32> {
@@ -275,6 +207,7 @@ fn pack(mut helper: Helper, plan: &Plan) -> io::Result<i32> {
         .args([
             "--create",
             "--file=-",
+            BLOCKING,
             "--format=posix",
             "--pax-option=delete=atime,delete=ctime",
             "--numeric-owner",
@@ -295,6 +228,7 @@ fn pack(mut helper: Helper, plan: &Plan) -> io::Result<i32> {
         .stdout(Stdio::piped())
         .spawn()?;
     let source = tar.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    widen(&source);
     let (mut packer, sink): (_, Box<dyn Write>) = match plan.packer.as_slice() {
         [] => (
             None,
@@ -308,6 +242,7 @@ fn pack(mut helper: Helper, plan: &Plan) -> io::Result<i32> {
                 .stdin(Stdio::piped())
                 .spawn()?;
             let sink = child.stdin.take().ok_or(ErrorKind::BrokenPipe)?;
+            widen(&sink);
             (Some(child), Box::new(sink))
         }
     };

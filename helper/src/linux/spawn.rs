@@ -47,11 +47,12 @@ pub(crate) fn spawn_at(
         .write(true)
         .open("/dev/null")?;
     let mut kept: Vec<OwnedFd> = Vec::new();
+    let beyond = i32::try_from(fds.len().max(200)).map_err(io::Error::other)?;
     for number in 0..fds.len().max(3) {
         let source = fds.get(number).copied().flatten().unwrap_or(null.as_fd());
         // A copy beyond the child's numbers: none is overwritten before it
         // has been copied.
-        let copy = rustix::io::fcntl_dupfd_cloexec(source, 200)?;
+        let copy = rustix::io::fcntl_dupfd_cloexec(source, beyond)?;
         actions.add_dup2(
             copy.as_raw_fd(),
             i32::try_from(number).map_err(io::Error::other)?,

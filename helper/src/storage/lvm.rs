@@ -180,6 +180,10 @@ impl Backend for Lvm {
         made(place, path, !volume.is_thin())
     }
 
+    fn keeps_moments(&self) -> bool {
+        true
+    }
+
     fn size(&self, rootfs: &RootfsPath) -> Result<Option<u64>> {
         bytes(&existing(&rootfs.path)?).map(Some)
     }

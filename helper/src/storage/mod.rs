@@ -12,7 +12,7 @@ mod send_stream;
 mod volumes;
 mod zfs;
 
-pub(crate) use file_system::SIZE;
+pub(crate) use file_system::room_for;
 pub(crate) use volumes::manager;
 
 use crate::error::{Error, Result};
@@ -44,6 +44,11 @@ pub(crate) trait Backend: Send + Sync {
     }
     /// A copy that shares with its source what neither has changed.
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
+    /// Whether a snapshot has all of a root file system as it is at one moment, and stays so
+    /// while that goes on: by one a container that runs can be read.
+    fn keeps_moments(&self) -> bool {
+        false
+    }
     /// Called when a container went back to a snapshot: where one of them must need the
     /// other it is the snapshot, as if it had been taken of this state.
     fn went_back(&self, _rootfs: &RootfsPath) -> Result<()> {

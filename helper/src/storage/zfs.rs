@@ -80,6 +80,10 @@ impl Backend for Zfs {
         made(place, &dataset)
     }
 
+    fn keeps_moments(&self) -> bool {
+        true
+    }
+
     /// LXC destroys the snapshots first, which no clone may need then.
     fn went_back(&self, rootfs: &RootfsPath) -> Result<()> {
         let dataset = existing(&rootfs.path)?;
