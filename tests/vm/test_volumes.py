@@ -8,8 +8,8 @@ from machine import Machine
 
 # The test that tells most: each takes minutes in the machine. The others can be run in
 # it by hand, with GANTRY_BACKENDS.
-SUITE = ["test_conformance.py"]
-OF_BACKENDS = "either_may_end_it"
+SUITE = ["test_conformance.py", "test_export.py", "test_moving.py"]
+OF_BACKENDS = "either_may_end_it or written_last or another_backend"
 
 GROUND = """
 dpkg -i /var/lib/gantry-test/debs/*.deb

@@ -133,8 +133,10 @@ impl ManagerObject {
     /// Makes a container of an archive: what Export wrote, a tar stream of an LXC container
     /// directory, or a backup of Incus or LXD, plain or compressed. The job's result has container o and warnings as: what
     /// this host lacks for it. Ids that others have here become free ones. Options: keep_mac b
-    /// (hardware addresses; else new ones are drawn), allow_unsafe b: the archive's config may
-    /// contain what equals root on the host, which needs io.gantry.manage-unsafe.
+    /// (hardware addresses; else new ones are drawn), backend s (dir; any, or best) with the
+    /// options for it as in CreateContainer, but dir (fssize: what came, and some room),
+    /// allow_unsafe b: the archive's config may contain what equals root on the host, which
+    /// needs io.gantry.manage-unsafe.
     #[zbus(out_args("job"))]
     async fn import_container(
         &self,

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::engine::{
     CloneOptions, Compression, CreateRequest, ExecuteRequest, ExportOptions, Format, ImportRequest,
-    Size, StopOptions,
+    Size, StopOptions, Wish,
 };
 
 /// The most bytes of config text in one request: parsing it comes before the question
@@ -167,12 +167,7 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
             request.backend = backend;
         }
         request.wish.directory = options.take::<String>("dir")?.map(PathBuf::from);
-        request.wish.fstype = options.take("fstype")?;
-        request.wish.fssize = options.take("fssize")?;
-        request.wish.lvname = options.take("lvname")?;
-        request.wish.vgname = options.take("vgname")?;
-        request.wish.thinpool = options.take("thinpool")?;
-        request.wish.zfsroot = options.take("zfsroot")?;
+        read_wish(options, &mut request.wish)?;
         request.privileged = options.flag("privileged")?;
         request.config = options.take("config")?.unwrap_or_default();
         fitting(&request.config)?;
@@ -180,6 +175,17 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         request.ephemeral = options.flag("ephemeral")?;
         Ok(request)
     })
+}
+
+/// What a root file system is to be like on its backend.
+fn read_wish(options: &mut Options, wish: &mut Wish) -> gantry_api::Result<()> {
+    wish.fstype = options.take("fstype")?;
+    wish.fssize = options.take("fssize")?;
+    wish.lvname = options.take("lvname")?;
+    wish.vgname = options.take("vgname")?;
+    wish.thinpool = options.take("thinpool")?;
+    wish.zfsroot = options.take("zfsroot")?;
+    Ok(())
 }
 
 /// The name and options of Clone.
@@ -237,11 +243,16 @@ pub(super) fn import_request(
     options: Dictionary,
 ) -> gantry_api::Result<ImportRequest> {
     Options::read(options, |options| {
+        let name = new_name(name)?;
+        let mut wish = Wish::new(name.clone());
+        read_wish(options, &mut wish)?;
         Ok(ImportRequest {
             archive,
-            name: new_name(name)?,
+            name,
             allow_unsafe: options.flag("allow_unsafe")?,
             keep_mac: options.flag("keep_mac")?,
+            backend: options.take("backend")?.unwrap_or_else(|| "dir".to_owned()),
+            wish,
         })
     })
 }

@@ -91,16 +91,23 @@ impl Arrival {
         Ok(maps)
     }
 
-    /// Puts configs in the place of those that came which fit here, and takes away what
-    /// belongs elsewhere.
+    /// Puts configs in the place of those that came which fit here, with `rootfs` as the
+    /// container's `lxc.rootfs.path`, and takes away what belongs elsewhere.
     pub(super) fn adopt(
         &mut self,
         target: &ContainerLayout,
+        rootfs: &str,
         maps: &IdMaps,
         keep_mac: bool,
         allow_unsafe: bool,
     ) -> Result<()> {
-        let text = self.fitted(&self.config, target, "rootfs", maps, keep_mac)?;
+        if !self.snapshots.is_empty() && !rootfs.starts_with("dir:") {
+            self.warnings.push(
+                "its snapshots stay directories: who goes back to one has the container on the backend dir"
+                    .to_owned(),
+            );
+        }
+        let text = self.fitted(&self.config, target, rootfs, maps, keep_mac)?;
         refuse_risks(&text, target, maps, allow_unsafe)?;
         write_config(&self.base, &text)?;
         let config = parse(&target.config(), &text)?;
@@ -112,7 +119,8 @@ impl Arrival {
             check_form(&base)?;
             let config = disk::read_config(&base.join("config"))?.config;
             let config = parse(&target.config(), config.text())?;
-            let rootfs = place.join("rootfs").display().to_string();
+            let rootfs = target.directory().join(&place).join("rootfs");
+            let rootfs = format!("dir:{}", rootfs.display());
             let text = self.fitted(&config, target, &rootfs, maps, true)?;
             refuse_risks(&text, target, maps, allow_unsafe)?;
             write_config(&base, &text)?;
@@ -139,7 +147,7 @@ impl Arrival {
             target.directory().display().to_string(),
         );
         let mut fitted = rewritten(config, |key, value| match key {
-            "lxc.rootfs.path" => Ok(format!("dir:{to}/{rootfs}")),
+            "lxc.rootfs.path" => Ok(rootfs.to_owned()),
             "lxc.uts.name" if value == self.old.name().as_str() => Ok(target.name().to_string()),
             _ if key.ends_with(".hwaddr") && !keep_mac && !value.is_empty() => new_address(),
             _ => Ok(replace_path(value, &from, &to)),

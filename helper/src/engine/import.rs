@@ -1,23 +1,26 @@
 //! Containers that come as an archive.
 
 use super::adopt::{Arrival, claim, find_base};
+use super::config::volumes;
 use super::create::{blocking, discard};
 use super::idmaps::maps_of;
 use super::incus::Backup;
 use super::manifest::Manifest;
 use super::staging::{Staging, exists};
-use super::{ContainerId, Engine, Error, Result, Work};
+use super::{ContainerId, Engine, Error, Result, Work, duplicate};
 use crate::image::confined::all_ids;
 use crate::image::pack::{self, Plan, Store};
 use crate::image::sink::Sink;
 use crate::image::stream::Stream;
 use crate::image::unpack::{self, Target};
 use crate::linux::files;
-use crate::storage::dir;
+use crate::linux::space::occupied;
+use crate::storage::{self, Files, Made, Wish, dir};
 use futures_util::future::BoxFuture;
 use gantry_core::idmap::{IdKind, IdMaps};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
+use rustix::fs::{CWD, RenameFlags};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
@@ -43,6 +46,10 @@ pub(crate) struct ImportRequest {
     pub(crate) allow_unsafe: bool,
     /// Keep the hardware addresses; else new ones are drawn.
     pub(crate) keep_mac: bool,
+    /// Where to store the root file system: a [`crate::storage::backend`] or `best`.
+    pub(crate) backend: String,
+    /// What it is to be like there.
+    pub(crate) wish: Wish,
 }
 
 /// A container that came.
@@ -62,8 +69,12 @@ impl Engine {
     ///
     /// Without `allow_unsafe` an archive whose config equals root on the host
     /// is refused with [`Error::NotAuthorized`].
-    pub(crate) async fn import(&self, request: ImportRequest, work: &Work) -> Result<Imported> {
+    pub(crate) async fn import(&self, mut request: ImportRequest, work: &Work) -> Result<Imported> {
         Stream::check(&request.archive)?;
+        request.wish.system = volumes()?;
+        let (backend, wish) = (request.backend.clone(), request.wish.clone());
+        let lxc_path = PathBuf::from(self.lxc_path());
+        blocking(move || storage::backend_for(&backend, &wish, &lxc_path).map(drop)).await?;
         let layout = self.layout(&request.name);
         let id = ContainerId::system(request.name.clone());
         if layout.directory().symlink_metadata().is_ok() || self.facts(&id).is_some() {
@@ -72,16 +83,33 @@ impl Engine {
         let _name = self.reserve(&id.name)?;
         let _lock = self.lock(&id.name).await?;
         let staging = Staging::create(Path::new(self.lxc_path()))?;
-        let (arrival, group) = match self.bring_in(request, &layout, &staging, work).await {
+        // What it is unpacked in is no other backend's place.
+        let stored = match request.backend.as_str() {
+            "dir" => None,
+            _ => Some(Staging::create(Path::new(self.lxc_path()))?),
+        };
+        let brought = self.bring_in(request, &layout, &staging, stored.as_ref(), work);
+        let (arrival, group) = match brought.await {
             Ok(brought) => brought,
-            Err(error) => return Err(discard(staging, error).await),
+            Err(error) => {
+                let error = match stored {
+                    Some(stored) => discard(stored, error).await,
+                    None => error,
+                };
+                return Err(discard(staging, error).await);
+            }
         };
         work.stage("finishing");
         let part = arrival
             .base
             .strip_prefix(staging.path())
             .map_or_else(|_| PathBuf::from(TREE), Path::to_path_buf);
-        blocking(move || staging.publish(Some(&part), group, &layout)).await?;
+        blocking(move || match stored {
+            // What came goes only now: by its ids they were taken.
+            Some(stored) => stored.publish(None, group, &layout).map(|()| drop(staging)),
+            None => staging.publish(Some(&part), group, &layout),
+        })
+        .await?;
         self.refresh().await?;
         for warning in &arrival.warnings {
             work.log(warning);
@@ -92,15 +120,18 @@ impl Engine {
         })
     }
 
-    /// Unpacks, checks and fits in. Gives the host's id of the root group of a mapped
-    /// container, too.
+    /// Unpacks, checks and fits in; into `stored` where the backend has to be another than
+    /// that of directories. Gives the host's id of the root group of a mapped container, too.
     async fn bring_in(
         &self,
         request: ImportRequest,
         layout: &ContainerLayout,
         staging: &Staging,
+        stored: Option<&Staging>,
         work: &Work,
     ) -> Result<(Arrival, Option<u32>)> {
+        let (keep_mac, allow_unsafe) = (request.keep_mac, request.allow_unsafe);
+        let (backend, wish) = (request.backend, request.wish);
         let tree = staging.path().join(TREE);
         files::create_dirs(&tree, 0o700).map_err(|error| Error::path("making", &tree, &error))?;
         let known = self.unpack(request.archive, &tree, staging, work).await?;
@@ -125,7 +156,18 @@ impl Engine {
             Some((_, maps)) => maps,
             None => self.give_owners(&arrival, packed, staging, work).await?,
         };
-        arrival.adopt(layout, &maps, request.keep_mac, request.allow_unsafe)?;
+        let stored = match stored {
+            Some(stored) => {
+                let begun = self.begin_stored(backend, wish, &arrival, layout, &maps, stored);
+                Some((stored, begun.await?))
+            }
+            None => None,
+        };
+        let rootfs = match &stored {
+            Some((_, made)) => made.path.clone(),
+            None => format!("dir:{}/rootfs", layout.directory().display()),
+        };
+        arrival.adopt(layout, &rootfs, &maps, keep_mac, allow_unsafe)?;
         let shared = self.sharing_ids(&maps)?;
         arrival.warnings.extend(shared.into_iter().map(|id| {
             format!(
@@ -133,9 +175,35 @@ impl Engine {
             )
         }));
         let group = maps.host_of(IdKind::Group, 0);
+        let arrival = blocking(move || claim(&arrival, group).map(|()| arrival)).await?;
+        if let Some((stored, made)) = stored {
+            work.stage("copying");
+            let from = Files::At(arrival.base.join("rootfs"));
+            duplicate::copy(&self.0.programs, &from, &made.files, work).await?;
+            move_rest(&arrival.base, stored.path())?;
+        }
+        Ok((arrival, group))
+    }
+
+    /// Begins a root file system of a backend, with room for the one that came.
+    async fn begin_stored(
+        &self,
+        backend: String,
+        mut wish: Wish,
+        arrival: &Arrival,
+        layout: &ContainerLayout,
+        maps: &IdMaps,
+        stored: &Staging,
+    ) -> Result<Made> {
+        wish.owner = dir::root_of(maps);
+        let (place, came) = (self.place(stored, layout), arrival.base.join("rootfs"));
+        let lxc_path = PathBuf::from(self.lxc_path());
         blocking(move || {
-            claim(&arrival, group)?;
-            Ok((arrival, group))
+            let backend = storage::backend_for(&backend, &wish, &lxc_path)?;
+            if wish.fssize.is_none() && backend.options().contains(&"fssize") {
+                wish.fssize = Some(storage::room_for(occupied(&came)));
+            }
+            backend.create(&wish, &place)
         })
         .await
     }
@@ -251,7 +319,7 @@ impl Engine {
         give_to_root(&place, &new)?;
         let programs = &self.0.programs;
         let quiet = work.part("owners");
-        let packed = pack::pack(programs, &plan, &from, sink, &quiet);
+        let packed = pack::pack(programs, &plan, &[], &from, sink, &quiet);
         let unpacked = unpack::unpack(
             programs,
             source.into(),
@@ -285,6 +353,21 @@ impl Engine {
             })
             .collect())
     }
+}
+
+/// Moves what lies beside a root file system. What the new place has itself stays: a backend
+/// calls what it keeps there as another did, which the archive may have with it.
+fn move_rest(from: &Path, to: &Path) -> Result<()> {
+    let failed = |error: io::Error| Error::path("moving what lies in", from, &error);
+    for entry in std::fs::read_dir(from).map_err(failed)? {
+        let name = entry.map_err(failed)?.file_name();
+        let (old, new) = (from.join(&name), to.join(&name));
+        match rustix::fs::renameat_with(CWD, old, CWD, new, RenameFlags::NOREPLACE) {
+            Ok(()) | Err(rustix::io::Errno::EXIST) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    Ok(())
 }
 
 /// Gives a directory to a container's root, who is to fill it.

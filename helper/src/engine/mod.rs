@@ -69,6 +69,7 @@ pub(crate) use crate::image::server::{Server, own_architecture};
 pub(crate) use crate::image::stream::Compression;
 pub(crate) use crate::network::interfaces::HostInterface;
 pub(crate) use crate::network::names::Asker;
+pub(crate) use crate::storage::Wish;
 pub(crate) use crate::work::{Observer, Work};
 pub(crate) use clone::CloneOptions;
 pub(crate) use compare::DiffOptions;

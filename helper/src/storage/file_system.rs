@@ -9,13 +9,19 @@ use std::path::{Path, PathBuf};
 
 /// As LXC has it.
 const TYPE: &str = "ext4";
-pub(crate) const SIZE: u64 = 1 << 30;
+const SIZE: u64 = 1 << 30;
 /// Smaller ones hold no container.
 const SMALLEST: u64 = 1 << 20;
 
 /// The size that is wished for.
 pub(super) fn size(wish: &Wish) -> u64 {
     wish.fssize.unwrap_or(SIZE)
+}
+
+/// A size for files that take so many bytes, with some room.
+pub(crate) fn room_for(occupied: u64) -> u64 {
+    let needed = occupied / 4 * 5 + (64 << 20);
+    needed.max(SIZE).next_multiple_of(1 << 20)
 }
 
 /// Refuses a size or type that cannot be made.
