@@ -137,6 +137,16 @@ def rootfs(filling=0):
     return lzma.compress(archive.bytes(), preset=0)
 
 
+def squashed(tar):
+    """A root file system as an image of squashfs."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/image"
+        subprocess.run(["mksquashfs", "-", path, "-tar", "-quiet", "-no-progress", "-comp", "gzip"],
+                       input=tar, check=True, stdout=subprocess.DEVNULL)
+        with open(path, "rb") as image:
+            return image.read()
+
+
 class Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
@@ -222,10 +232,11 @@ class Site:
         return [headers for path, headers in self.requests if path.endswith(end)]
 
     def publish(self, build="20260101_07:42", words=WORDS, meta=META, root=None, signed=True, expiry=4102444800,
-                layout="index", twin=True):
-        """A build of an image, in place of the one before. Gives its folder."""
+                layout="index", twin=True, squash=None):
+        """A build of an image, in place of the one before, with its root as squashfs only if that is
+        given. Gives its folder."""
         folder = f"images/{'/'.join(words)}/{build}"
-        content = {"rootfs.tar.xz": root or rootfs()}
+        content = {"rootfs.squashfs": squash} if squash else {"rootfs.tar.xz": root or rootfs()}
         if meta is not None:
             content["meta.tar.xz"] = tar_xz({**meta, "expiry": f"{expiry}\n"})
         if twin:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+import archives
 import containers
 import gantry
 import image_server
@@ -283,6 +284,58 @@ def test_simplestreams_and_a_proxy(bus, site):
             bus.create("second", cache="refresh", **options)
     finally:
         os.rename(f"{image_server.KEYS}/images.invalid.asc", f"{image_server.KEYS}/{site.authority}.asc")
+
+
+@pytest.mark.parametrize("layout", ["index", "simplestreams"])
+def test_an_image_that_is_squashed_only_becomes_what_every_image_is(bus, site, layout, tmp_path):
+    """With its files' owners, links and capabilities; stock LXC makes its own of the same cache."""
+    archive = archives.Archive()
+    archive.file("etc/hostname", b"LXC_NAME\n")
+    archive.file("note", b"words", uid=7, gid=8, mode=0o4751)
+    archive.hard_link("same", "./note")
+    archive.device("dev/null", 1, 3)
+    site.publish(squash=image_server.squashed(archive.bytes()), layout=layout)
+    box = download(bus, site)
+    box.start()
+    assert box.execute("stat", "-c", "%u %g %a %h", "/note")[1] == "7 8 4751 2\n"
+    assert box.execute("cat", "/etc/hostname")[1] == "box\n"
+    assert sorted(name for name in os.listdir(CACHED) if name.startswith("rootfs")) == ["rootfs.tar.xz"]
+    site.close()
+    download(bus, site, "second").start()
+    args = ("-d", "tiny", "-r", "one", "-a", "amd64")
+    if layout == "index":
+        (tmp_path / "wget").write_text("#!/bin/sh\nexit 9\n")
+        (tmp_path / "wget").chmod(0o755)
+        run("lxc-create", "-n", "stock", "-t", "download", "--", *args,
+            env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+        assert os.stat(f"{LXC_PATH}/stock/rootfs/note").st_mode & 0o7777 == 0o4751
+
+
+def squash_with(change):
+    archive = archives.Archive()
+    change(archive)
+    return image_server.squashed(archive.bytes())
+
+
+@pytest.mark.parametrize("what, squash", [
+    ("no image", lambda: b"hsqs" + os.urandom(1 << 16)),
+    ("cut short", lambda: squash_with(lambda archive: archive.file("big", os.urandom(1 << 20)))[:1 << 19]),
+    ("a device", lambda: squash_with(lambda archive: archive.device("sda", 8, 0, block=True))),
+    ("strange owners", lambda: squash_with(lambda archive: archive.file("note", uid=1 << 20))),
+])
+def test_23_a_squashed_image_is_not_believed(bus, site, what, squash):
+    site.publish(squash=squash())
+    with refused("InvalidArgument"):
+        download(bus, site)
+    nothing_was_made(bus)
+
+
+def test_a_squashed_image_that_was_changed_is_refused(bus, site):
+    folder = site.publish(squash=squash_with(lambda archive: archive.file("note", b"words")))
+    site.files[f"{folder}/rootfs.squashfs"] += b"more"
+    with refused("VerificationFailed"):
+        download(bus, site)
+    nothing_was_made(bus)
 
 
 def test_the_list_of_a_server(bus, site):

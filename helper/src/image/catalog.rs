@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 const MOST: usize = 20_000;
 /// What a list begins with that is JSON (simplestreams).
 const JSON: u8 = b'{';
-/// The root file system in a list of simplestreams.
-const ROOT: &str = "root.tar.xz";
+/// The root file system in a list of simplestreams: what comes first is taken.
+const ROOTS: [&str; 2] = ["root.tar.xz", "root.squashfs"];
 
 /// The images of a list in either layout; what makes no sense is left out.
 pub(crate) fn read(text: &[u8]) -> Vec<Entry> {
@@ -72,7 +72,7 @@ struct Item {
     size: u64,
 }
 
-/// Simplestreams: the newest build of each product that has a root file system as tar.
+/// Simplestreams: the newest build of each product that has a root file system.
 fn products(text: &[u8]) -> Vec<Entry> {
     let Ok(list) = serde_json::from_slice::<Products>(text) else {
         return Vec::new();
@@ -84,7 +84,8 @@ fn products(text: &[u8]) -> Vec<Entry> {
                 .into_iter()
                 .rev()
                 .find_map(|(serial, version)| {
-                    let root = version.items.get(ROOT)?;
+                    let mut roots = ROOTS.iter().filter_map(|name| version.items.get(*name));
+                    let root = roots.next()?;
                     let folder = root.path.rsplit_once('/')?.0.trim_matches('/').to_owned();
                     Some((serial, (folder, version)))
                 })?;
@@ -218,6 +219,19 @@ mod tests {
                 size: 7
             }
         );
+    }
+
+    #[test]
+    fn a_squashed_root_will_do() {
+        let sum = "ab".repeat(32);
+        let json = format!(
+            r#"{{"products": {{"x": {{"arch": "amd64", "os": "Tiny", "release": "one", "versions": {{
+                "1": {{"items": {{"root.squashfs": {{"path": "images/x/rootfs.squashfs", "sha256": "{sum}", "size": 7}}}}}}
+            }}}}}}}}"#
+        );
+        let entries = read(json.as_bytes());
+        assert_eq!(entries[0].folder, "images/x");
+        assert!(entries[0].files.contains_key("rootfs.squashfs"));
     }
 
     #[test]

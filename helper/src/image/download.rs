@@ -9,6 +9,7 @@ use super::lists::{Catalog, MOST_SUMS, catalog};
 use super::metadata::Metadata;
 use super::outside::Entry;
 use super::server::Server;
+use super::squash::{self, SQUASHED};
 use super::unpack::{self, Target};
 use crate::error::{Error, Result};
 use crate::linux::files;
@@ -218,14 +219,18 @@ impl<W: Workers> Download<'_, W> {
         self.workshop.prepare(request.server.url(), &entry.serial)?;
         let sums = self.sums(entry, list_signed).await?;
         let trusted = |name: &str| sums.get(name).is_some_and(|sum| sum.signed);
-        if !request.untrusted && !trusted(ROOTFS) {
+        let root = match sums.contains_key(SQUASHED) && !sums.contains_key(ROOTFS) {
+            true => SQUASHED,
+            false => ROOTFS,
+        };
+        if !request.untrusted && !trusted(root) {
             return Err(Error::VerificationFailed(format!(
                 "the image {} of {} is not signed with a key that this host knows, or not as this image; put the server's key in /etc/gantry/image-keys, or allow it with the option 'untrusted'",
                 request.id,
                 request.server.url()
             )));
         }
-        let sha256 = self.rootfs(entry, sums.get(ROOTFS)).await?;
+        let sha256 = self.rootfs(entry, root, sums.get(root)).await?;
         let meta = match self.file(entry, META, MOST_META, sums.get(META)).await? {
             Some(_) if request.untrusted || trusted(META) => self.unpack_meta().await?,
             Some(_) => {
@@ -244,7 +249,7 @@ impl<W: Workers> Download<'_, W> {
         };
         let record = Record {
             server: request.server.url().to_owned(),
-            signed: trusted(ROOTFS),
+            signed: trusted(root),
             sha256,
         };
         self.workshop.publish(&meta, &entry.serial, &record)
@@ -338,9 +343,9 @@ impl<W: Workers> Download<'_, W> {
         Ok(false)
     }
 
-    /// Has the root file system in place, from the cached image if that is the same.
-    /// Gives its checksum.
-    async fn rootfs(&self, entry: &Entry, sum: Option<&Sum>) -> Result<String> {
+    /// Has the root file system in place, which is `name` there, from the cached image if
+    /// that is the same. Gives its checksum.
+    async fn rootfs(&self, entry: &Entry, name: &str, sum: Option<&Sum>) -> Result<String> {
         let work = self.fetcher.work;
         if let (Some(sum), Some(image)) = (sum, cache::open(&self.request.id)?)
             && sha256(&image.rootfs, work).await? == sum.sha256
@@ -348,15 +353,24 @@ impl<W: Workers> Download<'_, W> {
             self.workshop.adopt(ROOTFS)?;
             return Ok(sum.sha256.clone());
         }
-        self.file(entry, ROOTFS, MOST_ROOTFS, sum)
-            .await?
-            .ok_or_else(|| {
-                Error::NotFound(format!(
-                    "{} has no {ROOTFS} of the image {}; it may be for other programs only",
-                    self.request.server.url(),
-                    self.request.id
-                ))
-            })
+        if name == SQUASHED {
+            squash::program()?;
+        }
+        let fetched = self.file(entry, name, MOST_ROOTFS, sum).await?;
+        let fetched = fetched.ok_or_else(|| {
+            Error::NotFound(format!(
+                "{} has no {name} of the image {}; it may be for other programs only",
+                self.request.server.url(),
+                self.request.id
+            ))
+        })?;
+        if name != SQUASHED {
+            return Ok(fetched);
+        }
+        let (workers, workshop) = (self.fetcher.workers, &self.workshop);
+        let archive = || workshop.file(ROOTFS);
+        squash::to_archive(workers, &workshop.path, archive()?, work).await?;
+        sha256(&archive()?, work).await
     }
 
     /// Has a file of the build in the workshop, and gives its checksum, which is that which

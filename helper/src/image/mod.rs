@@ -17,6 +17,7 @@ pub(crate) mod pack;
 mod registry;
 pub(crate) mod server;
 pub(crate) mod sink;
+mod squash;
 pub(crate) mod stream;
 pub(crate) mod unpack;
 pub(crate) mod worker;

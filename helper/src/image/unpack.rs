@@ -4,7 +4,7 @@ use super::confined::{self, Confined, Workers, blocking, flatten};
 use super::stream::{Compression, Stream};
 use crate::error::{Error, Result};
 use crate::linux::space;
-use crate::linux::worker::{DAMAGED, DIRECTORY, LAYERER, MOUNT, Report, UNPACKER};
+use crate::linux::worker::{BLOCKING, DAMAGED, DIRECTORY, LAYERER, MOUNT, Report, UNPACKER, widen};
 use crate::work::Work;
 use futures_util::future::BoxFuture;
 use gantry_core::idmap::{IdMaps, IdRange};
@@ -102,6 +102,22 @@ pub(crate) async fn unpack_by<'a>(
         (0, _) => flatten(pump.await),
         (status, said) => Err(failure(status, &said)),
     }
+}
+
+/// Sees a worker through that has no archive to be passed to it, and gives it the ids of any
+/// container.
+pub(super) async fn see_through(
+    worker: &mut Confined,
+    target: Target<'_>,
+    work: &Work,
+) -> Result<()> {
+    let choose = |_| -> BoxFuture<'_, Result<IdMaps>> { Box::pin(async { Ok(identity()) }) };
+    let mut passed = tokio::spawn(async { Ok(()) });
+    let seen = drive(worker, &mut passed, target, choose, 0, work).await;
+    if seen.is_err() {
+        worker.end().await;
+    }
+    seen.map(drop)
 }
 
 /// Sees a worker through to its last report. Gives whether all of the archive has gone
@@ -204,6 +220,7 @@ fn start(
     work: &Work,
 ) -> Result<(Confined, OwnedFd)> {
     let (archive, sink) = io::pipe().map_err(|error| Error::io("starting to unpack", &error))?;
+    widen(&sink);
     let worker = start_worker(
         workers,
         [UNPACKER, ""],
@@ -242,6 +259,7 @@ fn start_worker(
     args.extend([
         "--extract",
         "--file=-",
+        BLOCKING,
         "--numeric-owner",
         "--same-owner",
         "--same-permissions",
@@ -257,7 +275,7 @@ fn start_worker(
         .map(|pattern| format!("--exclude={pattern}"))
         .collect();
     args.extend(excluded.iter().map(String::as_str));
-    Confined::start(workers, &args, stdin, None, target.mount, work)
+    Confined::start(workers, &args, stdin, None, target.mount.as_slice(), work)
 }
 
 pub(crate) fn refuse_full(target: Target<'_>) -> Result<()> {
@@ -277,14 +295,18 @@ pub(crate) fn refuse_full(target: Target<'_>) -> Result<()> {
 }
 
 /// What a worker's failure means.
-fn failure(status: i32, said: &[String]) -> Error {
+pub(super) fn failure(status: i32, said: &[String]) -> Error {
     if status == DAMAGED {
         return Error::VerificationFailed(
             "the archive is cut short, damaged or was changed: it does not end as it should; fetch or export it anew".to_owned(),
         );
     }
     confined::failure(status, said).unwrap_or_else(|cause| {
-        if said.iter().any(|line| line.contains("Cannot mknod")) {
+        let is_device = |line: &String| {
+            line.contains("Cannot mknod")
+                || (line.contains("failed to create") && line.contains(" device "))
+        };
+        if said.iter().any(is_device) {
             return Error::InvalidArgument(format!(
                 "the archive has device nodes outside of /dev, which are refused: {cause}"
             ));

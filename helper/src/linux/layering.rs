@@ -17,7 +17,7 @@ use std::process::{Command, Stdio};
 /// `layer-worker directory|mount TARGET TAR PACKER SHA256 ARG…`, with the layer, a file,
 /// on standard input; SHA256 is that of the layer without its packing.
 pub(super) fn run(args: &[String]) -> io::Result<i32> {
-    unpacking::enter_target(args, apply)
+    unpacking::enter_target(args, |_| Ok(()), apply)
 }
 
 fn apply(mut helper: Helper, tar: &str, packer: &str, args: &[String]) -> io::Result<i32> {

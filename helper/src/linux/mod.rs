@@ -31,4 +31,5 @@ pub(crate) mod tool;
 pub(crate) mod transplant;
 pub(crate) mod tree;
 mod unpacking;
+mod unsquashing;
 pub(crate) mod worker;

@@ -1,7 +1,7 @@
 //! The worker that unpacks an archive by tar(1).
 
 use super::seal::{self, BLOCK, Seal, TRAILER};
-use super::worker::{self, CHUNK, DAMAGED, ENVIRONMENT, Helper, MOUNT, MOUNT_FD, Profile};
+use super::worker::{self, CHUNK, DAMAGED, ENVIRONMENT, Helper, MOUNT, MOUNT_FD, Profile, widen};
 use nix::mount::{MsFlags, mount};
 use rustix::fs::CWD;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
@@ -14,13 +14,14 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 /// input. PACKER is the program that unpacks the stream; empty: none. Gives the exit status of what has
 /// failed.
 pub(super) fn run(args: &[String]) -> io::Result<i32> {
-    enter_target(args, unpack)
+    enter_target(args, |_| Ok(()), unpack)
 }
 
-/// Shuts this process in with the target, and does `work` there, with the paths of tar and
-/// of the packer and the arguments that follow.
+/// Shuts this process in with the target and what `lend` puts beside it, and does `work` there,
+/// with the paths of tar and of the packer and the arguments that follow.
 pub(super) fn enter_target(
     args: &[String],
+    lend: impl FnOnce(&Path) -> io::Result<()>,
     work: impl FnOnce(Helper, &str, &str, &[String]) -> io::Result<i32>,
 ) -> io::Result<i32> {
     let [kind, target, tar, packer, args @ ..] = args else {
@@ -44,6 +45,7 @@ pub(super) fn enter_target(
     drop(tree);
     let flags = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
     mount(None::<&str>, &place, None::<&str>, flags, None::<&str>)?;
+    lend(root)?;
     worker::shut_in(root, "/target", profile)?;
     worker::inside(|helper| work(helper, tar, packer, args))
 }
@@ -60,6 +62,7 @@ pub(super) fn unpacker(packer: &str) -> io::Result<(Box<dyn Read>, Option<Child>
         .stdout(Stdio::piped())
         .spawn()?;
     let stream = child.stdout.take().ok_or(ErrorKind::BrokenPipe)?;
+    widen(&stream);
     Ok((Box::new(stream), Some(child)))
 }
 
@@ -84,6 +87,7 @@ fn unpack(mut helper: Helper, tar: &str, packer: &str, args: &[String]) -> io::R
         .stdin(Stdio::piped())
         .spawn()?;
     let sink = tar.stdin.take().ok_or(ErrorKind::BrokenPipe)?;
+    widen(&sink);
     let passed = if sealed {
         pass_sealed(&start, &mut source, sink)?
     } else {

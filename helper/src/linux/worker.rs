@@ -6,7 +6,8 @@
 //! user namespace with the container's ids. Where the kernel has AppArmor a profile
 //! holds it besides.
 
-use super::{layering, packing, unpacking};
+use super::{layering, packing, unpacking, unsquashing};
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl::set_pdeathsig;
@@ -18,7 +19,7 @@ use nix::unistd::{ForkResult, Gid, Uid, chdir, fork, pivot_root, setgroups, setr
 use serde::{Deserialize, Serialize};
 use std::fs::{File, create_dir, read_link, read_to_string, symlink_metadata};
 use std::io::{self, Read, Write};
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::ExitCode;
@@ -27,6 +28,8 @@ use std::process::ExitCode;
 pub(crate) const UNPACKER: &str = "unpack-worker";
 /// The first argument that makes this program put a layer of an image on those below.
 pub(crate) const LAYERER: &str = "layer-worker";
+/// The first argument that makes this program unpack an image of squashfs.
+pub(crate) const UNSQUASHER: &str = "unsquash-worker";
 /// The first argument that makes this program pack one.
 pub(crate) const PACKER: &str = "pack-worker";
 /// The word for a target that is the mount on descriptor 5, for which the directory is
@@ -49,6 +52,19 @@ pub(crate) const DAMAGED: i32 = 124;
 pub(super) const ENVIRONMENT: [(&str, &str); 2] = [("PATH", "/usr/bin:/bin"), ("LC_ALL", "C")];
 /// The most bytes that a worker moves at once.
 pub(super) const CHUNK: usize = 256 * 1024;
+/// How tar is to read and write: half of that at once. Its own ten KiB wake whoever is at the
+/// other end of the pipe thirty thousand times for a container.
+pub(crate) const BLOCKING: &str = "--blocking-factor=256";
+
+/// Gives a pipe room for more than its usual 64 KiB, so that neither end waits for the other
+/// as often (F_SETPIPE_SZ, fcntl(2)).
+pub(crate) fn widen(pipe: impl AsFd) {
+    const ROOM: i32 = 1 << 20;
+    if let Err(error) = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(ROOM)) {
+        // Whoever has many has no right to more; a narrow one will do.
+        tracing::debug!("a pipe stays narrow: {error}");
+    }
+}
 
 /// What a worker tells.
 #[derive(Debug, Serialize, Deserialize)]
@@ -69,6 +85,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let work = match args.next()?.as_str() {
         UNPACKER => unpacking::run,
         LAYERER => layering::run,
+        UNSQUASHER => unsquashing::run,
         PACKER => packing::run,
         _ => return None,
     };

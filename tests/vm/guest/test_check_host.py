@@ -6,6 +6,7 @@ KNOWN = {
     "zfs": "its module is not part of Debian's kernel",
     "lxcfs": "it is not installed",
     "mmdebstrap": "images of servers need none of it",
+    "unsquashfs": "image servers have tars beside their squashed images",
     "reflinks": "ext4 has none",
     "IPv4 forwarding": "nothing here has anything to forward yet",
     "IPv6 forwarding": "the same",

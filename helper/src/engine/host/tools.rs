@@ -53,11 +53,16 @@ const USUAL: [Tool; 9] = [
 /// Debian's uidmap: LXC's own tools map ids with these, Gantry does not.
 const MAPPERS: [&str; 2] = ["newuidmap", "newgidmap"];
 
-const RARE: [Tool; 4] = [
+const RARE: [Tool; 5] = [
     (
         "mmdebstrap",
         "mmdebstrap",
         "Debian and Ubuntu cannot be made of their packages, unless debootstrap is there",
+    ),
+    (
+        "unsquashfs",
+        "squashfs-tools",
+        "images that a server has as squashfs only cannot be used",
     ),
     (
         "mkfs.ext4",
