@@ -124,12 +124,16 @@ def boot(name):
     report("boot until systemd is running (debian)", ours, theirs)
 
 
-def answer_of_list():
-    """The list as it arrives; taking it apart is each client's own matter."""
+def answer(path, interface, method, arguments=None):
+    """A list as it arrives; taking it apart is each client's own matter."""
     g = gantry
-    reply = bus.connection.call_sync(g.NAME, g.ROOT, f"{g.NAME}.Manager", "ListContainers",
-                                     g.GLib.Variant("(a{sv})", ({},)), None, g.Gio.DBusCallFlags.NONE, -1, None)
+    reply = bus.connection.call_sync(g.NAME, path, f"{g.NAME}.{interface}", method, arguments, None,
+                                     g.Gio.DBusCallFlags.NONE, -1, None)
     assert reply.get_child_value(0).n_children()
+
+
+def answer_of_list():
+    answer(gantry.ROOT, "Manager", "ListContainers", gantry.GLib.Variant("(a{sv})", ({},)))
 
 
 @contextlib.contextmanager
@@ -422,7 +426,7 @@ def snapshots(name):
     many = [timed(answer_of_list) for _ in range(ROUNDS)]
     print(f"{f'containers, {SNAPSHOTS} snapshots beside none':<42}{statistics.median(many):>10.2f}"
           f"{statistics.median(few):>10.2f} ms {statistics.median(many) / statistics.median(few):>8.2f}", flush=True)
-    ours = [timed(lambda: call("List", "()")) for _ in range(max(3, ROUNDS // 5))]
+    ours = [timed(lambda: answer(container.path, "Snapshots", "List")) for _ in range(max(3, ROUNDS // 5))]
     theirs = [timed(lambda: quiet("lxc-snapshot", "-n", "clone", "-L")) for _ in range(3)]
     report(f"list of {SNAPSHOTS} snapshots", ours, theirs)
     shutil.rmtree(place / "snaps")

@@ -384,7 +384,10 @@ pub(super) fn snapshot_layout(
     layout: &ContainerLayout,
     name: ContainerName,
 ) -> Result<ContainerLayout> {
-    let folder = folder(layout);
+    layout_in(&folder(layout), name)
+}
+
+fn layout_in(folder: &Path, name: ContainerName) -> Result<ContainerLayout> {
     let folder = folder
         .to_str()
         .ok_or_else(|| Error::InvalidArgument("the LXC path is not UTF-8".to_owned()))?;
@@ -412,7 +415,7 @@ pub(super) fn list(layout: &ContainerLayout) -> Result<Vec<Snapshot>> {
         let Some(Ok(name)) = entry.file_name().to_str().map(ContainerName::new) else {
             continue;
         };
-        let snapshot = snapshot_layout(layout, name)?;
+        let snapshot = layout_in(&folder, name)?;
         let Ok(rootfs) = disk::read_rootfs(&snapshot.config()) else {
             continue;
         };

@@ -53,7 +53,9 @@ pub(crate) fn open_writable(path: &Path) -> io::Result<File> {
 
 /// Reads at most `limit` bytes; a longer file is an error.
 pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    // Without its length, even a short file takes many calls.
+    let length = file.metadata()?.len().min(limit);
+    let mut bytes = Vec::with_capacity(usize::try_from(length + 1).unwrap_or_default());
     file.take(limit + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(

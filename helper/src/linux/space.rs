@@ -3,7 +3,7 @@
 use rustix::fs::StatVfsMountFlags;
 use std::collections::HashSet;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Bytes and inodes that are free for others than root, and bytes in all; of
 /// the file system that holds `path`. Some file systems count no inodes: none.
@@ -45,21 +45,31 @@ impl FreeSpace {
 
 /// The bytes that a tree or file takes on its disk; a file of several names once.
 pub(crate) fn occupied(path: &Path) -> u64 {
+    // What cannot be looked at is not counted.
+    let Ok(top) = path.symlink_metadata() else {
+        return 0;
+    };
+    let mut bytes = top.blocks() * 512;
     let mut seen = HashSet::new();
-    let mut waiting = vec![path.to_path_buf()];
-    let mut bytes = 0;
-    while let Some(path) = waiting.pop() {
-        // What cannot be looked at is not counted.
-        let Ok(status) = path.symlink_metadata() else {
-            continue;
-        };
-        if status.is_dir() {
-            let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
-            waiting.extend(entries.map(|entry| entry.path()));
-        } else if status.nlink() > 1 && !seen.insert(status.ino()) {
-            continue;
+    // Directories alone: of files there may be a million in one.
+    let mut waiting: Vec<PathBuf> = top
+        .is_dir()
+        .then(|| path.to_path_buf())
+        .into_iter()
+        .collect();
+    while let Some(directory) = waiting.pop() {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        for entry in entries {
+            let Ok(status) = entry.metadata() else {
+                continue;
+            };
+            if status.is_dir() {
+                waiting.push(entry.path());
+            } else if status.nlink() > 1 && !seen.insert(status.ino()) {
+                continue;
+            }
+            bytes += status.blocks() * 512;
         }
-        bytes += status.blocks() * 512;
     }
     bytes
 }

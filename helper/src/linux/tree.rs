@@ -123,13 +123,11 @@ pub(crate) fn attributes(
     name: &OsStr,
 ) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
     let path = path_of(directory, name);
-    let mut list = vec![0; LONGEST_ATTRIBUTE];
-    let length = match rustix::fs::llistxattr(&path, &mut *list) {
-        Ok(length) => length,
-        Err(Errno::OPNOTSUPP | Errno::NOENT) => 0,
+    let list = match fitting(|list| rustix::fs::llistxattr(&path, list)) {
+        Ok(list) => list,
+        Err(Errno::OPNOTSUPP | Errno::NOENT) => Vec::new(),
         Err(error) => return Err(error.into()),
     };
-    list.truncate(length);
     let mut found = BTreeMap::new();
     for attribute in list
         .split(|byte| *byte == 0)
@@ -146,15 +144,26 @@ pub(crate) fn attributes(
 /// One attribute of what is at a path, which is not followed if it is a link; none of
 /// what is gone.
 pub(crate) fn attribute_at(path: &Path, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
-    let mut value = vec![0; LONGEST_ATTRIBUTE];
-    match rustix::fs::lgetxattr(path, attribute, &mut *value) {
-        Ok(length) => {
-            value.truncate(length);
-            Ok(Some(value))
-        }
+    match fitting(|value| rustix::fs::lgetxattr(path, attribute, value)) {
+        Ok(value) => Ok(Some(value)),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// What a call fills a buffer with that is as long as it takes. Mostly that is short, and
+/// the call is made for each of a million files.
+fn fitting(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> rustix::io::Result<Vec<u8>> {
+    let mut bytes = vec![0; 256];
+    let length = match call(&mut bytes) {
+        Err(Errno::RANGE) => {
+            bytes = vec![0; LONGEST_ATTRIBUTE];
+            call(&mut bytes)?
+        }
+        result => result?,
+    };
+    bytes.truncate(length);
+    Ok(bytes)
 }
 
 #[cfg(test)]
