@@ -35,6 +35,7 @@ import tempfile
 import time
 import uuid
 import warnings
+from contextlib import suppress
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # On a host that does much else an emulated machine may be ten times slower.
@@ -129,17 +130,23 @@ class Machine:
 
     def save(self, folder):
         """Ends a machine that keeps its disk, and makes of that and of its state an image,
-        whose machines go on from here."""
+        whose machines go on from here. A state that does not serve is not kept."""
         self.write("leave", "")
         self.await_that(lambda: AWAY in self.console(), "a word of leave", RESUME_SECONDS)
         state = os.path.join(folder, "state")
         self.process.stdin.write(f"migrate_set_parameter max-bandwidth 100G\nmigrate file:{state}\nquit\n".encode())
         self.process.stdin.flush()
-        self.wait_off(RESUME_SECONDS)
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(RESUME_SECONDS)
+        self.cut()
         copy_disk(self.scratch, folder)
         trial = Machine(image=folder)
         try:
             trial.resume()
+        except Trouble as trouble:
+            print(f"machine: the state of {folder} does not serve; it will boot each time: {trouble}", file=sys.stderr)
+            with suppress(FileNotFoundError):
+                os.unlink(state)
         finally:
             trial.close()
 
@@ -147,7 +154,7 @@ class Machine:
         """The power fails: it ends at once, whatever it does."""
         if self.process:
             self.process.kill()
-            self.process.wait()
+            self.process.communicate()
             self.process = None
 
     def wait_off(self, seconds=BOOT_SECONDS):
@@ -156,7 +163,7 @@ class Machine:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:
             raise self.trouble("it does not power off") from None
-        self.process = None
+        self.cut()
 
     def power_off(self):
         self.send("systemctl poweroff")
