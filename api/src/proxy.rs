@@ -76,6 +76,8 @@ pub trait Manager {
     #[zbus(allow_interactive_auth)]
     fn create_network(&self, name: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
     #[zbus(allow_interactive_auth)]
+    fn confirm_interface(&self, name: &str, options: Options<'_>) -> Result<()>;
+    #[zbus(allow_interactive_auth)]
     fn list_remote_images(&self, server: &str, options: Options<'_>) -> Result<OwnedObjectPath>;
 
     #[zbus(property(emits_changed_signal = "const"))]
@@ -200,6 +202,10 @@ pub trait Resources {
     fn get_limit(&self, key: &str) -> Result<String>;
     #[zbus(allow_interactive_auth)]
     fn get_usage(&self) -> Result<Dictionary>;
+    #[zbus(allow_interactive_auth)]
+    fn get_room(&self, options: Options<'_>) -> Result<Dictionary>;
+    #[zbus(allow_interactive_auth)]
+    fn grow(&self, size: u64, options: Options<'_>) -> Result<OwnedObjectPath>;
 }
 
 /// The snapshots of one container.

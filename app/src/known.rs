@@ -1,7 +1,10 @@
 //! What is known of something that the helper is asked for, and telling what is not.
 
 use gantry_api::{Error, Result};
-use relm4::gtk::{self, prelude::IsA};
+use relm4::{
+    Component, ComponentSender,
+    gtk::{self, prelude::IsA},
+};
 
 use crate::{
     backend::Problem,
@@ -88,6 +91,43 @@ pub fn report_error<M: 'static>(
     if let Some(problem) = Problem::from_error(heading, error) {
         let to = to.clone();
         report(parent, &problem, Some(Box::new(move || to.emit(again))));
+    }
+}
+
+/// What was asked for is done, or is not and can be tried again.
+#[derive(Debug)]
+pub struct Done<M> {
+    failure: String,
+    again: M,
+    result: Result<()>,
+}
+
+impl<M: Send + 'static> Done<M> {
+    /// Has a component's call done, whose answer this is; where it fails, what did not
+    /// happen is told with the way to try again.
+    pub fn ask<C>(
+        sender: &ComponentSender<C>,
+        (failure, again): (String, M),
+        call: impl Future<Output = Result<()>> + Send + 'static,
+    ) where
+        C: Component<Input = M>,
+        C::CommandOutput: From<Self>,
+    {
+        sender.oneshot_command(async move {
+            let result = call.await;
+            C::CommandOutput::from(Self {
+                failure,
+                again,
+                result,
+            })
+        });
+    }
+
+    /// Tells what went wrong, if anything did.
+    pub fn tell(self, parent: &impl IsA<gtk::Widget>, to: &relm4::Sender<M>) {
+        if let Err(error) = self.result {
+            report_error(parent, (&self.failure, &error), self.again, to);
+        }
     }
 }
 

@@ -14,6 +14,7 @@ pub mod config;
 pub mod container;
 pub mod create;
 pub mod devices;
+pub mod form_dialog;
 pub mod images;
 pub mod interface_dialog;
 pub mod interfaces;
@@ -25,6 +26,7 @@ pub mod networks;
 pub mod settings;
 pub mod snapshots;
 pub mod text;
+pub mod trial;
 pub mod widgets;
 pub mod window;
 

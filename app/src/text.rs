@@ -105,6 +105,27 @@ pub fn rate(bytes: f64) -> String {
     tr_name("{name}/s", &size(bytes))
 }
 
+/// A number of bytes as it is typed, with a unit in powers of 1024: 10G.
+///
+/// # Errors
+/// When it is none: what to type.
+pub fn parse_size(text: &str) -> Result<u64, String> {
+    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let unit = match text[digits.len()..].trim() {
+        "" | "B" => Some(1),
+        "K" => Some(1 << 10),
+        "M" => Some(1 << 20),
+        "G" => Some(1 << 30),
+        "T" => Some(1 << 40),
+        _ => None,
+    };
+    let number = digits.parse::<u64>().ok();
+    let bytes = number
+        .zip(unit)
+        .and_then(|(number, unit)| number.checked_mul(unit));
+    bytes.ok_or_else(|| tr("Give a size such as 512M or 10G."))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -115,5 +136,15 @@ mod tests {
         assert_eq!(duration(61), "1 minute 1 second");
         assert_eq!(duration(7_200), "2 hours 0 minutes");
         assert_eq!(duration(90_000), "1 day 1 hour");
+    }
+
+    #[test]
+    fn a_size_has_a_unit_or_none() {
+        assert_eq!(parse_size("512M"), Ok(512 << 20));
+        assert_eq!(parse_size("10 G"), Ok(10 << 30));
+        assert_eq!(parse_size("7"), Ok(7));
+        for wrong in ["", "G", "10X", "99999999999T", "1.5G"] {
+            assert!(parse_size(wrong).is_err(), "{wrong}");
+        }
     }
 }

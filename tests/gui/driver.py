@@ -210,9 +210,9 @@ class App:
         self.find("button", "Apply")
         key("Return")
 
-    def answer(self, heading, verb):
+    def answer(self, heading, verb, timeout=20):
         """Gives an answer to the question with that heading; what lies below it has buttons too."""
-        alert = self.find("alert", heading)
+        alert = self.find("alert", heading, timeout)
         buttons = [node for node in self.nodes(alert) if node.get_role_name() in ALIASES["button"]]
         act(next(node for node in buttons if node.get_name() == verb))
         self.gone("alert", heading)

@@ -10,8 +10,7 @@ DBUS_SYSTEM_BUS_ADDRESS:
 A name chooses what happens to the container: creating `slow…` waits until cancelled,
 creating `fail…` fails; starting `closed…` is a dismissed dialog, `broken…` an error;
 somebody else saves the configuration of `shared…` once it has been read; usage and
-devices of `closed…` need a password or are refused; a snapshot of `slow…` waits until
-cancelled, one of `needed…` cannot be deleted. A job of a group never ends. On the host
+devices of `closed…` need a password or are refused. A job of a group never ends. On the host
 things are missing, but all is well where there is a container `well…`, and nobody may
 look where there is one `closed…`.
 """
@@ -28,6 +27,7 @@ gi.require_version("Gio", "2.0")
 from gi.repository import Gio, GLib  # noqa: E402
 
 import fake_networks  # noqa: E402
+import fake_storage  # noqa: E402
 from fake_networks import Refusal  # noqa: E402
 
 NAME = "io.gantry.Gantry1"
@@ -38,6 +38,8 @@ XML = """<node>
 </interface>
 <interface name="io.gantry.Gantry1.Manager">
   <property name="Features" type="as" access="read"/>
+  <property name="Unconfirmed" type="a(sx)" access="read"/>
+  <method name="ConfirmInterface"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="ListRemoteImages"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="ImportContainer"><arg type="h" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="CheckHost"><arg type="a(sssb)" direction="out"/></method>
@@ -58,6 +60,7 @@ XML = """<node>
   <method name="Destroy"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Export"><arg type="h" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
   <method name="Rename"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
+  <method name="GetConfigItem"><arg type="s" direction="in"/><arg type="as" direction="out"/></method>
   <method name="GetConfig"><arg type="s" direction="out"/><arg type="t" direction="out"/></method>
   <method name="SetConfig"><arg type="s" direction="in"/><arg type="t" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="ReadLog"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="h" direction="out"/></method>
@@ -67,17 +70,6 @@ XML = """<node>
 </interface>
 <interface name="io.gantry.Gantry1.Devices">
   <method name="List"><arg type="aa{sv}" direction="out"/></method>
-</interface>
-<interface name="io.gantry.Gantry1.Snapshots">
-  <method name="Take"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
-  <method name="List"><arg type="aa{sv}" direction="out"/></method>
-  <method name="Restore"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
-  <method name="Delete"><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
-  <method name="Estimate"><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
-  <method name="GetSchedule"><arg type="a{sv}" direction="out"/></method>
-  <method name="SetSchedule"><arg type="a{sv}" direction="in"/></method>
-  <method name="RestorePaths"><arg type="s" direction="in"/><arg type="as" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
-  <method name="Diff"><arg type="s" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/><arg type="o" direction="out"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Job">
   <property name="Result" type="a{sv}" access="read"/>
@@ -90,7 +82,7 @@ XML = """<node>
   <method name="Resize"><arg type="q" direction="in"/><arg type="q" direction="in"/></method>
   <method name="Close"/>
 </interface>
-""" + fake_networks.XML + "</node>"
+""" + fake_networks.XML + fake_storage.XML + "</node>"
 INTERFACES = {interface.name: interface for interface in Gio.DBusNodeInfo.new_for_xml(XML).interfaces}
 STATES = {"Kill": "STOPPED", "Freeze": "FROZEN", "Unfreeze": "RUNNING"}
 
@@ -100,9 +92,12 @@ def object_path(name):
     return f"{ROOT}/container/system/{escaped}"
 
 
-class Helper(fake_networks.Networks):
+class Helper(fake_networks.Networks, fake_storage.Storage):
+    path_of = staticmethod(object_path)
+
     def __init__(self, bus):
-        super().__init__()
+        fake_networks.Networks.__init__(self)
+        fake_storage.Storage.__init__(self)
         self.bus = bus
         self.objects = {}
         self.registrations = {}
@@ -118,7 +113,7 @@ class Helper(fake_networks.Networks):
 
     def add(self, path, kind, properties):
         self.objects[path] = (kind, properties)
-        more = (NAME + ".Devices", NAME + ".Snapshots", NAME + ".Interfaces") if kind.endswith(".Container") else ()
+        more = (NAME + ".Devices", NAME + ".Snapshots", NAME + ".Interfaces", NAME + ".Resources") if kind.endswith(".Container") else ()
         kinds = [kind, *more]
         self.registrations[path] = [self.bus.register_object(path, INTERFACES[kind], self.called, self.property, None)
                                     for kind in kinds]
@@ -138,7 +133,10 @@ class Helper(fake_networks.Networks):
     def property(self, _bus, _sender, path, _interface, name):
         if name == "Features":
             return GLib.Variant("as", ["template-download", "template-debootstrap", "template-script", "backend-dir",
-                                       "backend-overlay", "backend-btrfs", "backend-zfs", "backend-lvm", "backend-loop"])
+                                       "backend-overlay", "backend-btrfs", "backend-zfs", "backend-lvm", "backend-loop",
+                                       "template-oci"])
+        if name == "Unconfirmed":
+            return self.unconfirmed()
         return self.objects[path][1][name]
 
     def remove(self, path):
@@ -159,7 +157,8 @@ class Helper(fake_networks.Networks):
             "InitPid": v("u", 4321 if state == "RUNNING" else 0),
             "StartedAt": v("x", GLib.get_real_time() - 93_784_000_000 if state == "RUNNING" else 0),
             "Addresses": v("as", ["10.0.3.17", "fd00::17"] if state == "RUNNING" else []),
-            "Autostart": v("b", False), "Groups": v("as", ["web"] if "web" in name else []), "Backend": v("s", "dir"),
+            "Autostart": v("b", False), "Groups": v("as", ["web"] if "web" in name else []),
+            "Backend": v("s", "loop" if name.startswith("loop") else "dir"),
             "Privileged": v("b", privileged), "Ephemeral": v("b", False), "Architecture": v("s", "x86_64"),
             "ConfigError": v("s", "/var/lib/lxc/odd/config, line 3: “lxc.rootfs.pathh” is not a key of LXC."
                              if name.startswith("odd") else ""),
@@ -267,6 +266,9 @@ class Helper(fake_networks.Networks):
             self.configs[path] = ("# theirs\n", 2)
         return [], "(st)", (text, revision)
 
+    def GetConfigItem(self, _path, _key):
+        return [], "(as)", ([],)
+
     def SetConfig(self, path, text, revision, _options):
         name = self.name(path)
         if revision != self.configs[path][1]:
@@ -356,86 +358,6 @@ class Helper(fake_networks.Networks):
         self.add(session, NAME + ".Session", {})
         GLib.timeout_add(300, sample)
         return [], "(o)", (session,)
-
-    def SnapshotsList(self, path):
-        if not self.name(path).startswith(("web", "needed")):
-            return [], "(aa{sv})", ([],)
-        v = GLib.Variant
-
-        def snapshot(number, comment, size, current=False):
-            return {"name": v("s", f"snap{number}"), "comment": v("s", comment), "size": v("t", size),
-                    "created": v("x", 1_790_000_000 + number * 86_400), "backend": v("s", "dir"),
-                    "parent": v("s", f"snap{number - 1}" if number else ""), "current": v("b", current)}
-
-        return [], "(aa{sv})", ([
-            snapshot(0, "", 1_204_000_000), snapshot(1, "before the upgrade to Debian 13", 1_310_000_000, True),
-            snapshot(2, "a word that is much longer than the place that there is for it in a narrow window", 0)],)
-
-    def Take(self, path, _name, _options):
-        work = None if self.name(path).startswith("slow") else lambda: None
-        return [], "(o)", (self.job("Take", [path], work),)
-
-    def Restore(self, path, _name, _options):
-        return [], "(o)", (self.job("Restore", [path], lambda: None),)
-
-    def Delete(self, path, name, _options):
-        def work():
-            if self.name(path).startswith("needed"):
-                raise Refusal("HasDependents", f"“web1” and “db” need the snapshot “{name}”; destroy those first.")
-
-        return [], "(o)", (self.job("Delete", [path], work),)
-
-    def Estimate(self, path, _options):
-        v = GLib.Variant
-        cost = {"full": v("b", True), "size": v("t", 1_204_000_000), "seconds": v("t", 70), "free": v("t", 52_000_000_000)}
-        return [], "(o)", (self.job("Estimate", [path], lambda: cost),)
-
-    def GetSchedule(self, _path):
-        v = GLib.Variant
-        return [], "(a{sv})", ({"hourly": v("u", 0), "daily": v("u", 7), "weekly": v("u", 4)},)
-
-    def SetSchedule(self, _path, options):
-        print("schedule " + repr(options), flush=True)
-
-    def RestorePaths(self, path, name, paths, _options):
-        def work():
-            raise Refusal("NotFound", f"The snapshot “{name}” has no {paths[0]}.")
-
-        return [], "(o)", (self.job("RestorePaths", [path], work),)
-
-    def Diff(self, path, source, target, _options):
-        v = GLib.Variant
-
-        def work():
-            if source == target:
-                return {"changes": v("a(ss)", []), "truncated": v("b", False)}
-            changes = [("changed", "/etc/passwd"), ("added", "/etc/apt/sources.list.d/backports.sources"),
-                       ("removed", "/var/lib/dpkg/lock"), ("metadata", "/usr/bin/sudo")]
-            return {"changes": v("a(ss)", changes), "truncated": v("b", source == "snap0")}
-
-        return [], "(o)", (self.job("Diff", [path], None if self.name(path).startswith("slow") else work),)
-
-    def ListRemoteImages(self, _path, server, _options):
-        v = GLib.Variant
-
-        def image(distribution, release, variant, cached):
-            words = {"server": server or "https://images.linuxcontainers.org", "distribution": distribution,
-                     "release": release, "architecture": "amd64", "variant": variant, "serial": "20261128_05:24"}
-            return {**{key: v("s", word) for key, word in words.items()}, "cached": v("b", cached)}
-
-        def work():
-            if "nowhere" in server:
-                raise Refusal("Failed", f"The server {server} cannot be reached: no such name.")
-            return {"images": v("aa{sv}", [image("alpine", "3.22", "default", False), image("debian", "trixie", "cloud", False),
-                                           image("debian", "trixie", "default", True)])}
-
-        return [], "(o)", (self.job("ListRemoteImages", [], work),)
-
-    def ImportContainer(self, _path, _archive, name, _options):
-        return [], "(o)", (self.job("ImportContainer", [object_path(name)], lambda: self.container(name)),)
-
-    def Export(self, path, _target, _options):
-        return [], "(o)", (self.job("Export", [path], lambda: None),)
 
     def Wait(self, path, _timeout):
         return [], "(s)", (self.objects[path][1]["State"].unpack(),)

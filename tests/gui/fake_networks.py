@@ -2,8 +2,9 @@
 
 There are `lxcbr0`, to which every container is wired, `isolated0`, which is down, and
 `virbr0`, which another program runs. Creating a network `taken…` is refused; `isolated0`
-is named by the configuration of a container; interfaces of `closed…` cannot be read. A
-whole interface of the host that is given away has to be confirmed within some seconds.
+is named by the configuration of a container; interfaces of `closed…` cannot be read. The
+host is reached by `enp4s0`: whoever gives it away as a whole, or to a network that is up,
+has to confirm that within some seconds.
 """
 
 from gi.repository import GLib
@@ -49,6 +50,7 @@ class Networks:
         self.reservations = [("00:16:3e:00:00:09", "10.0.3.200", "shop")]
         self.forwards = [("tcp", 8080, "web1", 80)]
         self.wires = {}
+        self.trials = {}
 
     def networks(self):
         self.network("lxcbr0", up=True, ipv4="10.0.3.1/24", ipv6="fc42:5009:ba4b:5ab0::1/64", dhcp=True, nat=True)
@@ -63,9 +65,38 @@ class Networks:
         self.plug()
 
     def ListHostInterfaces(self, _path):
-        v = GLib.Variant
-        found = [("enp4s0", "physical"), ("wlp3s0", "physical"), ("lxcbr0", "bridge")]
-        return [], "(aa{sv})", ([{"name": v("s", name), "kind": v("s", kind)} for name, kind in found],)
+        v, whole = GLib.Variant, ["port", "macvlan", "ipvlan", "vlan", "phys"]
+        found = [("enp4s0", "physical", True, whole), ("enp5s0", "physical", False, whole),
+                 ("wlp3s0", "physical", False, ["ipvlan"]), ("lxcbr0", "bridge", False, ["veth", "macvlan", "ipvlan", "vlan"])]
+        return [], "(aa{sv})", ([{"name": v("s", name), "kind": v("s", kind), "wireless": v("b", name == "wlp3s0"),
+                                  "uplink": v("b", way_out), "serves": v("as", serves)}
+                                 for name, kind, way_out, serves in found],)
+
+    # --- changes of the host's interfaces on trial
+
+    def unconfirmed(self):
+        return GLib.Variant("a(sx)", sorted(self.trials.items()))
+
+    def tried(self):
+        self.signal(ROOT, "org.freedesktop.DBus.Properties", "PropertiesChanged",
+                    GLib.Variant("(sa{sv}as)", (f"{NAME}.Manager", {"Unconfirmed": self.unconfirmed()}, [])))
+
+    def put_on_trial(self, network):
+        def late():
+            if self.trials.pop("enp4s0", None):
+                self.change(network, Uplink=GLib.Variant("s", ""))
+                self.tried()
+            return False
+
+        self.trials["enp4s0"] = int(GLib.get_real_time() / 1_000_000) + 15
+        GLib.timeout_add(15000, late)
+        self.tried()
+
+    def ConfirmInterface(self, _path, name, _options):
+        print(f"confirmed {name}", flush=True)
+        if not self.trials.pop(name, None):
+            raise Refusal("NotFound", f"no change of the interface {name} waits to be confirmed")
+        self.tried()
 
     @staticmethod
     def described(options):
@@ -77,7 +108,7 @@ class Networks:
             "Driver": v("s", options.get("driver", "bridge")),
             "Addresses": v("as", [one for one in (ipv4, options.get("ipv6", "")) if one]),
             "Nat": v("b", options.get("nat", False)), "Isolated": v("b", options.get("isolated", False)),
-            "Uplink": v("s", ""), "Dhcp": v("b", dhcp),
+            "Uplink": v("s", options.get("uplink", "")), "Dhcp": v("b", dhcp),
             "DhcpRange": v("s", (options.get("dhcp_range") or usual) if dhcp else ""),
             "Domain": v("s", options.get("domain", "")), "Autostart": v("b", options.get("autostart", False)),
         }
@@ -110,6 +141,8 @@ class Networks:
 
     def NetworkUp(self, path):
         self.change(path, Up=GLib.Variant("b", True))
+        if self.objects[path][1]["Uplink"].unpack() == "enp4s0":
+            self.put_on_trial(path)
 
     def NetworkDown(self, path):
         ports = [port[1] for port in self.objects[path][1]["Ports"].unpack()]
@@ -125,8 +158,12 @@ class Networks:
         have = {key: value.unpack() for key, value in self.objects[path][1].items()}
         now = {"ipv4": next((one for one in have["Addresses"] if ":" not in one), ""),
                "ipv6": next((one for one in have["Addresses"] if ":" in one), ""), "nat": have["Nat"],
-               "dhcp": have["Dhcp"], "dhcp_range": have["DhcpRange"], "domain": have["Domain"], "autostart": have["Autostart"]}
+               "dhcp": have["Dhcp"], "dhcp_range": have["DhcpRange"], "domain": have["Domain"], "autostart": have["Autostart"], "uplink": have["Uplink"]}
         self.change(path, **self.described({**now, **options}))
+        if options.get("uplink") == "" and self.trials.pop("enp4s0", None):
+            self.tried()
+        elif options.get("uplink") == "enp4s0" and have["Up"]:
+            self.put_on_trial(path)
 
     def NetworkDelete(self, path, options):
         if self.name(path) == "isolated0" and not options.get("force"):

@@ -215,6 +215,13 @@ def test_a_host_that_its_router_tells_of_the_way_out_keeps_it(bus, outside):
         assert leads() == ["up0"]
 
 
+def test_an_uplink_that_is_taken_back_is_not_on_trial_any_more(bus, lifeline):
+    lifeline.up()
+    assert len(unconfirmed(bus)) == 1
+    lifeline.configure(uplink="")
+    assert at_home() and unconfirmed(bus) == []
+
+
 def test_a_confirmed_uplink_lasts_until_the_network_goes(bus, lifeline):
     lifeline.up()
     bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})

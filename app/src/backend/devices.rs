@@ -74,6 +74,27 @@ pub struct HostInterface {
     pub name: String,
     /// What it is, in the helper's word: `physical`, `bridge`…
     pub kind: String,
+    /// Whether it is a card for a net without cables.
+    pub is_wireless: bool,
+    /// Whether this computer reaches others by it.
+    pub is_way_out: bool,
+    /// The kinds of interfaces of containers that it can be the link of, and `port` where
+    /// a bridge can have it.
+    pub serves: Vec<String>,
+}
+
+impl HostInterface {
+    /// Whether it can be the link of an interface of this kind, or a bridge's `port`.
+    #[must_use]
+    pub fn can_be(&self, kind: &str) -> bool {
+        self.serves.iter().any(|one| one == kind)
+    }
+
+    /// It in a few words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("{} · {}", self.name, self.kind)
+    }
 }
 
 impl Backend {
@@ -129,6 +150,9 @@ impl Backend {
             let mut interface = HostInterface::default();
             read(from, "name", &mut interface.name);
             read(from, "kind", &mut interface.kind);
+            read(from, "wireless", &mut interface.is_wireless);
+            read(from, "uplink", &mut interface.is_way_out);
+            read(from, "serves", &mut interface.serves);
             interface
         });
         Ok(interfaces.filter(|one| one.name != "lo").collect())

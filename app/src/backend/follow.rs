@@ -16,8 +16,11 @@ use zbus::{
 use super::{
     Absence, Backend, Event,
     properties::Properties,
+    trials::trials,
     view::{Change, Interfaces, Objects, View},
 };
+
+const MANAGER: &str = "io.gantry.Gantry1.Manager";
 
 const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 const OBJECT_MANAGER: &str = "org.freedesktop.DBus.ObjectManager";
@@ -154,6 +157,11 @@ async fn relay(
     out: &impl Fn(Event),
 ) -> End {
     out(Event::Ready(view.everything()));
+    // The root object is none of those that it manages.
+    match all_properties(bus, ROOT_PATH, MANAGER).await {
+        Ok(properties) => out(Event::Trials(trials(&properties).unwrap_or_default())),
+        Err(error) => tracing::warn!("the helper does not tell of itself: {error}"),
+    }
     loop {
         select_biased! {
             owner = owners.next().fuse() => match owner {
@@ -218,6 +226,12 @@ async fn take_in(
             let body = signal.body();
             let (interface, mut changed, invalid): (String, Properties, Vec<String>) =
                 body.deserialize()?;
+            if interface == MANAGER {
+                if let Some(trials) = trials(&changed) {
+                    out(Event::Trials(trials));
+                }
+                return Ok(());
+            }
             // Signals of an object overtaken by its removal.
             if !view.knows(path.as_str(), &interface) {
                 return Ok(());

@@ -18,10 +18,12 @@ mod networks;
 mod problem;
 mod properties;
 mod results;
+mod room;
 mod session;
 mod settings;
 mod snapshots;
 mod tasks;
+mod trials;
 mod usage;
 mod view;
 mod words;
@@ -45,10 +47,12 @@ pub use interfaces::{Interface, InterfacePlan};
 pub use networks::{Forward, Given, Lease, Network, NewNetwork, Port, PortChange, Reservation};
 pub use problem::Problem;
 pub use results::Unwanted;
+pub use room::Room;
 pub use session::{Command, OpenSession, SessionEnd, SessionWatch};
 pub use settings::Setting;
 pub use snapshots::{Cost, Schedule, Snapshot};
 pub use tasks::{CloneOptions, ExportOptions, Named, Task};
+pub use trials::Trial;
 pub use usage::{Usage, UsageWatch};
 pub use view::{Container, Everything, Job};
 pub use words::check as check_words;
@@ -74,6 +78,8 @@ pub enum Event {
     Network(Network),
     /// A network is no more.
     NetworkGone(String),
+    /// These changes of this computer's interfaces, and no others, wait to be confirmed.
+    Trials(Vec<Trial>),
     /// There is no helper to talk to.
     Absent(Absence),
 }

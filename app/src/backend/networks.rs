@@ -110,6 +110,8 @@ pub struct NewNetwork {
     pub nat: bool,
     /// Whether nothing passes between it and other networks.
     pub isolated: bool,
+    /// The interface of this computer that joins it to the net outside; empty: none.
+    pub uplink: String,
     /// The domain of its containers; empty: none.
     pub domain: String,
     /// Whether it comes up with this computer.
@@ -349,7 +351,7 @@ impl Backend {
         Ok(of_system.map(|(name, ..)| name).collect())
     }
 
-    async fn network(&self, network: &str) -> Result<NetworkProxy<'static>> {
+    pub(super) async fn network(&self, network: &str) -> Result<NetworkProxy<'static>> {
         let bus = self.bus()?;
         Ok(NetworkProxy::builder(&bus)
             .path(path(network)?)?
@@ -368,6 +370,7 @@ fn options(new: &NewNetwork) -> HashMap<&'static str, Value<'_>> {
         ("dhcp_range", new.dhcp_range.as_str().into()),
         ("nat", new.nat.into()),
         ("isolated", new.isolated.into()),
+        ("uplink", new.uplink.as_str().into()),
         ("domain", new.domain.as_str().into()),
         ("autostart", new.autostart.into()),
     ])

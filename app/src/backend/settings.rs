@@ -184,7 +184,7 @@ impl Backend {
         }
     }
 
-    async fn resources(&self, container: &str) -> Result<ResourcesProxy<'static>> {
+    pub(super) async fn resources(&self, container: &str) -> Result<ResourcesProxy<'static>> {
         let bus = self.bus()?;
         Ok(ResourcesProxy::builder(&bus)
             .path(path(container)?)?

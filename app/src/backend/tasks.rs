@@ -43,6 +43,13 @@ pub enum Task {
         /// The snapshot.
         name: String,
     },
+    /// Give a root file system more room.
+    Grow {
+        /// That of this container.
+        of: Named,
+        /// Bytes in all.
+        size: u64,
+    },
     /// Make a container from another.
     Clone {
         /// The other.
@@ -126,6 +133,7 @@ impl Task {
             Self::TakeSnapshot { of, .. } => (mark("No Snapshot of “{name}” Was Taken"), &of.name),
             Self::RestoreSnapshot { name, .. } => (mark("“{name}” Could Not Be Restored"), name),
             Self::DeleteSnapshot { name, .. } => (mark("“{name}” Could Not Be Deleted"), name),
+            Self::Grow { of, .. } => (mark("“{name}” Could Not Be Given More Room"), &of.name),
             Self::Clone { of, .. } => (mark("“{name}” Could Not Be Cloned"), &of.name),
             Self::NewFromSnapshot { new, .. } => (mark("“{name}” Could Not Be Created"), new),
             Self::Export { of, .. } => (mark("“{name}” Could Not Be Exported"), &of.name),
@@ -143,6 +151,7 @@ impl Task {
             Self::TakeSnapshot { .. }
             | Self::RestoreSnapshot { .. }
             | Self::DeleteSnapshot { .. }
+            | Self::Grow { .. }
             | Self::Export { .. } => None,
         }
     }
@@ -171,6 +180,7 @@ impl Backend {
             Task::DeleteSnapshot { of, name } => {
                 self.snapshots(&of.path).await?.delete(name, options).await
             }
+            Task::Grow { of, size } => self.resources(&of.path).await?.grow(*size, options).await,
             Task::Clone {
                 of,
                 new,

@@ -3,16 +3,16 @@
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use relm4::{Component, ComponentParts, ComponentSender, adw};
 use tokio::sync::oneshot;
 
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Change, Changes, Container, Problem, Snapshot},
-    known::{Known, report},
+    backend::{Backend, Change, Changes, Container, Snapshot},
+    known::{Done, Known},
     text::{tr, tr_name},
-    widgets::{SearchList, SearchRow, States, ask, install_actions},
+    widgets::{SearchList, SearchRow, States, ask, chosen, install_actions, offer},
 };
 
 /// The dialog's state.
@@ -46,8 +46,14 @@ pub enum Message {
 pub enum Answer {
     /// What has changed, or what went wrong.
     Found(gantry_api::Result<Changes>),
-    /// This path is as in this snapshot, or is not.
-    Restored(String, String, gantry_api::Result<()>),
+    /// What was asked for is done, or is not.
+    Done(Done<Message>),
+}
+
+impl From<Done<Message>> for Answer {
+    fn from(done: Done<Message>) -> Self {
+        Self::Done(done)
+    }
 }
 
 impl Component for ChangesDialog {
@@ -78,7 +84,7 @@ impl Component for ChangesDialog {
             container,
             wanted: None,
             known: Known::Nothing,
-            rows: SearchList::new(&parts.list, &parts.search),
+            rows: SearchList::new(&parts.list, &parts.search, &parts.nothing.get()),
             names,
         };
         model.offer(&parts.from, &first);
@@ -120,15 +126,10 @@ impl Component for ChangesDialog {
                 let heading = tr("The Changes Could Not Be Found");
                 self.known.take_in(&heading, result);
             }
-            Answer::Restored(snapshot, path, Err(error)) => {
-                let heading = tr_name("“{name}” Could Not Be Restored", &path);
-                if let Some(problem) = Problem::from_error(&heading, &error) {
-                    let input = sender.input_sender().clone();
-                    let retry = move || input.emit(Message::Restore(snapshot, path));
-                    report(root, &problem, Some(Box::new(retry)));
-                }
+            Answer::Done(done) => {
+                done.tell(root, sender.input_sender());
+                self.load(&sender, root);
             }
-            Answer::Restored(_, _, Ok(())) => self.load(&sender, root),
         }
         self.render(root);
     }
@@ -138,17 +139,16 @@ impl ChangesDialog {
     /// Offers the states to choose from, with this one chosen.
     fn offer(&self, row: &adw::ComboRow, chosen: &str) {
         let words: Vec<String> = self.names.iter().map(|name| word(name)).collect();
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        row.set_model(Some(&gtk::StringList::new(&words)));
-        let place = self.names.iter().position(|name| name == chosen);
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        row.set_selected(place.unwrap_or_default());
+        let offered = self.names.iter().zip(&words);
+        offer(
+            row,
+            offered.map(|(name, word)| (name.as_str(), word.as_str())),
+            chosen,
+        );
     }
 
     fn chosen(&self, row: &adw::ComboRow) -> String {
-        let place = usize::try_from(row.selected()).ok();
-        let name = place.and_then(|place| self.names.get(place));
-        name.cloned().unwrap_or_default()
+        chosen(row, &self.names).cloned().unwrap_or_default()
     }
 
     fn load(&mut self, sender: &ComponentSender<Self>, root: &Root) {
@@ -192,10 +192,10 @@ impl ChangesDialog {
     fn restore(&mut self, snapshot: String, path: String, sender: &ComponentSender<Self>) {
         self.known = Known::Nothing;
         let (backend, container) = (self.backend.clone(), self.container.path.clone());
-        sender.oneshot_command(async move {
-            let result = backend.restore_path(&container, &snapshot, &path).await;
-            Answer::Restored(snapshot, path, result)
-        });
+        let failure = tr_name("“{name}” Could Not Be Restored", &path);
+        let again = Message::Restore(snapshot.clone(), path.clone());
+        let call = async move { backend.restore_path(&container, &snapshot, &path).await };
+        Done::ask(sender, (failure, again), call);
     }
 
     /// Makes the dialog show what the model says; the rows stand there already.

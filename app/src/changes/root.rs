@@ -13,5 +13,6 @@ widget! {
         more: adw::Banner,
         states: super::States,
         list: gtk::ListView,
+        nothing: adw::StatusPage,
     }
 }

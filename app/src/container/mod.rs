@@ -98,8 +98,6 @@ pub enum Message {
     Tick,
     /// Watch what the container uses, even if that needs a password.
     Watch,
-    /// Tell of a problem.
-    Problem(Problem),
     /// Open a terminal; the console that is open already comes to the front.
     Open(Kind),
     /// Ask for a command to run.
@@ -188,10 +186,10 @@ impl Component for ContainerPage {
     ) -> ComponentParts<Self> {
         let settings = SettingsPage::builder()
             .launch((backend.clone(), container.clone()))
-            .forward(
-                sender.input_sender(),
-                |settings::Output::Problem(problem)| Message::Problem(problem),
-            );
+            .forward(sender.output_sender(), |output| match output {
+                settings::Output::Problem(problem) => Output::Problem(problem),
+                settings::Output::Begin(task) => Output::Begin(task),
+            });
         let devices = DevicesPage::builder()
             .launch((backend.clone(), container.clone()))
             .detach();
@@ -275,10 +273,6 @@ impl Component for ContainerPage {
             Message::InSight(in_sight) => self.in_sight = in_sight,
             Message::Tick => (),
             Message::Watch => self.watch(true, &sender),
-            // Fails only when the window is gone.
-            Message::Problem(problem) => {
-                sender.output(Output::Problem(problem)).unwrap_or_default();
-            }
             Message::Online(online) => self.online = online,
             // Fails only when the window is gone.
             Message::Act(action) => sender.output(Output::Act(action)).unwrap_or_default(),

@@ -4,7 +4,8 @@ use relm4::{adw, gtk};
 use super::{CreateDialog, Root};
 use crate::{
     backend::{NewContainer, Template, check_words},
-    text::{mark, tr},
+    text::{mark, parse_size, tr},
+    widgets::chosen,
 };
 
 /// What a container can be made from, as it is offered.
@@ -75,12 +76,6 @@ pub(super) fn offer(root: &Root, kinds: &[Kind], backends: &[String]) {
     parts.template.set_model(Some(&list(&kinds)));
     let backends: Vec<&str> = backends.collect();
     parts.backend.set_model(Some(&list(&backends)));
-}
-
-/// The one of these that a row has chosen.
-fn chosen<'a, T>(row: &adw::ComboRow, offered: &'a [T]) -> Option<&'a T> {
-    let place = usize::try_from(row.selected()).ok()?;
-    offered.get(place)
 }
 
 impl CreateDialog {
@@ -162,7 +157,7 @@ impl CreateDialog {
             check_words(&arguments)?;
         }
         let size = text(&parts.size);
-        let size = (!size.is_empty()).then(|| bytes(&size)).transpose()?;
+        let size = (!size.is_empty()).then(|| parse_size(&size)).transpose()?;
         let words = vec![
             ("distribution", text(&parts.distribution)),
             ("distribution", text(&parts.repository)),
@@ -200,37 +195,9 @@ impl CreateDialog {
     }
 }
 
-/// A number of bytes as it is typed: 10G.
-fn bytes(text: &str) -> Result<u64, String> {
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let unit = match text[digits.len()..].trim() {
-        "" | "B" => Some(1),
-        "K" => Some(1 << 10),
-        "M" => Some(1 << 20),
-        "G" => Some(1 << 30),
-        "T" => Some(1 << 40),
-        _ => None,
-    };
-    let number = digits.parse::<u64>().ok();
-    let bytes = number
-        .zip(unit)
-        .and_then(|(number, unit)| number.checked_mul(unit));
-    bytes.ok_or_else(|| tr("Give a size such as 512M or 10G."))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_size_has_a_unit_or_none() {
-        assert_eq!(bytes("512M"), Ok(512 << 20));
-        assert_eq!(bytes("10 G"), Ok(10 << 30));
-        assert_eq!(bytes("7"), Ok(7));
-        for wrong in ["", "G", "10X", "99999999999T", "1.5G"] {
-            assert!(bytes(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn only_what_the_helper_can_do_is_offered() {

@@ -64,7 +64,7 @@ pub(super) fn interface(
     }
     let options: Vec<(String, String)> = interfaces
         .iter()
-        .map(|one| (one.name.clone(), format!("{} · {}", one.name, one.kind)))
+        .map(|one| (one.name.clone(), one.words()))
         .collect();
     let (host, inside) = (
         tr("Interface of This Computer"),

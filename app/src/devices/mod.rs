@@ -11,8 +11,8 @@ pub use root::Root;
 
 use crate::{
     backend::{Backend, Container, Device, HostInterface},
-    known::{Known, report_error},
-    text::{mark, tr, tr_name},
+    known::{Done, Known, report_error},
+    text::{tr, tr_name},
     widgets::{Rows, States, ask, install_actions, with_button},
 };
 
@@ -63,15 +63,14 @@ pub enum Answer {
     Loaded(gantry_api::Result<Vec<Device>>),
     /// What can be lent, or what went wrong.
     Offered(gantry_api::Result<Vec<HostInterface>>),
-    /// What was asked for is done, or is not and can be tried again.
-    Done {
-        /// What did not happen.
-        failure: String,
-        /// What went wrong.
-        result: gantry_api::Result<()>,
-        /// The way to try again.
-        again: Message,
-    },
+    /// What was asked for is done, or is not.
+    Done(Done<Message>),
+}
+
+impl From<Done<Message>> for Answer {
+    fn from(done: Done<Message>) -> Self {
+        Self::Done(done)
+    }
 }
 
 impl Component for DevicesPage {
@@ -158,14 +157,8 @@ impl Component for DevicesPage {
                     }
                 }
             }
-            Answer::Done {
-                failure,
-                result,
-                again,
-            } => {
-                if let Err(error) = result {
-                    report_error(root, (&failure, &error), again, sender.input_sender());
-                }
+            Answer::Done(done) => {
+                done.tell(root, sender.input_sender());
                 self.load(&sender);
             }
         }
@@ -185,33 +178,31 @@ impl DevicesPage {
             self.known = Known::There(Vec::new());
             return;
         }
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        let (backend, path) = self.target();
         sender.oneshot_command(async move { Answer::Loaded(backend.list_devices(&path).await) });
     }
 
     fn add_node(&self, gift: Gift, sender: &ComponentSender<Self>) {
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        let failure = mark("“{name}” Could Not Be Added");
-        sender.oneshot_command(async move {
-            Answer::Done {
-                failure: tr_name(failure, &gift.host),
-                result: backend.add_node(&path, &gift.host, &gift.inside).await,
-                again: Message::AskNode(gift),
-            }
-        });
+        let (backend, path) = self.target();
+        let failure = tr_name("“{name}” Could Not Be Added", &gift.host);
+        let again = Message::AskNode(gift.clone());
+        let call = async move { backend.add_node(&path, &gift.host, &gift.inside).await };
+        Done::ask(sender, (failure, again), call);
     }
 
     fn add_interface(&self, gift: Gift, sender: &ComponentSender<Self>) {
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        let failure = mark("“{name}” Could Not Be Added");
-        sender.oneshot_command(async move {
-            let result = backend.lend_interface(&path, &gift.host, &gift.inside);
-            Answer::Done {
-                failure: tr_name(failure, &gift.host),
-                result: result.await,
-                again: Message::AskInterface,
-            }
-        });
+        let (backend, path) = self.target();
+        let failure = tr_name("“{name}” Could Not Be Added", &gift.host);
+        let call = async move {
+            let lent = backend.lend_interface(&path, &gift.host, &gift.inside);
+            lent.await
+        };
+        Done::ask(sender, (failure, Message::AskInterface), call);
+    }
+
+    /// What the helper is asked about.
+    fn target(&self) -> (Backend, String) {
+        (self.backend.clone(), self.container.path.clone())
     }
 
     fn ask_remove(&self, device: Device, sender: &ComponentSender<Self>, root: &Root) {
@@ -230,15 +221,11 @@ impl DevicesPage {
     }
 
     fn remove(&self, device: Device, sender: &ComponentSender<Self>) {
-        let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        let failure = mark("“{name}” Could Not Be Removed");
-        sender.oneshot_command(async move {
-            Answer::Done {
-                failure: tr_name(failure, device.name()),
-                result: backend.take_back(&path, &device).await,
-                again: Message::Remove(device),
-            }
-        });
+        let (backend, path) = self.target();
+        let failure = tr_name("“{name}” Could Not Be Removed", device.name());
+        let again = Message::Remove(device.clone());
+        let call = async move { backend.take_back(&path, &device).await };
+        Done::ask(sender, (failure, again), call);
     }
 
     /// Makes the rows show these devices.

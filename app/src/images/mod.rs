@@ -60,7 +60,7 @@ impl Component for ImagesDialog {
             backend,
             wanted: None,
             known: Known::Nothing,
-            rows: SearchList::new(&parts.list, &parts.search),
+            rows: SearchList::new(&parts.list, &parts.search, &parts.nothing.get()),
         };
         let input = sender.input_sender();
         install_actions(&root, "images", input, [("load", Message::Load)]);

@@ -12,5 +12,6 @@ widget! {
         search: gtk::SearchEntry,
         states: super::States,
         list: gtk::ListView,
+        nothing: adw::StatusPage,
     }
 }

@@ -1,33 +1,34 @@
-use gantry_core::{name::InterfaceName, networks::Subnet};
+use gantry_core::{
+    name::InterfaceName,
+    networks::{Impossible, Subnet},
+};
 
 use crate::{
     backend::InterfacePlan,
-    text::{tr, tr_name},
+    text::{mark, tr, tr_name},
 };
-
-/// The row that is wrong, and the sentence; without one, it is not filled in yet.
-pub(super) type Wrong = (&'static str, String);
 
 /// What of a plan cannot be, by the rules of the helper.
 ///
 /// # Errors
-/// The row that is wrong, and what to change.
-pub(super) fn check(plan: &InterfacePlan) -> Result<(), Wrong> {
+/// The row that is wrong, and what to change; without a sentence, it is not filled in yet.
+pub(super) fn check(plan: &InterfacePlan) -> Result<(), Impossible> {
+    let wrong = |row: &str, sentence: String| Err(Impossible::new(row, sentence));
     if plan.kind == "vlan" && !(1..4095).contains(&plan.vlan_id) {
-        return Err(("vlan", tr("The number of a VLAN is from 1 to 4094.")));
+        return wrong("vlan", tr("The number of a VLAN is from 1 to 4094."));
     }
     if matches!(plan.kind.as_str(), "macvlan" | "ipvlan" | "vlan" | "phys") && plan.link.is_empty()
     {
-        return Err(("link", String::new()));
+        return wrong("link", String::new());
     }
     if !plan.name.is_empty() && InterfaceName::new(&plan.name).is_err() {
         let sentence = tr("A name has at most 15 characters, and no blanks, slashes and colons.");
-        return Err(("name", sentence));
+        return wrong("name", sentence);
     }
     if !plan.hwaddr.is_empty() && !is_hardware_address(&plan.hwaddr) {
         let sentence =
             tr("Give a hardware address such as 00:16:3e:xx:xx:xx, where x is any digit.");
-        return Err(("hwaddr", sentence));
+        return wrong("hwaddr", sentence);
     }
     for (row, list, v6, example) in [
         ("ipv4", &plan.ipv4, false, "10.0.3.10/24"),
@@ -38,8 +39,9 @@ pub(super) fn check(plan: &InterfacePlan) -> Result<(), Wrong> {
             home.is_ok_and(|home| home.address.is_ipv6() == v6)
         };
         if !list.iter().all(fits) {
-            let sentence = "Give addresses with the length of their net’s prefix, such as {name}.";
-            return Err((row, tr_name(sentence, example)));
+            let sentence =
+                mark("Give addresses with the length of their net’s prefix, such as {name}.");
+            return wrong(row, tr_name(sentence, example));
         }
     }
     for (row, text, v6) in [
@@ -50,7 +52,7 @@ pub(super) fn check(plan: &InterfacePlan) -> Result<(), Wrong> {
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_ipv6() == v6);
         if !(is_address || matches!(text.as_str(), "" | "auto" | "dev")) {
-            return Err((row, tr("Give the gateway’s address, “auto” or “dev”.")));
+            return wrong(row, tr("Give the gateway’s address, “auto” or “dev”."));
         }
     }
     Ok(())
@@ -74,27 +76,33 @@ mod tests {
                 ..InterfacePlan::default()
             };
             change(&mut plan);
-            check(&plan).map_err(|(row, _)| row)
+            check(&plan).map_err(|wrong| wrong.key)
         };
         assert_eq!(of(|_| ()), Ok(()));
         assert_eq!(of(|plan| plan.hwaddr = "00:16:3e:xx:xx:xx".into()), Ok(()));
-        assert_eq!(of(|plan| plan.hwaddr = "00:16".into()), Err("hwaddr"));
-        assert_eq!(of(|plan| plan.name = "a b".into()), Err("name"));
-        assert_eq!(of(|plan| plan.ipv4 = vec!["10.0.3.7".into()]), Err("ipv4"));
+        assert_eq!(
+            of(|plan| plan.hwaddr = "00:16".into()),
+            Err("hwaddr".to_owned())
+        );
+        assert_eq!(of(|plan| plan.name = "a b".into()), Err("name".to_owned()));
+        assert_eq!(
+            of(|plan| plan.ipv4 = vec!["10.0.3.7".into()]),
+            Err("ipv4".to_owned())
+        );
         assert_eq!(
             of(|plan| plan.ipv6 = vec!["10.0.3.7/24".into()]),
-            Err("ipv6")
+            Err("ipv6".to_owned())
         );
         assert_eq!(of(|plan| plan.ipv4_gateway = "auto".into()), Ok(()));
         assert_eq!(
             of(|plan| plan.ipv4_gateway = "::1".into()),
-            Err("ipv4_gateway")
+            Err("ipv4_gateway".to_owned())
         );
-        assert_eq!(of(|plan| plan.kind = "vlan".into()), Err("vlan"));
+        assert_eq!(of(|plan| plan.kind = "vlan".into()), Err("vlan".to_owned()));
         let unplugged = |plan: &mut InterfacePlan| {
             plan.kind = "macvlan".into();
             plan.link.clear();
         };
-        assert_eq!(of(unplugged), Err("link"));
+        assert_eq!(of(unplugged), Err("link".to_owned()));
     }
 }

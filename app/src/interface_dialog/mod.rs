@@ -5,16 +5,18 @@ mod check;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use gantry_core::networks::Impossible;
+use relm4::adw;
 
 pub use root::Root;
 
 use crate::{
     backend::{Backend, HostInterface, Interface, InterfacePlan, Network},
+    form_dialog::{Form, FormDialog, FormRows},
     interfaces::links,
-    known::report_error,
     text::{mark, tr, tr_name},
-    widgets::{mark_row, show_fault},
+    trial,
+    widgets::{FormFrame, chosen, offer},
 };
 
 /// The kinds in the order of the row, with the words for each.
@@ -31,10 +33,12 @@ const KINDS: [(&str, &str); 7] = [
 /// How macvlans of one interface reach each other.
 const MODES: [&str; 4] = ["private", "vepa", "bridge", "passthru"];
 
-/// The dialog's state.
+/// The dialog.
+pub type InterfaceDialog = FormDialog<InterfaceForm>;
+
+/// What the dialog asks.
 #[derive(Debug)]
-pub struct InterfaceDialog {
-    backend: Backend,
+pub struct InterfaceForm {
     /// The container's path.
     container: String,
     /// What there is now, where it is not a new one.
@@ -44,218 +48,105 @@ pub struct InterfaceDialog {
     /// What the row of links offers.
     links: Vec<String>,
     /// The kind that it offers them for.
-    kind: String,
-    /// The helper has been asked.
-    asking: bool,
+    kind: &'static str,
 }
 
-/// What the user wants.
-#[derive(Clone, Debug)]
-pub enum Message {
-    /// Something in the form has changed.
-    Edited,
-    /// Have it so.
-    Apply,
-}
-
-/// It is so, or what went wrong.
-#[derive(Debug)]
-pub struct Applied(gantry_api::Result<()>);
-
-impl Component for InterfaceDialog {
-    /// The container's path; without an interface it is about a new one; then what there is
-    /// to plug into.
-    type Init = (
-        Backend,
-        String,
-        Option<Interface>,
-        (Vec<Network>, Vec<HostInterface>),
-    );
-    type Input = Message;
-    type Output = ();
-    type CommandOutput = Applied;
+impl Form for InterfaceForm {
+    /// The container's path; without an interface it is about a new one; then the networks
+    /// there are.
+    type About = (String, Option<Interface>, Vec<Network>);
     type Root = Root;
-    type Widgets = ();
+    type Plan = InterfacePlan;
 
-    fn init_root() -> Root {
-        Root::default()
-    }
-
-    fn init(
-        (backend, container, old, (networks, host)): Self::Init,
-        root: Root,
-        sender: ComponentSender<Self>,
-    ) -> ComponentParts<Self> {
-        let parts = root.imp();
-        let (title, verb) = match &old {
-            Some(old) => (tr_name("Configure “{name}”", &old.title()), mark("_Apply")),
-            None => (tr("New Network Interface"), mark("_Add")),
+    fn new((container, old, networks): Self::About, root: &Root) -> Self {
+        let new = InterfacePlan {
+            kind: "veth".to_owned(),
+            // A new one is plugged into the first network; one that is unplugged stays so.
+            link: first_up(&networks),
+            macvlan_mode: "bridge".to_owned(),
+            up: true,
+            ..InterfacePlan::default()
         };
-        root.set_title(&title);
-        parts.apply_button.set_label(&tr(verb));
-        let words = KINDS.map(|(_, words)| tr(words));
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        parts.kind.set_model(Some(&gtk::StringList::new(&words)));
-        parts.mode.set_model(Some(&gtk::StringList::new(&MODES)));
-        let first = match &old {
-            Some(old) => old.plan.clone(),
-            None => InterfacePlan {
-                kind: "veth".to_owned(),
-                macvlan_mode: "bridge".to_owned(),
-                up: true,
-                ..InterfacePlan::default()
-            },
-        };
-        let mut model = Self {
-            backend,
+        let first = old.as_ref().map_or(new, |old| old.plan.clone());
+        let mut form = Self {
             container,
             old,
             networks,
-            host,
+            host: Vec::new(),
             links: Vec::new(),
-            kind: String::new(),
-            asking: false,
+            kind: "",
         };
-        model.show(&first, &root);
-        connect(&root, sender.input_sender());
-        model.render(&root);
-        ComponentParts { model, widgets: () }
+        show(&first, root);
+        form.offer_links(&first.link, root);
+        form
     }
 
-    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
-        match message {
-            Message::Edited => {
-                let kind = chosen_kind(root);
-                if kind != self.kind {
-                    self.offer_links(kind, "", root);
-                }
-            }
-            Message::Apply => self.apply(&sender, root),
-        }
-        self.render(root);
+    fn frame(root: &Root) -> FormFrame {
+        root.imp().frame.get()
     }
 
-    fn update_cmd(&mut self, Applied(result): Applied, sender: ComponentSender<Self>, root: &Root) {
-        self.asking = false;
-        match result {
-            Ok(()) => {
-                root.close();
-            }
-            // What was typed is still there to be changed.
-            Err(error) => {
-                let heading = match &self.old {
-                    Some(old) => tr_name("“{name}” Could Not Be Changed", &old.title()),
-                    None => tr("The Interface Could Not Be Added"),
-                };
-                let input = sender.input_sender();
-                report_error(root, (&heading, &error), Message::Apply, input);
-            }
-        }
-        self.render(root);
-    }
-}
-
-impl InterfaceDialog {
-    fn apply(&mut self, sender: &ComponentSender<Self>, root: &Root) {
-        let Ok(new) = self.read(root) else {
-            return;
-        };
-        if self.asking {
-            return;
-        }
-        self.asking = true;
-        let (backend, container) = (self.backend.clone(), self.container.clone());
-        let old = self.old.clone();
-        sender.oneshot_command(async move {
-            Applied(match old {
-                Some(old) => {
-                    let plans = (&old.plan, &new);
-                    backend
-                        .configure_interface(&container, old.index, plans)
-                        .await
-                }
-                None => backend.add_interface(&container, &new).await,
-            })
-        });
-    }
-
-    /// Offers what an interface of this kind can be plugged into; this one is chosen.
-    fn offer_links(&mut self, kind: &str, chosen: &str, root: &Root) {
-        let offered = links(kind, &self.networks, &self.host);
-        let nowhere = (kind == "veth").then(|| (String::new(), tr("Nothing")));
-        // It may be plugged into something that is not there now.
-        let missing = (!chosen.is_empty() && !offered.iter().any(|(link, _)| link == chosen))
-            .then(|| (chosen.to_owned(), chosen.to_owned()));
-        let all = offered.into_iter().chain(missing).chain(nowhere);
-        let (links, words): (Vec<String>, Vec<String>) = all.unzip();
-        let place = links.iter().position(|link| link == chosen);
-        let place = place.and_then(|place| u32::try_from(place).ok());
-        self.links = links;
-        kind.clone_into(&mut self.kind);
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let row = &root.imp().link;
-        row.set_model(Some(&gtk::StringList::new(&words)));
-        row.set_selected(place.unwrap_or_default());
-    }
-
-    /// Makes the form say this.
-    fn show(&mut self, first: &InterfacePlan, root: &Root) {
+    fn rows(root: &Root) -> FormRows {
         let parts = root.imp();
-        select(&parts.kind, &KINDS.map(|(kind, _)| kind), &first.kind);
-        select(&parts.mode, &MODES, &first.macvlan_mode);
-        // A new one is plugged into the first network; one that is unplugged stays so.
-        if self.old.is_none() {
-            let first = self.networks.iter().find(|network| network.up);
-            let first = first.map(|network| network.name.clone());
-            self.offer_links("veth", &first.unwrap_or_default(), root);
-        } else {
-            self.offer_links(&first.kind, &first.link, root);
+        FormRows {
+            entries: vec![
+                ("vlan", parts.vlan.get()),
+                ("name", parts.name.get()),
+                ("hwaddr", parts.hwaddr.get()),
+                ("mtu", parts.mtu.get()),
+                ("ipv4", parts.ipv4.get()),
+                ("ipv4_gateway", parts.ipv4_gateway.get()),
+                ("ipv6", parts.ipv6.get()),
+                ("ipv6_gateway", parts.ipv6_gateway.get()),
+            ],
+            choices: vec![parts.kind.get(), parts.link.get(), parts.mode.get()],
+            switches: vec![parts.up.get()],
         }
-        let number = |number: u32| match number {
-            0 => String::new(),
-            number => number.to_string(),
-        };
-        parts.vlan.set_text(&number(first.vlan_id));
-        parts.name.set_text(&first.name);
-        parts.hwaddr.set_text(&first.hwaddr);
-        parts.mtu.set_text(&number(first.mtu));
-        parts.up.set_active(first.up);
-        parts.ipv4.set_text(&first.ipv4.join(", "));
-        parts.ipv4_gateway.set_text(&first.ipv4_gateway);
-        parts.ipv6.set_text(&first.ipv6.join(", "));
-        parts.ipv6_gateway.set_text(&first.ipv6_gateway);
     }
 
-    /// What the form says.
-    ///
-    /// # Errors
-    /// The row that is wrong, and what to change.
-    fn read(&self, root: &Root) -> Result<InterfacePlan, check::Wrong> {
+    fn words(&self) -> (String, String) {
+        match &self.old {
+            Some(old) => (tr_name("Configure “{name}”", &old.title()), tr("_Apply")),
+            None => (tr("New Network Interface"), tr("_Add")),
+        }
+    }
+
+    fn offer(&mut self, host: Vec<HostInterface>, root: &Root) {
+        self.host = host;
+        let chosen = self.link(root);
+        self.offer_links(&chosen, root);
+    }
+
+    fn follow(&mut self, root: &Root) {
+        if chosen_kind(root) != self.kind {
+            self.offer_links("", root);
+        }
+    }
+
+    fn read(&self, root: &Root) -> Result<InterfacePlan, Impossible> {
         let parts = root.imp();
         // A row that is not asked for says nothing.
         let text = |row: &adw::EntryRow| match row.is_visible() {
             true => row.text().trim().to_owned(),
             false => String::new(),
         };
-        let number = |name: &'static str, row: &adw::EntryRow| match text(row).as_str() {
+        let number = |name: &str, row: &adw::EntryRow| match text(row).as_str() {
             "" => Ok(0),
             digits => digits
                 .parse::<u32>()
-                .map_err(|_| (name, tr("Give a number."))),
+                .map_err(|_| Impossible::new(name, tr("Give a number."))),
         };
         let list = |row: &adw::EntryRow| {
             let text = text(row);
             let words = text.split([',', ' ']).filter(|word| !word.is_empty());
             words.map(str::to_owned).collect::<Vec<_>>()
         };
-        let link = usize::try_from(parts.link.selected()).ok();
-        let link = link.and_then(|place| self.links.get(place)).cloned();
-        let mode = usize::try_from(parts.mode.selected()).ok();
-        let mode = mode.and_then(|place| MODES.get(place));
-        let kind = chosen_kind(root);
+        let mode = match chosen_kind(root) {
+            "macvlan" => chosen(&parts.mode, &MODES),
+            _ => None,
+        };
         let plan = InterfacePlan {
-            kind: kind.to_owned(),
-            link: link.unwrap_or_default(),
+            kind: chosen_kind(root).to_owned(),
+            link: self.link(root),
             name: text(&parts.name),
             hwaddr: text(&parts.hwaddr).to_lowercase(),
             mtu: number("mtu", &parts.mtu)?,
@@ -264,108 +155,130 @@ impl InterfaceDialog {
             ipv6: list(&parts.ipv6),
             ipv6_gateway: text(&parts.ipv6_gateway),
             vlan_id: number("vlan", &parts.vlan)?,
-            macvlan_mode: match (kind, mode) {
-                ("macvlan", Some(&mode)) => mode.to_owned(),
-                _ => String::new(),
-            },
+            macvlan_mode: mode.map(|&mode| mode.to_owned()).unwrap_or_default(),
             up: parts.up.is_active(),
         };
         check::check(&plan)?;
         Ok(plan)
     }
 
-    /// Makes the dialog show what the model says.
+    fn is_new(&self, plan: &InterfacePlan) -> bool {
+        self.old.as_ref().is_none_or(|old| old.plan != *plan)
+    }
+
     fn render(&self, root: &Root) {
         let parts = root.imp();
-        let kind = self.kind.as_str();
-        let is_one = !matches!(kind, "empty" | "none");
+        let is_one = !matches!(self.kind, "empty" | "none");
         parts.link.set_visible(is_one);
-        parts.mode.set_visible(kind == "macvlan");
-        parts.vlan.set_visible(kind == "vlan");
+        parts.mode.set_visible(self.kind == "macvlan");
         parts.inside.set_visible(is_one);
         parts.addresses.set_visible(is_one);
-        for row in [
-            &parts.name,
-            &parts.hwaddr,
-            &parts.mtu,
-            &parts.ipv4,
-            &parts.ipv4_gateway,
-            &parts.ipv6,
-            &parts.ipv6_gateway,
-        ] {
-            row.set_visible(is_one);
+        for (name, row) in Self::rows(root).entries {
+            row.set_visible(match name {
+                "vlan" => self.kind == "vlan",
+                _ => is_one,
+            });
         }
-        let read = self.read(root);
-        let wrong = read.as_ref().err().filter(|(_, said)| !said.is_empty());
-        for (name, row) in [
-            ("vlan", &parts.vlan),
-            ("name", &parts.name),
-            ("hwaddr", &parts.hwaddr),
-            ("mtu", &parts.mtu),
-            ("ipv4", &parts.ipv4),
-            ("ipv4_gateway", &parts.ipv4_gateway),
-            ("ipv6", &parts.ipv6),
-            ("ipv6_gateway", &parts.ipv6_gateway),
-        ] {
-            mark_row(row, wrong.is_some_and(|(wrong, _)| *wrong == name));
-        }
-        let said = wrong.map(|(_, said)| said.as_str());
-        show_fault(&parts.fault, said);
-        let changed = match (&self.old, &read) {
-            (Some(old), Ok(new)) => old.plan != *new,
-            _ => true,
-        };
-        let ready = read.is_ok() && changed && !self.asking;
-        parts.apply_button.set_sensitive(ready);
-        parts.form.set_sensitive(!self.asking);
-        parts.spinner.set_visible(self.asking);
+        parts.place.set_description(self.warning(root).as_deref());
     }
+
+    fn apply(
+        &self,
+        backend: Backend,
+        plan: InterfacePlan,
+    ) -> impl Future<Output = gantry_api::Result<()>> + Send + 'static {
+        let (container, old) = (self.container.clone(), self.old.clone());
+        async move {
+            match old {
+                Some(old) => {
+                    let plans = (&old.plan, &plan);
+                    let index = old.index;
+                    backend.configure_interface(&container, index, plans).await
+                }
+                None => backend.add_interface(&container, &plan).await,
+            }
+        }
+    }
+
+    fn failure(&self, _: &Root) -> String {
+        match &self.old {
+            Some(old) => tr_name("“{name}” Could Not Be Changed", &old.title()),
+            None => tr("The Interface Could Not Be Added"),
+        }
+    }
+}
+
+impl InterfaceForm {
+    /// Offers what an interface of the chosen kind can be plugged into; this one is chosen.
+    fn offer_links(&mut self, link: &str, root: &Root) {
+        self.kind = chosen_kind(root);
+        let offered = links(self.kind, &self.networks, &self.host);
+        let nowhere = (self.kind == "veth").then(|| (String::new(), tr("Nothing")));
+        // It may be plugged into something that is not there now.
+        let missing = (!link.is_empty() && !offered.iter().any(|(one, _)| one == link))
+            .then(|| (link.to_owned(), link.to_owned()));
+        let all: Vec<(String, String)> =
+            offered.into_iter().chain(missing).chain(nowhere).collect();
+        let words = all
+            .iter()
+            .map(|(link, words)| (link.as_str(), words.as_str()));
+        offer(&root.imp().link, words, link);
+        self.links = all.into_iter().map(|(link, _)| link).collect();
+    }
+
+    /// The link that is chosen.
+    fn link(&self, root: &Root) -> String {
+        let link = chosen(&root.imp().link, &self.links);
+        link.cloned().unwrap_or_default()
+    }
+
+    /// What is to be known before this computer gives its way to others away.
+    fn warning(&self, root: &Root) -> Option<String> {
+        let takes_all = match self.kind {
+            "phys" => true,
+            "macvlan" => chosen(&root.imp().mode, &MODES) == Some(&"passthru"),
+            _ => false,
+        };
+        let link = self.link(root);
+        let is_way_out = |one: &HostInterface| one.is_way_out && one.name == link;
+        (takes_all && self.host.iter().any(is_way_out)).then(|| trial::warning(&link))
+    }
+}
+
+/// The first network that is up; nothing where none is.
+fn first_up(networks: &[Network]) -> String {
+    let first = networks.iter().find(|network| network.up);
+    first
+        .map(|network| network.name.clone())
+        .unwrap_or_default()
 }
 
 fn chosen_kind(root: &Root) -> &'static str {
-    let place = usize::try_from(root.imp().kind.selected()).ok();
-    let kind = place.and_then(|place| KINDS.get(place));
-    kind.map_or("veth", |(kind, _)| kind)
+    chosen(&root.imp().kind, &KINDS).map_or("veth", |(kind, _)| kind)
 }
 
-/// Chooses one of a row's.
-fn select(row: &adw::ComboRow, all: &[&str], chosen: &str) {
-    let place = all.iter().position(|one| *one == chosen);
-    let place = place.and_then(|place| u32::try_from(place).ok());
-    row.set_selected(place.unwrap_or_default());
-}
-
-fn connect(root: &Root, input: &relm4::Sender<Message>) {
+/// Makes the form say this, but for the link.
+fn show(first: &InterfacePlan, root: &Root) {
     let parts = root.imp();
-    for row in [
-        &parts.vlan,
-        &parts.name,
-        &parts.hwaddr,
-        &parts.mtu,
-        &parts.ipv4,
-        &parts.ipv4_gateway,
-        &parts.ipv6,
-        &parts.ipv6_gateway,
-    ] {
-        let to = input.clone();
-        row.connect_changed(move |_| to.emit(Message::Edited));
-    }
-    for row in [&parts.kind, &parts.link, &parts.mode] {
-        let to = input.clone();
-        row.connect_selected_notify(move |_| to.emit(Message::Edited));
-    }
-    let to = input.clone();
-    parts
-        .up
-        .connect_active_notify(move |_| to.emit(Message::Edited));
-    let to = input.clone();
-    parts
-        .apply_button
-        .connect_clicked(move |_| to.emit(Message::Apply));
-    let dialog = root.downgrade();
-    parts.close_button.connect_clicked(move |_| {
-        if let Some(dialog) = dialog.upgrade() {
-            dialog.close();
-        }
-    });
+    let words = KINDS.map(|(kind, words)| (kind, tr(words)));
+    let words = words.iter().map(|(kind, words)| (*kind, words.as_str()));
+    offer(&parts.kind, words, &first.kind);
+    offer(
+        &parts.mode,
+        MODES.map(|mode| (mode, mode)),
+        &first.macvlan_mode,
+    );
+    let number = |number: u32| match number {
+        0 => String::new(),
+        number => number.to_string(),
+    };
+    parts.vlan.set_text(&number(first.vlan_id));
+    parts.name.set_text(&first.name);
+    parts.hwaddr.set_text(&first.hwaddr);
+    parts.mtu.set_text(&number(first.mtu));
+    parts.up.set_active(first.up);
+    parts.ipv4.set_text(&first.ipv4.join(", "));
+    parts.ipv4_gateway.set_text(&first.ipv4_gateway);
+    parts.ipv6.set_text(&first.ipv6.join(", "));
+    parts.ipv6_gateway.set_text(&first.ipv6_gateway);
 }

@@ -1,6 +1,6 @@
 use relm4::{adw, gtk};
 
-use crate::widgets::widget;
+use crate::widgets::{FormFrame, widget};
 
 widget! {
     /// The widgets of the dialog of what a network interface is to be.
@@ -8,11 +8,8 @@ widget! {
     extends adw::Dialog [] by AdwDialogImpl [],
     implements [gtk::ShortcutManager],
     {
-        close_button: gtk::Button,
-        apply_button: gtk::Button,
-        spinner: adw::Spinner,
-        fault: adw::Banner,
-        form: adw::PreferencesPage,
+        frame: super::FormFrame,
+        place: adw::PreferencesGroup,
         kind: adw::ComboRow,
         link: adw::ComboRow,
         mode: adw::ComboRow,

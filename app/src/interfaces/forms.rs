@@ -4,11 +4,8 @@ use super::{InterfacesPage, Message, Root};
 use crate::{
     backend::{Container, Interface, Problem},
     known::report,
-    text::{count, tr, tr_name},
-    widgets::{
-        ask::{self, Field, Form},
-        wait::{self, Wait, Waiting},
-    },
+    text::{tr, tr_name},
+    widgets::ask::{self, Field, Form},
 };
 
 /// Asks what an interface is to be plugged into.
@@ -74,36 +71,4 @@ pub(super) fn remove(
     ask::confirm(root, &heading, &body, &tr("_Remove"), move || {
         input.emit(Message::Remove(index));
     });
-}
-
-/// Asks whether a change is to stay that is taken back by itself after so many seconds.
-pub(super) fn confirm(
-    interface: &Interface,
-    seconds: u32,
-    sender: &ComponentSender<InterfacesPage>,
-    root: &Root,
-) -> Waiting {
-    let heading = tr_name("Keep the Change of “{name}”?", &interface.title());
-    let body = |seconds: u32| {
-        let within = count(
-            usize::try_from(seconds).unwrap_or(usize::MAX),
-            "It is taken back in {n} second.",
-            "It is taken back in {n} seconds.",
-        );
-        let first = tr("This computer may not be reached any more from outside.");
-        format!("{first} {within}")
-    };
-    let (input, index) = (sender.input_sender().clone(), interface.index);
-    let asked = Wait {
-        heading: &heading,
-        seconds,
-        no: &tr("_Take Back"),
-        yes: &tr("_Keep"),
-    };
-    wait::wait(root, &asked, body, move |answer| {
-        input.emit(match answer {
-            Some(keep) => Message::Settle(index, keep),
-            None => Message::TimeOver,
-        });
-    })
 }

@@ -18,8 +18,9 @@ pub use wiring::Wiring;
 use crate::{
     backend::{Backend, Container, HostInterface, Interface, Network},
     interface_dialog::InterfaceDialog,
-    known::{Known, report_error},
+    known::{Done, Known, report_error},
     text::{mark, tr, tr_name},
+    trial,
     widgets::{Rows, States, install_actions, wait::Waiting},
 };
 
@@ -29,8 +30,6 @@ pub struct InterfacesPage {
     backend: Backend,
     container: Container,
     networks: Vec<Network>,
-    /// What this computer has to plug into; empty when that is not known.
-    host: Vec<HostInterface>,
     known: Known<Vec<Interface>>,
     rows: Rows,
     /// Made anew when it is opened.
@@ -74,17 +73,16 @@ pub enum Message {
 pub enum Answer {
     /// The interfaces, or what went wrong.
     Loaded(gantry_api::Result<Vec<Interface>>),
-    /// What this computer has to plug into, or what went wrong.
-    Host(gantry_api::Result<Vec<HostInterface>>),
-    /// What was asked for is done, or is not and can be tried again.
-    Done {
-        /// What did not happen.
-        failure: String,
-        /// What went wrong.
-        result: gantry_api::Result<()>,
-        /// The way to try again.
-        again: Message,
-    },
+    /// What this computer has to plug this one into, or what went wrong.
+    Host(u32, gantry_api::Result<Vec<HostInterface>>),
+    /// What was asked for is done, or is not.
+    Done(Done<Message>),
+}
+
+impl From<Done<Message>> for Answer {
+    fn from(done: Done<Message>) -> Self {
+        Self::Done(done)
+    }
 }
 
 impl Component for InterfacesPage {
@@ -110,7 +108,6 @@ impl Component for InterfacesPage {
             backend,
             container,
             networks: Vec::new(),
-            host: Vec::new(),
             known: Known::Nothing,
             rows: Rows::new(&root.imp().interfaces),
             dialog: None,
@@ -140,10 +137,10 @@ impl Component for InterfacesPage {
                 }
             }
             Message::AskConnect(index) => {
-                if let Some(interface) = self.interface(index) {
-                    let links = links(&interface.plan.kind, &self.networks, &self.host);
-                    forms::connect(interface, links, &sender, root);
-                }
+                let backend = self.backend.clone();
+                sender.oneshot_command(async move {
+                    Answer::Host(index, backend.host_interfaces().await)
+                });
             }
             Message::AskPlug(index, link) => self.ask_plug(index, link, &sender, root),
             Message::Plug(index, link) => self.plug(index, link, &sender),
@@ -177,19 +174,19 @@ impl Component for InterfacesPage {
                 }
                 self.ask_to_confirm(&sender, root);
             }
-            Answer::Host(Ok(host)) => self.host = host,
-            Answer::Host(Err(error)) => {
-                self.host.clear();
-                tracing::info!("what this computer has to plug into is not known: {error}");
-            }
-            Answer::Done {
-                failure,
-                result,
-                again,
-            } => {
-                if let Err(error) = result {
-                    report_error(root, (&failure, &error), again, sender.input_sender());
+            Answer::Host(index, Ok(host)) => {
+                if let Some(interface) = self.interface(index) {
+                    let links = links(&interface.plan.kind, &self.networks, &host);
+                    forms::connect(interface, links, &sender, root);
                 }
+            }
+            Answer::Host(index, Err(error)) => {
+                let heading = tr("This Computer’s Interfaces Could Not Be Listed");
+                let again = Message::AskConnect(index);
+                report_error(root, (&heading, &error), again, sender.input_sender());
+            }
+            Answer::Done(done) => {
+                done.tell(root, sender.input_sender());
                 self.load(&sender);
             }
         }
@@ -210,8 +207,6 @@ impl InterfacesPage {
     fn load(&self, sender: &ComponentSender<Self>) {
         let (backend, path) = self.target();
         sender.oneshot_command(async move { Answer::Loaded(backend.interfaces(&path).await) });
-        let backend = self.backend.clone();
-        sender.oneshot_command(async move { Answer::Host(backend.host_interfaces().await) });
     }
 
     /// What the helper is asked about.
@@ -222,10 +217,8 @@ impl InterfacesPage {
     /// Shows the dialog for a new interface, or for one that there is.
     fn open_dialog(&mut self, interface: Option<Interface>, root: &Root) {
         let (backend, path) = self.target();
-        let place = (self.networks.clone(), self.host.clone());
-        let dialog = InterfaceDialog::builder()
-            .launch((backend, path, interface, place))
-            .detach();
+        let about = (path, interface, self.networks.clone());
+        let dialog = InterfaceDialog::builder().launch((backend, about)).detach();
         dialog.widget().present(Some(root));
         self.dialog = Some(dialog);
     }
@@ -273,7 +266,8 @@ impl InterfacesPage {
         self.done(failure, index, again, call, sender);
     }
 
-    /// Has something done, and what went wrong told with a way to try again.
+    /// Has something done to this interface, and what went wrong told with a way to try
+    /// again.
     fn done(
         &self,
         failure: &str,
@@ -284,13 +278,7 @@ impl InterfacesPage {
     ) {
         let title = self.interface(index).map(Interface::title);
         let failure = tr_name(failure, &title.unwrap_or_default());
-        sender.oneshot_command(async move {
-            Answer::Done {
-                failure,
-                result: call.await,
-                again,
-            }
-        });
+        Done::ask(sender, (failure, again), call);
     }
 
     /// Asks whether a change is to stay that may have cut this computer off.
@@ -299,7 +287,14 @@ impl InterfacesPage {
         let waiting = self.known.there();
         match waiting.and_then(|all| all.iter().find_map(waits)) {
             Some((interface, seconds)) if self.asked.is_none() => {
-                self.asked = Some(forms::confirm(&interface, seconds, sender, root));
+                let (input, index) = (sender.input_sender().clone(), interface.index);
+                let then = move |answer| {
+                    input.emit(match answer {
+                        Some(keep) => Message::Settle(index, keep),
+                        None => Message::TimeOver,
+                    });
+                };
+                self.asked = Some(trial::ask(root, &interface.title(), seconds, then));
             }
             Some(_) => (),
             // Somebody else has answered.
@@ -343,11 +338,10 @@ pub(crate) fn links(
                 .map(|name| (name.to_owned(), name.to_owned()))
                 .collect()
         }
-        // The ends of cables are no interfaces to share.
         _ => host
             .iter()
-            .filter(|one| one.kind != "veth")
-            .map(|one| (one.name.clone(), format!("{} · {}", one.name, one.kind)))
+            .filter(|one| one.can_be(kind))
+            .map(|one| (one.name.clone(), one.words()))
             .collect(),
     }
 }

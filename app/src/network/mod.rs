@@ -14,7 +14,7 @@ pub use root::Root;
 
 use crate::{
     backend::{Backend, Forward, Given, Network, Port, PortChange, Reservation},
-    known::{Known, report_error},
+    known::{Done, Known, report_error},
     networks::{state_sign, state_word},
     text::{mark, tr, tr_name},
     widgets::{PropertyRow, Rows, ask, install_actions},
@@ -100,15 +100,14 @@ pub enum Answer {
     Containers(gantry_api::Result<Vec<String>>),
     /// The network is deleted, or is not; whether that was to be forced.
     Deleted(bool, gantry_api::Result<()>),
-    /// What was asked for is done, or is not and can be tried again.
-    Done {
-        /// What did not happen.
-        failure: String,
-        /// What went wrong.
-        result: gantry_api::Result<()>,
-        /// The way to try again.
-        again: Box<Message>,
-    },
+    /// What was asked for is done, or is not.
+    Done(Done<Message>),
+}
+
+impl From<Done<Message>> for Answer {
+    fn from(done: Done<Message>) -> Self {
+        Self::Done(done)
+    }
 }
 
 impl Component for NetworkPage {
@@ -242,15 +241,9 @@ impl Component for NetworkPage {
                 let heading = tr_name("“{name}” Could Not Be Deleted", &self.network.name);
                 report_error(root, (&heading, &error), Message::Delete(force), input);
             }
-            Answer::Done {
-                failure,
-                result,
-                again,
-            } => {
+            Answer::Done(done) => {
                 self.busy = false;
-                if let Err(error) = result {
-                    report_error(root, (&failure, &error), *again, input);
-                }
+                done.tell(root, input);
                 self.load(&sender);
             }
         }
@@ -289,14 +282,14 @@ impl NetworkPage {
                 false => backend.network_down(&path).await,
             }
         };
-        done(failure, again, call, sender);
+        Done::ask(sender, (failure, again), call);
     }
 
     fn take_over(&self, sender: &ComponentSender<Self>) {
         let (backend, path) = self.target();
         let failure = tr_name("“{name}” Could Not Be Taken Over", &self.network.name);
         let call = async move { backend.take_over_network(&path).await };
-        done(failure, Message::TakeOver, call, sender);
+        Done::ask(sender, (failure, Message::TakeOver), call);
     }
 
     fn set_port(&self, port: Port, change: PortChange, sender: &ComponentSender<Self>) {
@@ -304,7 +297,7 @@ impl NetworkPage {
         let failure = tr_name("“{name}” Could Not Be Changed", &port.host);
         let again = Message::SetPort(port.clone(), change);
         let call = async move { backend.set_port(&path, &port.host, change).await };
-        done(failure, again, call, sender);
+        Done::ask(sender, (failure, again), call);
     }
 
     fn reserve(&self, new: Reservation, sender: &ComponentSender<Self>) {
@@ -312,7 +305,7 @@ impl NetworkPage {
         let failure = tr_name("“{name}” Could Not Be Reserved", &new.address);
         let again = Message::AskReserve(new.clone());
         let call = async move { backend.reserve(&path, &new).await };
-        done(failure, again, call, sender);
+        Done::ask(sender, (failure, again), call);
     }
 
     fn unreserve(&self, old: Reservation, sender: &ComponentSender<Self>) {
@@ -320,14 +313,14 @@ impl NetworkPage {
         let failure = tr_name("“{name}” Is Still Reserved", &old.address);
         let again = Message::Unreserve(old.clone());
         let call = async move { backend.unreserve(&path, &old.mac).await };
-        done(failure, again, call, sender);
+        Done::ask(sender, (failure, again), call);
     }
 
     fn forward(&self, new: Forward, sender: &ComponentSender<Self>) {
         let (backend, path) = self.target();
         let failure = tr_name("Port {name} Could Not Be Forwarded", &new.words());
         let call = async move { backend.forward(&path, &new).await };
-        done(failure, Message::AskForward, call, sender);
+        Done::ask(sender, (failure, Message::AskForward), call);
     }
 
     fn close(&self, old: Forward, sender: &ComponentSender<Self>) {
@@ -335,7 +328,7 @@ impl NetworkPage {
         let failure = tr_name("Port {name} Is Still Forwarded", &old.words());
         let again = Message::Close(old.clone());
         let call = async move { backend.forward_no_more(&path, &old).await };
-        done(failure, again, call, sender);
+        Done::ask(sender, (failure, again), call);
     }
 
     fn ask_delete(&self, sender: &ComponentSender<Self>, root: &Root) {
@@ -469,20 +462,4 @@ impl NetworkPage {
             parts.given_problem.set_subtitle(&problem.cause);
         }
     }
-}
-
-/// Has something done, and what went wrong told with a way to try again.
-fn done(
-    failure: String,
-    again: Message,
-    call: impl Future<Output = gantry_api::Result<()>> + Send + 'static,
-    sender: &ComponentSender<NetworkPage>,
-) {
-    sender.oneshot_command(async move {
-        Answer::Done {
-            failure,
-            result: call.await,
-            again: Box::new(again),
-        }
-    });
 }

@@ -5,7 +5,7 @@ use gantry_core::{
 
 use crate::{
     backend::{Network, NewNetwork},
-    text::{tr, tr_name},
+    text::{mark, tr, tr_name},
 };
 
 /// Checks what a network is to be as it is typed, by the rules of the helper, beside the
@@ -35,6 +35,7 @@ pub(super) fn check(new: &NewNetwork, others: &[Network]) -> Result<(), Impossib
     };
     network.domain.clone_from(&new.domain);
     network.isolated = new.isolated;
+    network.uplink.clone_from(&new.uplink);
     network.check()?;
     let taken = |key: &str, home: Subnet| {
         let of = others.iter().find(|other| {
@@ -42,7 +43,7 @@ pub(super) fn check(new: &NewNetwork, others: &[Network]) -> Result<(), Impossib
             let mut theirs = theirs.filter_map(|text| text.parse::<Subnet>().ok());
             theirs.any(|theirs| theirs.overlaps(home))
         });
-        let sentence = "The network “{name}” has these addresses: give another net.";
+        let sentence = mark("The network “{name}” has these addresses: give another net.");
         of.map(|other| Impossible::new(key, tr_name(sentence, &other.name)))
     };
     let homes = [("ipv4", network.ipv4), ("ipv6", network.ipv6)];
@@ -56,7 +57,7 @@ pub(super) fn check(new: &NewNetwork, others: &[Network]) -> Result<(), Impossib
 
 fn subnet(key: &str, text: &str, example: &str) -> Result<Option<Subnet>, Impossible> {
     let wrong = |_| {
-        let sentence = "Give an address with the length of its net’s prefix, such as {name}.";
+        let sentence = mark("Give an address with the length of its net’s prefix, such as {name}.");
         Impossible::new(key, tr_name(sentence, example))
     };
     match text {
@@ -90,16 +91,6 @@ pub(super) fn suggestion(others: &[Network]) -> String {
     };
     let mut all = (4..=255).map(|net| format!("10.0.{net}.1/24"));
     all.find(free).unwrap_or_default()
-}
-
-/// A sentence as one begins and ends.
-pub(super) fn sentence(text: &str) -> String {
-    let mut rest = text.chars();
-    let Some(first) = rest.next() else {
-        return String::new();
-    };
-    let end = if text.ends_with('.') { "" } else { "." };
-    format!("{}{}{end}", first.to_uppercase(), rest.as_str())
 }
 
 #[cfg(test)]
@@ -153,12 +144,5 @@ mod tests {
         assert_eq!(suggestion(&others()), "10.0.5.1/24");
         assert_eq!(usual_range("10.0.5.1/24"), "10.0.5.2,10.0.5.254");
         assert_eq!(usual_range("nonsense"), "");
-    }
-
-    #[test]
-    fn a_sentence_begins_large_and_ends() {
-        assert_eq!(sentence("the range begins"), "The range begins.");
-        assert_eq!(sentence("Give one."), "Give one.");
-        assert_eq!(sentence(""), "");
     }
 }

@@ -4,67 +4,54 @@ mod check;
 mod root;
 
 use adw::{prelude::*, subclass::prelude::*};
-use relm4::{Component, ComponentParts, ComponentSender, adw, gtk};
+use gantry_core::networks::Impossible;
+use relm4::{adw, gtk};
 
 pub use root::Root;
 
 use crate::{
-    backend::{Backend, Network, NewNetwork},
-    known::report_error,
-    text::{mark, tr, tr_name},
-    widgets::{mark_row, show_fault},
+    backend::{Backend, HostInterface, Network, NewNetwork},
+    form_dialog::{Form, FormDialog, FormRows},
+    text::{tr, tr_name},
+    trial,
+    widgets::{FormFrame, chosen, offer},
 };
 
 /// The kinds in the order of the row.
 const DRIVERS: [&str; 2] = ["bridge", "ovs"];
 
-/// The places in the row of what leaves the network.
-const NAT: u32 = 0;
-const ROUTED: u32 = 1;
-const ISOLATED: u32 = 2;
+/// How containers reach what is outside of the network, in the order of the row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reach {
+    Nat,
+    Routed,
+    Isolated,
+    Uplink,
+}
 
-/// The dialog's state.
+const REACHES: [Reach; 4] = [Reach::Nat, Reach::Routed, Reach::Isolated, Reach::Uplink];
+
+/// The dialog.
+pub type NetworkDialog = FormDialog<NetworkForm>;
+
+/// What the dialog asks.
 #[derive(Debug)]
-pub struct NetworkDialog {
-    backend: Backend,
+pub struct NetworkForm {
     /// What there is now, where it is not a new one: its path, and what it is.
     old: Option<(String, NewNetwork)>,
     others: Vec<Network>,
-    /// The helper has been asked.
-    asking: bool,
+    host: Vec<HostInterface>,
+    /// What the row of uplinks offers.
+    uplinks: Vec<String>,
 }
 
-/// What the user wants.
-#[derive(Clone, Debug)]
-pub enum Message {
-    /// Something in the form has changed.
-    Edited,
-    /// Have it so.
-    Apply,
-}
-
-/// It is so, or what went wrong.
-#[derive(Debug)]
-pub struct Applied(gantry_api::Result<()>);
-
-impl Component for NetworkDialog {
+impl Form for NetworkForm {
     /// Without a network it is about a new one; then all that there are.
-    type Init = (Backend, Option<Network>, Vec<Network>);
-    type Input = Message;
-    type Output = ();
-    type CommandOutput = Applied;
+    type About = (Option<Network>, Vec<Network>);
     type Root = Root;
-    type Widgets = ();
+    type Plan = NewNetwork;
 
-    fn init_root() -> Root {
-        Root::default()
-    }
-
-    fn init(
-        (backend, network, mut others): Self::Init,
-        root: Root,
-        sender: ComponentSender<Self>,
-    ) -> ComponentParts<Self> {
+    fn new((network, mut others): Self::About, root: &Root) -> Self {
         let parts = root.imp();
         let first = match &network {
             Some(network) => {
@@ -78,136 +65,210 @@ impl Component for NetworkDialog {
                 ..NewNetwork::default()
             },
         };
-        let (title, verb) = match &network {
-            Some(network) => (tr_name("Configure “{name}”", &network.name), mark("_Apply")),
-            None => (tr("New Network"), mark("C_reate")),
-        };
-        root.set_title(&title);
-        parts.apply_button.set_label(&tr(verb));
         // A name cannot be changed, nor what switches the frames.
         parts.identity.set_visible(network.is_none());
-        show(&root, &first);
+        show(root, &first);
         let focus: &gtk::Widget = match network {
-            Some(_) => parts.ipv4.upcast_ref(),
+            Some(_) => parts.reach.upcast_ref(),
             None => parts.name.upcast_ref(),
         };
         root.set_focus(Some(focus));
-        let model = Self {
-            backend,
+        let uplink = first.uplink.clone();
+        let mut form = Self {
             old: network.map(|network| (network.path, first)),
             others,
-            asking: false,
+            host: Vec::new(),
+            uplinks: Vec::new(),
         };
-        connect(&root, sender.input_sender());
-        model.render(&root);
-        ComponentParts { model, widgets: () }
+        form.offer_uplinks(&uplink, root);
+        form
     }
 
-    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
-        match message {
-            Message::Edited => (),
-            Message::Apply => self.apply(&sender, root),
-        }
-        self.render(root);
+    fn frame(root: &Root) -> FormFrame {
+        root.imp().frame.get()
     }
 
-    fn update_cmd(&mut self, Applied(result): Applied, sender: ComponentSender<Self>, root: &Root) {
-        self.asking = false;
-        match result {
-            Ok(()) => {
-                root.close();
-            }
-            // What was typed is still there to be changed.
-            Err(error) => {
-                let name = self.read(root).name;
-                let heading = match self.old {
-                    Some(_) => tr_name("“{name}” Could Not Be Changed", &name),
-                    None => tr_name("“{name}” Could Not Be Created", &name),
-                };
-                let input = sender.input_sender();
-                report_error(root, (&heading, &error), Message::Apply, input);
-            }
-        }
-        self.render(root);
-    }
-}
-
-impl NetworkDialog {
-    fn apply(&mut self, sender: &ComponentSender<Self>, root: &Root) {
-        let new = self.read(root);
-        if self.asking || check::check(&new, &self.others).is_err() {
-            return;
-        }
-        self.asking = true;
-        let (backend, old) = (self.backend.clone(), self.old.clone());
-        sender.oneshot_command(async move {
-            Applied(match old {
-                Some((path, old)) => backend.configure_network(&path, (&old, &new)).await,
-                None => backend.create_network(&new).await,
-            })
-        });
-    }
-
-    /// What the form says.
-    fn read(&self, root: &Root) -> NewNetwork {
+    fn rows(root: &Root) -> FormRows {
         let parts = root.imp();
-        let text = |row: &adw::EntryRow| row.text().trim().to_owned();
+        FormRows {
+            entries: vec![
+                ("name", parts.name.get()),
+                ("ipv4", parts.ipv4.get()),
+                ("dhcp_range", parts.range.get()),
+                ("ipv6", parts.ipv6.get()),
+                ("domain", parts.domain.get()),
+            ],
+            choices: vec![parts.driver.get(), parts.reach.get(), parts.uplink.get()],
+            switches: vec![parts.dhcp.get(), parts.autostart.get()],
+        }
+    }
+
+    fn words(&self) -> (String, String) {
+        match &self.old {
+            Some((_, old)) => (tr_name("Configure “{name}”", &old.name), tr("_Apply")),
+            None => (tr("New Network"), tr("C_reate")),
+        }
+    }
+
+    fn offer(&mut self, host: Vec<HostInterface>, root: &Root) {
+        self.host = host;
+        let uplink = self.uplink(root);
+        self.offer_uplinks(&uplink, root);
+    }
+
+    fn follow(&mut self, _: &Root) {}
+
+    fn read(&self, root: &Root) -> Result<NewNetwork, Impossible> {
+        let parts = root.imp();
+        let reach = reach(root);
+        // Who is in the net outside has addresses, names and routers of that.
+        let text = |row: &adw::EntryRow| match reach {
+            Reach::Uplink => String::new(),
+            _ => row.text().trim().to_owned(),
+        };
         let (ipv4, ipv6) = (text(&parts.ipv4), text(&parts.ipv6));
-        let driver = usize::try_from(parts.driver.selected()).ok();
-        let driver = driver.and_then(|place| DRIVERS.get(place));
+        let driver = chosen(&parts.driver, &DRIVERS);
         let dhcp = parts.dhcp.is_active() && !ipv4.is_empty();
-        NewNetwork {
-            name: text(&parts.name),
+        let new = NewNetwork {
+            name: parts.name.text().trim().to_owned(),
             driver: driver.map(|&word| word.to_owned()).unwrap_or_default(),
             dhcp,
             dhcp_range: match dhcp {
                 true => text(&parts.range),
                 false => String::new(),
             },
-            nat: parts.reach.selected() == NAT && !(ipv4.is_empty() && ipv6.is_empty()),
-            isolated: parts.reach.selected() == ISOLATED,
+            nat: reach == Reach::Nat && !(ipv4.is_empty() && ipv6.is_empty()),
+            isolated: reach == Reach::Isolated,
+            uplink: self.uplink(root),
             ipv4,
             ipv6,
             domain: text(&parts.domain),
             autostart: parts.autostart.is_active(),
+        };
+        check::check(&new, &self.others)?;
+        match (reach, new.uplink.is_empty()) {
+            (Reach::Uplink, true) => Err(Impossible::new("uplink", String::new())),
+            _ => Ok(new),
         }
     }
 
-    /// Makes the dialog show what the model says.
+    fn is_new(&self, plan: &NewNetwork) -> bool {
+        self.old.as_ref().is_none_or(|(_, old)| old != plan)
+    }
+
     fn render(&self, root: &Root) {
         let parts = root.imp();
-        let new = self.read(root);
-        let verdict = check::check(&new, &self.others);
-        let rows = [
-            ("name", &parts.name),
-            ("ipv4", &parts.ipv4),
-            ("dhcp_range", &parts.range),
-            ("ipv6", &parts.ipv6),
-            ("domain", &parts.domain),
-        ];
-        let wrong = verdict.as_ref().err();
-        let wrong = wrong.filter(|wrong| !wrong.sentence.is_empty());
-        for (key, row) in rows {
-            mark_row(row, wrong.is_some_and(|wrong| wrong.key == key));
+        let has_uplink = reach(root) == Reach::Uplink;
+        parts.uplink.set_visible(has_uplink);
+        parts.domain.set_visible(!has_uplink);
+        for group in [&parts.of_ipv4, &parts.of_ipv6] {
+            group.set_visible(!has_uplink);
         }
-        let said = wrong.map(|wrong| check::sentence(&wrong.sentence));
-        show_fault(&parts.fault, said.as_deref());
-        let has_ipv4 = !new.ipv4.is_empty();
+        let has_ipv4 = !parts.ipv4.text().trim().is_empty();
         parts.dhcp.set_sensitive(has_ipv4);
         parts
             .range
             .set_sensitive(has_ipv4 && parts.dhcp.is_active());
-        let changed = self.old.as_ref().is_none_or(|(_, old)| *old != new);
-        let ready = verdict.is_ok() && changed && !self.asking;
-        parts.apply_button.set_sensitive(ready);
-        parts.form.set_sensitive(!self.asking);
-        parts.spinner.set_visible(self.asking);
+        parts
+            .way_out
+            .set_description(self.consequence(root).as_deref());
     }
+
+    fn apply(
+        &self,
+        backend: Backend,
+        plan: NewNetwork,
+    ) -> impl Future<Output = gantry_api::Result<()>> + Send + 'static {
+        let old = self.old.clone();
+        async move {
+            match old {
+                Some((path, old)) => backend.configure_network(&path, (&old, &plan)).await,
+                None => backend.create_network(&plan).await,
+            }
+        }
+    }
+
+    fn failure(&self, root: &Root) -> String {
+        let name = root.imp().name.text();
+        match self.old {
+            Some(_) => tr_name("“{name}” Could Not Be Changed", name.trim()),
+            None => tr_name("“{name}” Could Not Be Created", name.trim()),
+        }
+    }
+}
+
+impl NetworkForm {
+    /// Offers the interfaces that a bridge can have; this one is chosen.
+    fn offer_uplinks(&mut self, uplink: &str, root: &Root) {
+        let all = self.host.iter();
+        // One that is plugged in can be no other bridge's.
+        let offered = all.filter(|one| one.can_be("port") || one.name == uplink);
+        let mut offered: Vec<(String, String)> =
+            offered.map(|one| (one.name.clone(), one.words())).collect();
+        if !uplink.is_empty() && !offered.iter().any(|(name, _)| name == uplink) {
+            offered.push((uplink.to_owned(), uplink.to_owned()));
+        }
+        let words = offered
+            .iter()
+            .map(|(name, words)| (name.as_str(), words.as_str()));
+        offer(&root.imp().uplink, words, uplink);
+        self.uplinks = offered.into_iter().map(|(name, _)| name).collect();
+    }
+
+    /// The uplink that is chosen, where one is asked for.
+    fn uplink(&self, root: &Root) -> String {
+        let uplink = chosen(&root.imp().uplink, &self.uplinks);
+        let uplink = uplink.filter(|_| reach(root) == Reach::Uplink);
+        uplink.cloned().unwrap_or_default()
+    }
+
+    /// What an uplink means, which is to be known before.
+    fn consequence(&self, root: &Root) -> Option<String> {
+        let uplink = self.uplink(root);
+        if reach(root) != Reach::Uplink {
+            return None;
+        }
+        let wireless = self.host.iter().find(|one| one.is_wireless);
+        let wireless = wireless
+            .map(|one| tr_name("“{name}” is wireless: a bridge cannot have it.", &one.name));
+        if uplink.is_empty() {
+            let none = tr("This computer has no interface that a bridge can have.");
+            return Some(
+                [Some(none), wireless]
+                    .into_iter()
+                    .flatten()
+                    .collect::<Vec<_>>()
+                    .join(" "),
+            );
+        }
+        let moved = tr_name(
+            "Containers are in the net outside themselves, and have its addresses. What this computer has on “{name}” moves to the network once that is up.",
+            &uplink,
+        );
+        let is_way_out = |one: &HostInterface| one.is_way_out && one.name == uplink;
+        let warning = self
+            .host
+            .iter()
+            .any(is_way_out)
+            .then(|| trial::warning(&uplink));
+        let all = [Some(moved), warning, wireless];
+        Some(all.into_iter().flatten().collect::<Vec<_>>().join(" "))
+    }
+}
+
+fn reach(root: &Root) -> Reach {
+    let reach = chosen(&root.imp().reach, &REACHES);
+    reach.copied().unwrap_or(Reach::Nat)
 }
 
 /// What a network is, as the form would say it.
 fn described(network: &Network) -> NewNetwork {
-    let ipv4 = network.address(false).to_owned();
+    // What its bridge has by an uplink is this computer's.
+    let address = |v6| match network.uplink.as_str() {
+        "" => network.address(v6).to_owned(),
+        _ => String::new(),
+    };
+    let ipv4 = address(false);
     let usual = check::usual_range(&ipv4);
     let range = Some(&network.dhcp_range).filter(|range| network.dhcp && **range != usual);
     NewNetwork {
@@ -217,61 +278,33 @@ fn described(network: &Network) -> NewNetwork {
         dhcp_range: range.cloned().unwrap_or_default(),
         nat: network.nat,
         isolated: network.isolated,
+        uplink: network.uplink.clone(),
         ipv4,
-        ipv6: network.address(true).to_owned(),
+        ipv6: address(true),
         domain: network.domain.clone(),
         autostart: network.autostart,
     }
 }
 
-/// Makes the form say this.
+/// Makes the form say this, but for the uplink.
 fn show(root: &Root, first: &NewNetwork) {
     let parts = root.imp();
     parts.name.set_text(&first.name);
-    let driver = DRIVERS.iter().position(|word| *word == first.driver);
-    let driver = driver.and_then(|place| u32::try_from(place).ok());
+    let place = |of: Option<usize>| of.and_then(|place| u32::try_from(place).ok());
+    let driver = place(DRIVERS.iter().position(|word| *word == first.driver));
     parts.driver.set_selected(driver.unwrap_or_default());
     parts.ipv4.set_text(&first.ipv4);
     parts.dhcp.set_active(first.dhcp);
     parts.range.set_text(&first.dhcp_range);
     parts.ipv6.set_text(&first.ipv6);
-    parts.reach.set_selected(match (first.isolated, first.nat) {
-        (true, _) => ISOLATED,
-        (false, true) => NAT,
-        (false, false) => ROUTED,
-    });
+    let reach = match (first.isolated, first.nat) {
+        _ if !first.uplink.is_empty() => Reach::Uplink,
+        (true, _) => Reach::Isolated,
+        (false, true) => Reach::Nat,
+        (false, false) => Reach::Routed,
+    };
+    let reach = place(REACHES.iter().position(|one| *one == reach));
+    parts.reach.set_selected(reach.unwrap_or_default());
     parts.domain.set_text(&first.domain);
     parts.autostart.set_active(first.autostart);
-}
-
-fn connect(root: &Root, input: &relm4::Sender<Message>) {
-    let parts = root.imp();
-    for row in [
-        &parts.name,
-        &parts.ipv4,
-        &parts.range,
-        &parts.ipv6,
-        &parts.domain,
-    ] {
-        let to = input.clone();
-        row.connect_changed(move |_| to.emit(Message::Edited));
-    }
-    let to = input.clone();
-    parts
-        .reach
-        .connect_selected_notify(move |_| to.emit(Message::Edited));
-    for row in [&parts.dhcp, &parts.autostart] {
-        let to = input.clone();
-        row.connect_active_notify(move |_| to.emit(Message::Edited));
-    }
-    let to = input.clone();
-    parts
-        .apply_button
-        .connect_clicked(move |_| to.emit(Message::Apply));
-    let dialog = root.downgrade();
-    parts.close_button.connect_clicked(move |_| {
-        if let Some(dialog) = dialog.upgrade() {
-            dialog.close();
-        }
-    });
 }

@@ -1,6 +1,6 @@
 use relm4::{adw, gtk};
 
-use crate::widgets::widget;
+use crate::widgets::{FormFrame, widget};
 
 widget! {
     /// The widgets of the dialog of what a network is to be.
@@ -8,12 +8,11 @@ widget! {
     extends adw::Dialog [] by AdwDialogImpl [],
     implements [gtk::ShortcutManager],
     {
-        close_button: gtk::Button,
-        apply_button: gtk::Button,
-        spinner: adw::Spinner,
-        fault: adw::Banner,
-        form: adw::PreferencesPage,
+        frame: super::FormFrame,
         identity: adw::PreferencesGroup,
+        of_ipv4: adw::PreferencesGroup,
+        of_ipv6: adw::PreferencesGroup,
+        way_out: adw::PreferencesGroup,
         name: adw::EntryRow,
         driver: adw::ComboRow,
         ipv4: adw::EntryRow,
@@ -21,6 +20,7 @@ widget! {
         range: adw::EntryRow,
         ipv6: adw::EntryRow,
         reach: adw::ComboRow,
+        uplink: adw::ComboRow,
         domain: adw::EntryRow,
         autostart: adw::SwitchRow,
     }

@@ -193,7 +193,7 @@ impl NetworksPage {
     fn open_dialog(&mut self, network: Option<Network>, root: &Root) {
         let all = self.networks.values().map(|(network, _)| network.clone());
         let dialog = NetworkDialog::builder()
-            .launch((self.backend.clone(), network, all.collect()))
+            .launch((self.backend.clone(), (network, all.collect())))
             .detach();
         dialog.widget().present(Some(root));
         self.dialog = Some(dialog);

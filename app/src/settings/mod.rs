@@ -1,5 +1,6 @@
 //! The page of one container's settings: each is saved by itself.
 
+mod forms;
 mod restart_group;
 mod root;
 mod setting_row;
@@ -14,9 +15,9 @@ pub use root::Root;
 pub use setting_row::SettingRow;
 
 use crate::{
-    backend::{Backend, Container, Problem, Setting},
+    backend::{Backend, Container, Problem, Room, Setting, Task},
     known::Known,
-    text::{tr, tr_name},
+    text::{size, tr, tr_name},
     widgets::{States, install_actions},
 };
 
@@ -29,6 +30,10 @@ pub struct SettingsPage {
     backend: Backend,
     container: Container,
     known: Known<Values>,
+    /// That of the root file system.
+    room: Known<Room>,
+    /// The helper is being asked for it.
+    measuring: bool,
 }
 
 /// What happened, or what the user wants.
@@ -40,6 +45,10 @@ pub enum Message {
     Load,
     /// Save what the row of this setting says.
     Save(Setting),
+    /// Look again how much room there is.
+    Measure,
+    /// Ask how much there is to be.
+    AskGrow,
 }
 
 /// What the page cannot do itself.
@@ -47,6 +56,8 @@ pub enum Message {
 pub enum Output {
     /// Tell of a problem.
     Problem(Problem),
+    /// Begin this.
+    Begin(Task),
 }
 
 /// Answers to what the helper was asked.
@@ -54,6 +65,8 @@ pub enum Output {
 pub enum Answer {
     /// The settings, or what went wrong.
     Loaded(gantry_api::Result<Values>),
+    /// The room there is, or what went wrong.
+    Room(gantry_api::Result<Room>),
     /// A setting was saved, or was not.
     Saved(gantry_api::Result<()>),
 }
@@ -82,6 +95,8 @@ impl Component for SettingsPage {
             backend,
             container,
             known: Known::Nothing,
+            room: Known::Nothing,
+            measuring: false,
         };
         connect(&root, &sender);
         model.render(&root);
@@ -93,8 +108,18 @@ impl Component for SettingsPage {
             Message::Shown(container) => {
                 self.container = *container;
                 self.load(&sender);
+                self.measure(&sender);
             }
             Message::Load => self.load(&sender),
+            Message::Measure => {
+                self.room = Known::Nothing;
+                self.measure(&sender);
+            }
+            Message::AskGrow => {
+                if let Some(room) = self.room.there() {
+                    forms::grow(&self.container, *room, &sender, root);
+                }
+            }
             Message::Save(setting) => self.save(setting, &sender, root),
         }
         self.render(root);
@@ -109,6 +134,11 @@ impl Component for SettingsPage {
                 self.known
                     .take_in(&tr("The Settings Could Not Be Read"), result);
             }
+            Answer::Room(result) => {
+                self.measuring = false;
+                self.room
+                    .take_in(&tr("The Room Could Not Be Measured"), result);
+            }
             Answer::Saved(result) => {
                 if let Err(error) = result {
                     let heading = tr_name(
@@ -116,8 +146,7 @@ impl Component for SettingsPage {
                         &self.container.name,
                     );
                     if let Some(problem) = Problem::from_error(&heading, &error) {
-                        // Fails only when the window is gone.
-                        sender.output(Output::Problem(problem)).unwrap_or_default();
+                        tell(&sender, Output::Problem(problem));
                     }
                     // The rows show again what is so.
                     self.known = Known::Nothing;
@@ -142,6 +171,16 @@ impl SettingsPage {
             }
             Answer::Loaded(Ok(values))
         });
+    }
+
+    /// Asks how much room there is; for one that does not run the helper has to look into
+    /// its disk, so once at a time.
+    fn measure(&mut self, sender: &ComponentSender<Self>) {
+        if std::mem::replace(&mut self.measuring, true) {
+            return;
+        }
+        let (backend, path) = (self.backend.clone(), self.container.path.clone());
+        sender.oneshot_command(async move { Answer::Room(backend.room(&path).await) });
     }
 
     fn save(&self, setting: Setting, sender: &ComponentSender<Self>, root: &Root) {
@@ -185,6 +224,7 @@ impl SettingsPage {
     fn render(&self, root: &Root) {
         let parts = root.imp();
         self.known.show_in(&parts.states, Values::is_empty);
+        self.render_room(root);
         let keys = &self.container.needs_restart;
         parts.restart.show_keys(keys);
         for setting in Setting::ALL {
@@ -193,6 +233,40 @@ impl SettingsPage {
             }
         }
     }
+}
+
+impl SettingsPage {
+    fn render_room(&self, root: &Root) {
+        let parts = root.imp();
+        let (title, subtitle) = match &self.room {
+            Known::Nothing => (tr("Measuring…"), String::new()),
+            Known::There(room) => (tr("Room"), words(*room)),
+            Known::Problem(problem) => (problem.heading.clone(), problem.cause.clone()),
+        };
+        parts.room.set_title(&title);
+        parts.room.set_subtitle(&subtitle);
+        parts
+            .room_loading
+            .set_visible(matches!(self.room, Known::Nothing));
+        parts
+            .room_retry
+            .set_visible(matches!(self.room, Known::Problem(_)));
+        let can_grow = self.room.there().is_some_and(|room| room.own);
+        parts.grow.set_visible(can_grow);
+    }
+}
+
+/// How much room there is, and whose it is.
+fn words(room: Room) -> String {
+    let message = match room.own {
+        true => tr("{free} of {size} are free"),
+        false => tr(
+            "{free} of {size} are free, on a disk that it shares with others: there is nothing to grow",
+        ),
+    };
+    message
+        .replace("{free}", &size(room.free))
+        .replace("{size}", &size(room.size))
 }
 
 /// The row of a setting that is typed; none for the switch.
@@ -212,8 +286,12 @@ fn entry(root: &Root, setting: Setting) -> Option<SettingRow> {
 }
 
 fn connect(root: &Root, sender: &ComponentSender<SettingsPage>) {
-    let load = [("load", Message::Load)];
-    install_actions(root, "settings", sender.input_sender(), load);
+    let actions = [
+        ("load", Message::Load),
+        ("measure", Message::Measure),
+        ("grow", Message::AskGrow),
+    ];
+    install_actions(root, "settings", sender.input_sender(), actions);
     for setting in Setting::ALL {
         let input = sender.input_sender().clone();
         match entry(root, setting) {
@@ -226,4 +304,9 @@ fn connect(root: &Root, sender: &ComponentSender<SettingsPage>) {
             }
         }
     }
+}
+
+fn tell(sender: &ComponentSender<SettingsPage>, output: Output) {
+    // Fails only when the window is gone.
+    sender.output(output).unwrap_or_default();
 }

@@ -19,5 +19,9 @@ widget! {
         quota: super::SettingRow,
         which: super::SettingRow,
         processes: super::SettingRow,
+        room: adw::ActionRow,
+        room_loading: adw::Spinner,
+        room_retry: gtk::Button,
+        grow: gtk::Button,
     }
 }

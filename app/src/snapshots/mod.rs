@@ -17,7 +17,7 @@ pub use row::SnapshotRow;
 use crate::{
     backend::{Backend, Container, Cost, Schedule, Snapshot, Task},
     changes::ChangesDialog,
-    known::{Known, report_error},
+    known::{Done, Known, report_error},
     text::{tr, tr_name},
     widgets::{States, ask::Asked, install_actions},
 };
@@ -85,10 +85,14 @@ pub enum Answer {
     Estimated(gantry_api::Result<Cost>),
     /// Which are taken by themselves, or what went wrong.
     Scheduled(gantry_api::Result<Schedule>),
-    /// These are taken by themselves, or are not.
-    Kept(Schedule, gantry_api::Result<()>),
-    /// The comment of this snapshot is written, or is not.
-    Commented(String, String, gantry_api::Result<()>),
+    /// What was asked for is done, or is not.
+    Done(Done<Message>),
+}
+
+impl From<Done<Message>> for Answer {
+    fn from(done: Done<Message>) -> Self {
+        Self::Done(done)
+    }
 }
 
 impl Component for SnapshotsPage {
@@ -185,23 +189,8 @@ impl Component for SnapshotsPage {
                     sender.input_sender(),
                 );
             }
-            Answer::Kept(schedule, result) => {
-                if let Err(error) = result {
-                    let heading = tr("The Schedule Could Not Be Saved");
-                    report_error(
-                        root,
-                        (&heading, &error),
-                        Message::Keep(schedule),
-                        sender.input_sender(),
-                    );
-                }
-            }
-            Answer::Commented(name, comment, result) => {
-                if let Err(error) = result {
-                    let heading = tr_name("The Comment on “{name}” Could Not Be Saved", &name);
-                    let again = Message::Comment(name, comment);
-                    report_error(root, (&heading, &error), again, sender.input_sender());
-                }
+            Answer::Done(done) => {
+                done.tell(root, sender.input_sender());
                 self.load(&sender);
             }
         }
@@ -248,17 +237,17 @@ impl SnapshotsPage {
 
     fn keep(&self, schedule: Schedule, sender: &ComponentSender<Self>) {
         let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        sender.oneshot_command(async move {
-            Answer::Kept(schedule, backend.set_schedule(&path, schedule).await)
-        });
+        let failure = tr("The Schedule Could Not Be Saved");
+        let call = async move { backend.set_schedule(&path, schedule).await };
+        Done::ask(sender, (failure, Message::Keep(schedule)), call);
     }
 
     fn comment(&self, name: String, comment: String, sender: &ComponentSender<Self>) {
         let (backend, path) = (self.backend.clone(), self.container.path.clone());
-        sender.oneshot_command(async move {
-            let result = backend.comment(&path, &name, &comment).await;
-            Answer::Commented(name, comment, result)
-        });
+        let failure = tr_name("The Comment on “{name}” Could Not Be Saved", &name);
+        let again = Message::Comment(name.clone(), comment.clone());
+        let call = async move { backend.comment(&path, &name, &comment).await };
+        Done::ask(sender, (failure, again), call);
     }
 
     /// Makes the rows show these snapshots, newest first.

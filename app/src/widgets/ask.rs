@@ -6,6 +6,7 @@ use adw::prelude::*;
 use gtk::pango;
 use relm4::{adw, gtk};
 
+use super::choices::chosen;
 use crate::text::tr;
 
 /// Asks before something is lost; calls `then` when the answer is `verb`.
@@ -223,11 +224,7 @@ impl Row {
     fn value(&self) -> String {
         match self {
             Self::Text(row) => row.text().into(),
-            Self::Choice(row, options) => {
-                let chosen = usize::try_from(row.selected()).ok();
-                let chosen = chosen.and_then(|place| options.get(place));
-                chosen.cloned().unwrap_or_default()
-            }
+            Self::Choice(row, options) => chosen(row, options).cloned().unwrap_or_default(),
             Self::Switch(row) => match row.is_active() {
                 true => "true".to_owned(),
                 false => String::new(),

@@ -32,9 +32,14 @@ impl fmt::Debug for SearchList {
 }
 
 impl SearchList {
-    /// An empty list, shown by `view` and searched by `entry`.
+    /// An empty list, shown by `view` and searched by `entry`; `nothing` is seen while that
+    /// finds none of its rows.
     #[must_use]
-    pub fn new(view: &gtk::ListView, entry: &gtk::SearchEntry) -> Self {
+    pub fn new(
+        view: &gtk::ListView,
+        entry: &gtk::SearchEntry,
+        nothing: &impl IsA<gtk::Widget>,
+    ) -> Self {
         let wanted = Rc::new(RefCell::new(String::new()));
         let filter = gtk::CustomFilter::new({
             let wanted = Rc::clone(&wanted);
@@ -48,6 +53,10 @@ impl SearchList {
         let store = gio::ListStore::new::<glib::BoxedAnyObject>();
         let shown = gtk::FilterListModel::new(Some(store.clone()), Some(filter));
         view.set_model(Some(&gtk::NoSelection::new(Some(shown.clone()))));
+        let (all, nothing) = (store.clone(), nothing.clone());
+        shown.connect_items_changed(move |shown, _, _, _| {
+            nothing.set_visible(all.n_items() > 0 && shown.n_items() == 0);
+        });
         let call = Call::default();
         view.set_factory(Some(&factory(&call)));
         let to = Rc::clone(&call);

@@ -13,7 +13,7 @@ pub struct Wait<'a> {
     pub heading: &'a str,
     /// For how long it is asked.
     pub seconds: u32,
-    /// The answer that also Escape gives.
+    /// The answer that also Escape gives, and the button with the focus.
     pub no: &'a str,
     /// The other one.
     pub yes: &'a str,
@@ -52,6 +52,8 @@ pub fn wait(
     let dialog = adw::AlertDialog::new(Some(asked.heading), Some(&body(asked.seconds)));
     dialog.add_responses(&[("no", asked.no), ("yes", asked.yes)]);
     dialog.set_response_appearance("yes", adw::ResponseAppearance::Suggested);
+    // Whoever types on has not read it.
+    dialog.set_default_response(Some("no"));
     dialog.set_close_response("no");
     let over = Rc::new(Cell::new(false));
     let then = Rc::new(then);

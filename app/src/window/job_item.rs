@@ -100,6 +100,7 @@ fn title(job: &Job) -> String {
         "RunSchedules" => return tr("Taking Scheduled Snapshots"),
         "Diff" => mark("Comparing Snapshots of “{name}”"),
         "ListRemoteImages" => return tr("Listing Images"),
+        "Grow" => mark("Giving “{name}” More Room"),
         "Clone" => mark("Cloning “{name}”"),
         "Take" => mark("Taking a Snapshot of “{name}”"),
         "Restore" => mark("Restoring a Snapshot of “{name}”"),

@@ -15,6 +15,7 @@ mod pages;
 mod requests;
 mod root;
 mod tasks;
+mod trials;
 mod view;
 
 use std::{
@@ -49,6 +50,7 @@ use crate::{
 };
 use groups::Groups;
 use jobs::OwnJob;
+use trials::Trials;
 
 /// Whether there is a helper.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,7 @@ pub struct Window {
     networks: Controller<NetworksPage>,
     /// What containers can be wired to, by path.
     wires: BTreeMap<String, Network>,
+    trials: Trials,
     /// How many things on this computer are not well.
     host_problems: usize,
     shown: Shown,
@@ -155,6 +158,9 @@ pub enum Message {
     Rename(String, String),
     /// Do the action of this name to the container that is shown.
     OnShown(String),
+    /// Keep the change of this interface of this computer, or take it back; none when the
+    /// time to confirm is over.
+    Settle(String, Option<bool>),
     /// Cancel this job.
     CancelJob(String),
     /// Tell of a problem.
@@ -205,6 +211,8 @@ pub enum Answer {
     },
     /// What there is to know of the container of this name that was made.
     Told(String, gantry_api::Result<(String, Vec<String>)>),
+    /// The change of this interface is kept, or taken back, or is not.
+    Settled(String, bool, gantry_api::Result<()>),
     /// A job was asked to end.
     Cancelled(gantry_api::Result<()>),
 }
@@ -243,6 +251,7 @@ impl Component for Window {
             computer,
             networks,
             wires: BTreeMap::new(),
+            trials: Trials::default(),
             host_problems: 0,
             shown: Shown::Nothing,
             awaited: None,
@@ -312,6 +321,7 @@ impl Component for Window {
             Message::AskImport(from) => self.ask_import(from, &sender, root),
             Message::Rename(path, name) => self.rename(path, name, &sender),
             Message::OnShown(action) => self.act_on_shown(&action, root),
+            Message::Settle(interface, keep) => self.settle(interface, keep, &sender),
             Message::CancelJob(path) => {
                 let backend = self.backend.clone();
                 sender
@@ -348,6 +358,9 @@ impl Component for Window {
             },
             Answer::Told(name, Ok(told)) => jobs::tell_outcome(&name, &told, root),
             Answer::Told(_, Err(error)) => tracing::info!("a job told nothing: {error}"),
+            Answer::Settled(interface, keep, result) => {
+                self.settled(interface, keep, result, &sender, root);
+            }
             Answer::Cancelled(result) => requests::cancelled(root, &result),
         }
         self.render(root);
@@ -425,6 +438,7 @@ impl Window {
                 self.networks.emit(networks::Message::Gone(path));
                 self.tell_networks();
             }
+            Event::Trials(trials) => self.take_in_trials(trials, sender, root),
             Event::Interfaces(path) => {
                 if let Some(page) = self.pages.get(&path) {
                     page.emit(container::Message::Interfaces);
@@ -457,6 +471,10 @@ impl Window {
 
     fn set_link(&mut self, link: Link) {
         self.link = link;
+        if self.link != Link::Ready {
+            // The next helper takes back what the last one had on trial.
+            self.trials = Trials::default();
+        }
         for page in self.pages.values() {
             page.emit(container::Message::Online(self.link == Link::Ready));
         }

@@ -8,6 +8,7 @@ use crate::network::definitions::{self, Definition};
 use crate::network::{bridge, uplink};
 use gantry_core::name::InterfaceName;
 use gantry_core::networks::{Network, Places};
+use std::io;
 use std::path::Path;
 
 impl Engine {
@@ -25,7 +26,8 @@ impl Engine {
             _ => false,
         };
         if !is_on_trial {
-            return uplink::plug(network).await;
+            uplink::plug(network).await?;
+            return self.end_trial_of_another(network);
         }
         files::replace(trial, uplink.as_bytes(), 0o600)
             .map_err(|error| Error::path("writing", trial, &error))?;
@@ -39,6 +41,23 @@ impl Engine {
         };
         self.put_on_trial(uplink, keep, undo);
         plugged
+    }
+
+    /// Ends the trial of an uplink that the network has no more: somebody has not waited for
+    /// it to be taken back.
+    fn end_trial_of_another(&self, network: &Network) -> Result<()> {
+        let places = network.places();
+        let trial = places.trial();
+        let failed = |error: io::Error| Error::path("reading", Path::new(&trial), &error);
+        match std::fs::read_to_string(&trial) {
+            Ok(uplink) if uplink != network.uplink => {
+                forget_trial(&places)?;
+                self.end_trial(&uplink);
+                Ok(())
+            }
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed(error)),
+            _ => Ok(()),
+        }
     }
 
     /// The host has been reached by its uplink's bridge.
