@@ -19,14 +19,39 @@ pub fn warning(interface: &str) -> String {
     )
 }
 
+/// A question whether the change of an interface is to stay; it goes with this.
+#[derive(Debug)]
+pub struct Question {
+    interface: String,
+    waiting: Waiting,
+}
+
+impl Question {
+    /// The change is not on trial any more, and the question was not answered here: tells
+    /// that it was taken back, if time was over.
+    pub fn end(self, parent: &impl IsA<gtk::Widget>) {
+        // Clocks differ a little; somebody else who answers is earlier.
+        if self.waiting.seconds_left() > 1 {
+            return;
+        }
+        let problem = Problem {
+            heading: tr_name("The Change of “{name}” Was Taken Back", &self.interface),
+            cause: tr("Nobody has confirmed in time that this computer can still be reached."),
+            name: String::new(),
+            details: String::new(),
+        };
+        report(parent, &problem, None);
+    }
+}
+
 /// Asks whether the change of an interface is to stay, for so many seconds; calls `then`
-/// with the answer, or with none when time is over, which is told.
+/// with the answer.
 pub fn ask(
-    parent: &(impl IsA<gtk::Widget> + Clone),
+    parent: &impl IsA<gtk::Widget>,
     interface: &str,
     seconds: u32,
-    then: impl Fn(Option<bool>) + 'static,
-) -> Waiting {
+    then: impl FnOnce(bool) + 'static,
+) -> Question {
     let heading = tr_name("Keep the Change of “{name}”?", interface);
     let body = |seconds: u32| {
         let within = count(
@@ -43,17 +68,8 @@ pub fn ask(
         no: &tr("_Take Back"),
         yes: &tr("_Keep"),
     };
-    let (above, name) = (parent.clone(), interface.to_owned());
-    wait::wait(parent, &asked, body, move |answer| {
-        if answer.is_none() {
-            let problem = Problem {
-                heading: tr_name("The Change of “{name}” Was Taken Back", &name),
-                cause: tr("Nobody has confirmed in time that this computer can still be reached."),
-                name: String::new(),
-                details: String::new(),
-            };
-            report(&above, &problem, None);
-        }
-        then(answer);
-    })
+    Question {
+        interface: interface.to_owned(),
+        waiting: wait::wait(parent, &asked, body, then),
+    }
 }

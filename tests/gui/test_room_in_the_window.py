@@ -1,6 +1,7 @@
 """How much room a container has, and more of it, from its page of settings."""
 
 import gantry
+from gi.repository import GLib
 
 
 def settings_of(app, name):
@@ -46,7 +47,7 @@ def test_room_that_cannot_be_measured_says_why(pretend, driver):
 
 
 def test_the_real_helper_grows_a_file_system(web, bus, driver):
-    bus.create("disk1", backend="loop", fssize=64 << 20)
+    bus.create("disk1", backend="loop", fssize=GLib.Variant("t", 64 << 20))
     web.find("list item", "disk1,")
     settings_of(web, "disk1")
     web.press("button", "Grow…", 60)

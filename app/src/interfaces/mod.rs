@@ -20,8 +20,8 @@ use crate::{
     interface_dialog::InterfaceDialog,
     known::{Done, Known, report_error},
     text::{mark, tr, tr_name},
-    trial,
-    widgets::{Rows, States, install_actions, wait::Waiting},
+    trial::{self, Question},
+    widgets::{Rows, States, install_actions},
 };
 
 /// The page's state.
@@ -35,7 +35,7 @@ pub struct InterfacesPage {
     /// Made anew when it is opened.
     dialog: Option<Controller<InterfaceDialog>>,
     /// The change that the user is asked to confirm.
-    asked: Option<Waiting>,
+    asked: Option<Question>,
 }
 
 /// What happened, or what the user wants.
@@ -64,8 +64,6 @@ pub enum Message {
     Remove(u32),
     /// Keep the change of this one, or take it back.
     Settle(u32, bool),
-    /// The time to confirm is over.
-    TimeOver,
 }
 
 /// Answers to what the helper was asked.
@@ -153,10 +151,6 @@ impl Component for InterfacesPage {
             Message::Settle(index, keep) => {
                 self.asked = None;
                 self.settle(index, keep, &sender);
-            }
-            Message::TimeOver => {
-                self.asked = None;
-                self.load(&sender);
             }
         }
         self.render(root);
@@ -288,17 +282,15 @@ impl InterfacesPage {
         match waiting.and_then(|all| all.iter().find_map(waits)) {
             Some((interface, seconds)) if self.asked.is_none() => {
                 let (input, index) = (sender.input_sender().clone(), interface.index);
-                let then = move |answer| {
-                    input.emit(match answer {
-                        Some(keep) => Message::Settle(index, keep),
-                        None => Message::TimeOver,
-                    });
-                };
+                let then = move |keep| input.emit(Message::Settle(index, keep));
                 self.asked = Some(trial::ask(root, &interface.title(), seconds, then));
             }
             Some(_) => (),
-            // Somebody else has answered.
-            None => self.asked = None,
+            None => {
+                if let Some(question) = self.asked.take() {
+                    question.end(root);
+                }
+            }
         }
     }
 

@@ -23,6 +23,15 @@ pub struct Wait<'a> {
 pub struct Waiting {
     dialog: glib::WeakRef<adw::AlertDialog>,
     over: Rc<Cell<bool>>,
+    left: Rc<Cell<u32>>,
+}
+
+impl Waiting {
+    /// For how many seconds more an answer is waited for.
+    #[must_use]
+    pub fn seconds_left(&self) -> u32 {
+        self.left.get()
+    }
 }
 
 impl fmt::Debug for Waiting {
@@ -42,12 +51,12 @@ impl Drop for Waiting {
 }
 
 /// Asks yes or no for some seconds, of which `body` says how many are left; calls `then`
-/// with the answer, or with none when time is over.
+/// with the answer, if there is one in time.
 pub fn wait(
     parent: &impl IsA<gtk::Widget>,
     asked: &Wait<'_>,
     body: impl Fn(u32) -> String + 'static,
-    then: impl Fn(Option<bool>) + 'static,
+    then: impl FnOnce(bool) + 'static,
 ) -> Waiting {
     let dialog = adw::AlertDialog::new(Some(asked.heading), Some(&body(asked.seconds)));
     dialog.add_responses(&[("no", asked.no), ("yes", asked.yes)]);
@@ -55,12 +64,15 @@ pub fn wait(
     // Whoever types on has not read it.
     dialog.set_default_response(Some("no"));
     dialog.set_close_response("no");
-    let over = Rc::new(Cell::new(false));
-    let then = Rc::new(then);
-    let left = Cell::new(asked.seconds);
-    let (shown, ended, told) = (dialog.downgrade(), Rc::clone(&over), Rc::clone(&then));
+    let waiting = Waiting {
+        dialog: dialog.downgrade(),
+        over: Rc::default(),
+        left: Rc::new(Cell::new(asked.seconds)),
+    };
+    let shown = waiting.dialog.clone();
+    let (left, over) = (Rc::clone(&waiting.left), Rc::clone(&waiting.over));
     glib::timeout_add_seconds_local(1, move || {
-        let Some(dialog) = shown.upgrade().filter(|_| !ended.get()) else {
+        let Some(dialog) = shown.upgrade().filter(|_| !over.get()) else {
             return glib::ControlFlow::Break;
         };
         left.set(left.get().saturating_sub(1));
@@ -68,18 +80,14 @@ pub fn wait(
             dialog.set_body(&body(left.get()));
             return glib::ControlFlow::Continue;
         }
-        ended.set(true);
+        over.set(true);
         dialog.force_close();
-        told(None);
         glib::ControlFlow::Break
     });
-    let waiting = Waiting {
-        dialog: dialog.downgrade(),
-        over: Rc::clone(&over),
-    };
+    let over = Rc::clone(&waiting.over);
     dialog.choose(Some(parent), gtk::gio::Cancellable::NONE, move |answer| {
         if !over.replace(true) {
-            then(Some(answer == "yes"));
+            then(answer == "yes");
         }
     });
     waiting

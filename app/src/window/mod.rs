@@ -158,9 +158,8 @@ pub enum Message {
     Rename(String, String),
     /// Do the action of this name to the container that is shown.
     OnShown(String),
-    /// Keep the change of this interface of this computer, or take it back; none when the
-    /// time to confirm is over.
-    Settle(String, Option<bool>),
+    /// Keep the change of this interface of this computer, or take it back.
+    Settle(String, bool),
     /// Cancel this job.
     CancelJob(String),
     /// Tell of a problem.

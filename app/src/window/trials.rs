@@ -8,8 +8,7 @@ use crate::{
     backend::Trial,
     known::report_error,
     text::{mark, tr_name},
-    trial,
-    widgets::wait::Waiting,
+    trial::{self, Question},
 };
 
 /// The changes of this computer's interfaces that wait to be confirmed, and the questions
@@ -17,7 +16,7 @@ use crate::{
 #[derive(Debug, Default)]
 pub(super) struct Trials {
     all: Vec<Trial>,
-    asked: BTreeMap<String, Option<Waiting>>,
+    asked: BTreeMap<String, Option<Question>>,
 }
 
 impl Window {
@@ -31,7 +30,10 @@ impl Window {
         self.trials.all = trials;
         let all = &self.trials.all;
         let goes_on = |interface: &String| all.iter().any(|trial| trial.interface == *interface);
-        self.trials.asked.retain(|name, _| goes_on(name));
+        let over = self.trials.asked.extract_if(.., |name, _| !goes_on(name));
+        for question in over.filter_map(|(_, question)| question) {
+            question.end(root);
+        }
         self.ask_trials(sender, root);
     }
 
@@ -42,26 +44,17 @@ impl Window {
                 let (input, interface) = (sender.input_sender().clone(), one.interface.clone());
                 let seconds = one.seconds_left().max(1);
                 Some(trial::ask(root, &one.interface, seconds, move |keep| {
-                    input.emit(Message::Settle(interface.clone(), keep));
+                    input.emit(Message::Settle(interface, keep));
                 }))
             });
         }
     }
 
-    /// Keeps the change of an interface, or takes it back, which the helper does by itself
-    /// where there is no answer.
-    pub(super) fn settle(
-        &mut self,
-        interface: String,
-        keep: Option<bool>,
-        sender: &ComponentSender<Self>,
-    ) {
+    /// Keeps the change of an interface, or takes it back.
+    pub(super) fn settle(&mut self, interface: String, keep: bool, sender: &ComponentSender<Self>) {
         if let Some(asked) = self.trials.asked.get_mut(&interface) {
             *asked = None;
         }
-        let Some(keep) = keep else {
-            return;
-        };
         let mut networks = self.wires.values();
         let network = networks.find(|network| network.uplink == interface);
         let network = network.map(|network| network.path.clone());
@@ -98,7 +91,7 @@ impl Window {
                     false => mark("The Change of “{name}” Could Not Be Taken Back"),
                 };
                 let heading = tr_name(heading, &interface);
-                let again = Message::Settle(interface, Some(keep));
+                let again = Message::Settle(interface, keep);
                 report_error(root, (&heading, &error), again, sender.input_sender());
             }
         }
