@@ -185,8 +185,11 @@ class App:
             return option in map(Atspi.Accessible.get_name, self.nodes(item))
 
         def place(matches):
-            options = [node for node in self.all("list item") if not node.get_name()]
-            return next((number for number, node in enumerate(options) if matches(node)), None)
+            # The list may change under the look.
+            with suppress(GLib.Error):
+                options = [node for node in self.all("list item") if not node.get_name()]
+                return next((number for number, node in enumerate(options) if matches(node)), None)
+            return None
 
         wait_until(lambda: place(is_wanted) is not None,
                    lambda: f"there is no {option!r} to choose in:\n{self.outline()}")
