@@ -167,6 +167,8 @@ class App:
 
     def choose(self, role, name, option):
         """Chooses from a list that drops down, by the keyboard alone."""
+        # What the pointer is above would be chosen instead.
+        Atspi.generate_mouse_event(1279, 799, "abs")
         row = self.find(role, name)
         # A key that was late on a busy machine may have gone one too far: once more then.
         for _ in range(4):

@@ -46,7 +46,7 @@ def test_a_server_that_cannot_be_reached_says_so_and_is_asked_again(pretend, dri
 
 def test_a_container_is_made_of_an_image_of_a_registry(pretend, driver):
     app = pretend("web1")
-    new_container(app, "Application’s image of a registry (OCI)", "app1")
+    new_container(app, "OCI registry", "app1")
     assert not driver.is_sensitive(app.find("button", "Create"))
     app.write("Image, Such as library/debian", "library/redis")
     app.write("Tag or Digest, if Not latest", "7")

@@ -10,7 +10,7 @@ def bridged(pretend, driver):
     app.press("button", "Networks")
     app.press("button", "New Network")
     app.write("Name", "out0")
-    app.choose("combo box", "To the Outside", "By an interface (bridged)")
+    app.choose("combo box", "To the Outside", "In the net (bridged)")
     app.find("label", "Containers are in the net outside themselves")
     # What would happen is known before, and which cannot be one.
     assert any("unless somebody confirms within 20 seconds" in label.get_name() for label in app.all("label"))
@@ -70,7 +70,7 @@ def test_a_network_is_given_another_way_out(pretend, driver):
     driver.key("Return")
     app.menu("Network Menu", "c")
     app.find("dialog", "Configure “isolated0”")
-    app.choose("combo box", "To the Outside", "By an interface (bridged)")
+    app.choose("combo box", "To the Outside", "In the net (bridged)")
     app.choose("combo box", "Interface of This Computer", "enp5s0 · physical")
     app.find("label", "Containers are in the net outside themselves")
     assert not any("20 seconds" in label.get_name() for label in app.all("label"))

@@ -37,14 +37,15 @@ impl Kind {
         offered.map(|(kind, _)| kind).collect()
     }
 
+    /// In few words: a list that drops down is narrow.
     fn word(self) -> String {
         tr(match self {
             Self::Busybox => mark("BusyBox, very small"),
             Self::Image => mark("Image of a server"),
-            Self::Debootstrap => mark("Debian or Ubuntu, by debootstrap"),
-            Self::Archive => mark("Archive of a root file system"),
-            Self::Registry => mark("Application’s image of a registry (OCI)"),
-            Self::OciArchive => mark("Archive of an application’s image (OCI)"),
+            Self::Debootstrap => mark("Debian or Ubuntu"),
+            Self::Archive => mark("Tar archive"),
+            Self::Registry => mark("OCI registry"),
+            Self::OciArchive => mark("OCI archive"),
             Self::Script => mark("Script of LXC’s"),
         })
     }
@@ -66,7 +67,7 @@ pub(super) fn backends(features: &[String]) -> Vec<String> {
 pub(super) fn offer(root: &Root, kinds: &[Kind], backends: &[String]) {
     let parts = root.imp();
     let kinds: Vec<String> = kinds.iter().map(|kind| kind.word()).collect();
-    let best = tr("What suits this computer best");
+    let best = tr("The best here");
     let backends = backends.iter().map(|name| match name.as_str() {
         "" => best.as_str(),
         name => name,
