@@ -9,7 +9,7 @@ import pytest
 import containers
 from containers import refused
 from gantry import Job, LXC_PATH, options, run, until
-from stores import BACKENDS, clone, container_on, in_place_of_the_lxc_path
+from stores import BACKENDS, clone, container_on, everything, first_id, in_place_of_the_lxc_path
 
 
 @pytest.fixture(params=BACKENDS)
@@ -115,6 +115,19 @@ def test_a_full_copy_keeps_everything_that_a_file_has(bus):
     assert os.stat(f"{other}/file").st_ino == os.stat(f"{other}/hard").st_ino
     assert os.stat(f"{other}/hole").st_blocks < 100
     assert os.stat(f"{other}/null").st_rdev == os.makedev(1, 3)
+
+
+def test_a_copy_takes_nothing_of_the_place_it_is_made_in(bus):
+    """What directories hand down to what is made in them: a group, and lists of access."""
+    web = bus.create("web", template="busybox")
+    before = everything(f"{web.folder}/rootfs", first_id(web))
+    mode = os.stat(LXC_PATH).st_mode & 0o7777
+    run("sh", "-ec", f"chgrp 99 {LXC_PATH}; chmod 2755 {LXC_PATH}; setfacl -d -m u:99:rwx,g:98:rwx {LXC_PATH}")
+    try:
+        twin = clone(web, "twin", keep_name=True)
+    finally:
+        run("sh", "-ec", f"setfacl -b {LXC_PATH}; chgrp 0 {LXC_PATH}; chmod {mode:o} {LXC_PATH}; chmod g-s {LXC_PATH}")
+    assert everything(f"{twin.folder}/rootfs", first_id(web)) == before
 
 
 def test_a_base_is_not_changed_under_its_clones(bus):

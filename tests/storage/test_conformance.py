@@ -64,7 +64,8 @@ def grow(container, mebibytes):
 
 
 # Growing ext4 takes CAP_SYS_RESOURCE, which the sandbox's host may lack; btrfs begins at 256 MiB.
-GROWING = {"loop": {"fstype": "btrfs"}}
+# A dataset has a size of its own if it was given one.
+GROWING = {"loop": {"fstype": "btrfs"}, "zfs": {"fssize": size(256)}}
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
@@ -114,6 +115,11 @@ def test_the_size_and_kind_of_a_file_system_can_be_chosen(bus):
     ({"backend": "loop", "fstype": "-x"}, "InvalidArgument"),
     ({"backend": "loop", "fstype": "nosuchfs"}, "Unsupported"),
     ({"backend": "loop", "dir": "/srv/web"}, "InvalidArgument"),
+    *(({"backend": "lvm", option: name}, "InvalidArgument")
+      for option in ("lvname", "vgname", "thinpool") for name in ("-f", "a b", "..", "lxc/web", "x@y", "new\nline", "é")),
+    *(({"backend": "zfs", "zfsroot": name}, "InvalidArgument")
+      for name in ("-r", "tank/-r", "tank/web@snap", "tank//web", "/tank", "tank/../x", "tank/new\nline", "é")),
+    ({"backend": "zfs", "fssize": size(0)}, "InvalidArgument"),
 ])
 def test_what_cannot_be_made_is_refused(bus, wrong, error):
     with refused(error):

@@ -158,8 +158,8 @@ impl ContainerObject {
     }
 
     /// Makes a container from this one, in full or, with snapshot b, copy-on-write. A running
-    /// one is held for it. Other options: backend s (of a full copy, any), fssize t (for lvm and
-    /// loop: bytes of its file system; what this one has or needs), keep_mac b, keep_name b, ephemeral b, start
+    /// one is held for it. Other options: backend s (of a full copy, any), fssize t (for lvm, zfs
+    /// and loop: its bytes; what this one has or needs), keep_mac b, keep_name b, ephemeral b, start
     /// b, hook_arguments as. Hooks need io.gantry.manage-unsafe. The job's result: container o.
     #[zbus(out_args("job"), name = "Clone")]
     async fn clone_as(

@@ -18,7 +18,7 @@ use tokio::net::unix::pipe;
 
 /// How often the progress is looked at.
 const PACE: Duration = Duration::from_millis(200);
-/// The most of what cp says that is kept, in bytes.
+/// The most of what the copier says that is kept, in bytes.
 const MOST_SAID: u64 = 4096;
 
 /// Opens the directory in which files are, mounting it where it must be.
@@ -83,8 +83,9 @@ async fn end(programs: &Programs, files: &Files, how: Access, number: usize) -> 
     })
 }
 
-/// Copies `from`, which nobody changes meanwhile, to `to`. What is there of `to`
-/// already must be as its own maker left it. Links are copied, not followed.
+/// Copies `from`, which nobody changes meanwhile, to `to`: a directory into one that is
+/// there as its own maker left it, a file to where there is none. Links are copied, not
+/// followed.
 pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &Work) -> Result<()> {
     let failed = |error: io::Error| Error::io(format_args!("copying {from}"), &error);
     let (mut child, said, mount) = start(programs, from, to).await?;
@@ -130,7 +131,7 @@ pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &W
         (_, line) => Err(Error::Failed(format!(
             "copying {from} failed: {}",
             line.map_or_else(
-                || format!("cp ended with status {status}"),
+                || format!("the copier ended with status {status}"),
                 |line| line.escape_debug().to_string()
             )
         ))),

@@ -91,7 +91,7 @@ pub(crate) use usage::Usage;
 pub(crate) use wires::{Wire, WireAction, WireChange};
 
 use crate::confine::Filters;
-use crate::linux::files;
+use crate::linux::{files, tool};
 use create::blocking;
 use gantry_core::layout::{DEFAULT_LXC_PATH, normalize_lxc_path};
 use gantry_core::name::ContainerName;
@@ -169,6 +169,9 @@ impl Engine {
             std::iter::once(PathBuf::from(&lxc_path)).chain(snapshots::old_workplaces(&lxc_path));
         // It may run programs, and wait for them.
         let left = blocking(move || {
+            if let Err(error) = tool::wait_for_left() {
+                tracing::warn!("waiting for programs of the last helper failed: {error}");
+            }
             let left = places.flat_map(|place| leftovers::remove_leftovers(&place));
             Ok(left.collect::<Vec<_>>())
         })

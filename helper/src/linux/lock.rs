@@ -4,6 +4,7 @@ use super::files;
 use nix::fcntl::{FcntlArg, fcntl};
 use std::fs::File;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 /// A write lock on a whole file, held until it is dropped or this process ends.
@@ -25,6 +26,20 @@ impl FileLock {
             | rustix::fs::OFlags::NOFOLLOW;
         let fd = rustix::fs::open(path, flags, rustix::fs::Mode::from_raw_mode(0o600))?;
         Self::try_lock(File::from(fd))
+    }
+
+    /// Opens a file, which is made when missing, with a lock that others can have, too, but
+    /// not with a write lock. Whoever inherits its descriptor holds it as well.
+    pub(crate) fn share(path: &Path) -> io::Result<OwnedFd> {
+        let flags = rustix::fs::OFlags::RDONLY
+            | rustix::fs::OFlags::CREATE
+            | rustix::fs::OFlags::CLOEXEC
+            | rustix::fs::OFlags::NOFOLLOW;
+        let file = rustix::fs::open(path, flags, rustix::fs::Mode::from_raw_mode(0o600))?;
+        let mut whole = whole();
+        whole.l_type = libc::F_RDLCK as libc::c_short;
+        fcntl(&file, FcntlArg::F_OFD_SETLK(&whole))?;
+        Ok(file)
     }
 
     /// Whether somebody holds the lock on a file, which nobody needs to notice. None
@@ -78,5 +93,12 @@ mod tests {
         drop(held);
         assert!(!FileLock::is_held(&path).unwrap());
         assert!(FileLock::try_take(&path).unwrap().is_some());
+        let shared = [
+            FileLock::share(&path).unwrap(),
+            FileLock::share(&path).unwrap(),
+        ];
+        assert!(FileLock::is_held(&path).unwrap());
+        drop(shared);
+        assert!(!FileLock::is_held(&path).unwrap());
     }
 }

@@ -8,6 +8,7 @@ use std::os::fd::{AsFd, AsRawFd};
 const EXT4: FsWord = 0xef53;
 const XFS: FsWord = 0x5846_5342;
 const BTRFS: FsWord = 0x9123_683e;
+const ZFS: FsWord = 0x2fc1_2fc1;
 
 const EXT4_IOC_RESIZE_FS: libc::Ioctl = 0x4008_6610;
 const XFS_IOC_FSGEOMETRY_V1: libc::Ioctl = 0x8070_5864;
@@ -77,6 +78,8 @@ pub(crate) fn grow(directory: impl AsFd, size: u64) -> io::Result<()> {
             // SAFETY: the kernel reads one structure of the type that it expects.
             check(unsafe { libc::ioctl(fd, BTRFS_IOC_RESIZE, &raw const args) })
         }
+        // Its quota is all that bounds it.
+        ZFS => Ok(()),
         _ => Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "it is none of ext4, xfs and btrfs",

@@ -1,15 +1,44 @@
 //! Programs of the system's that do one thing and end: by their full path, without a
 //! shell.
 
+use super::lock::FileLock;
 use super::spawn::spawn_at;
-use gantry_core::layout::PROGRAM_DIRECTORIES;
+use gantry_core::layout::{PROGRAM_DIRECTORIES, RUN_DIR};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 /// The most that is kept of what a program says, in bytes.
 const MOST_SAID: u64 = 1 << 20;
+
+/// How long programs of a helper that was killed may take to end.
+const LEFT: Duration = Duration::from_secs(20);
+/// Between two looks whether they have.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// An empty file that is the standard input of every program, which so holds its lock
+/// until it ends, also if its helper does before.
+fn lock() -> PathBuf {
+    Path::new(RUN_DIR).join("gantry/tools.lock")
+}
+
+/// Waits for the end of programs that another helper was not there for any more: what
+/// they make can be found, and removed, only then.
+///
+/// # Errors
+/// They do not end.
+pub(crate) fn wait_for_left() -> io::Result<()> {
+    let (lock, deadline) = (lock(), Instant::now() + LEFT);
+    while FileLock::is_held(&lock)? {
+        if Instant::now() > deadline {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        std::thread::sleep(PAUSE);
+    }
+    Ok(())
+}
 
 /// Where a program is, if it can be run.
 pub(crate) fn find(tool: &str) -> Option<PathBuf> {
@@ -44,13 +73,20 @@ pub(crate) fn run(program: &Path, args: &[&str]) -> io::Result<Ended> {
     // removed by whoever has it.
     std::thread::scope(|scope| {
         scope
-            .spawn(|| wait_for(&runtime, program, args))
+            .spawn(|| wait_for(&runtime, program, args, &lock()))
             .join()
             .map_err(|_| io::Error::other("waiting for it failed"))?
     })
 }
 
-fn wait_for(runtime: &tokio::runtime::Handle, program: &Path, args: &[&str]) -> io::Result<Ended> {
+fn wait_for(
+    runtime: &tokio::runtime::Handle,
+    program: &Path,
+    args: &[&str],
+    lock: &Path,
+) -> io::Result<Ended> {
+    // Without it only what follows a kill of this process is less sure.
+    let input = FileLock::share(lock).ok();
     let (output, stdout) = io::pipe()?;
     let (errors, stderr) = io::pipe()?;
     let path = program.to_str().ok_or(io::ErrorKind::InvalidInput)?;
@@ -61,10 +97,14 @@ fn wait_for(runtime: &tokio::runtime::Handle, program: &Path, args: &[&str]) -> 
             path,
             &name.to_string_lossy(),
             args,
-            &[None, Some(stdout.as_fd()), Some(stderr.as_fd())],
+            &[
+                input.as_ref().map(AsFd::as_fd),
+                Some(stdout.as_fd()),
+                Some(stderr.as_fd()),
+            ],
         )?
     };
-    drop((stdout, stderr));
+    drop((input, stdout, stderr));
     let errors = std::thread::spawn(move || said(errors));
     let output = said(output)?;
     let errors = errors
@@ -102,6 +142,26 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
         assert!(!is_program(&path));
         assert!(!is_program(directory.path()));
+    }
+
+    #[test]
+    fn a_program_holds_the_lock_while_it_runs_and_reads_nothing() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let (lock, end) = (directory.path().join("lock"), directory.path().join("end"));
+        let script = format!("while [ ! -e {} ]; do sleep 0.01; done; cat", end.display());
+        std::thread::scope(|scope| {
+            let args = ["-c", script.as_str()];
+            let running = scope
+                .spawn(|| wait_for(runtime.handle(), Path::new("/bin/sh"), &args, &lock).unwrap());
+            while !FileLock::is_held(&lock).unwrap() {
+                std::thread::sleep(PAUSE);
+            }
+            std::fs::write(&end, "").unwrap();
+            let ended = running.join().unwrap();
+            assert_eq!((ended.status, ended.output.as_str()), (0, ""));
+        });
+        assert!(!FileLock::is_held(&lock).unwrap());
     }
 
     #[test]

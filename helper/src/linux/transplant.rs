@@ -1,22 +1,14 @@
-//! Files, copied from one tree to another with all that they have: owner, mode, times,
-//! attributes, holes, and the hard links among them. Blocks are shared where the file
-//! system can. All is done by descriptor: no link is followed, in neither tree.
+//! Single paths, copied with all below from one tree to another, and the hard links among
+//! them; whole trees are copied by tree_copy.rs. No link is followed, in neither tree.
 
+use super::replica;
 use super::tree::{self, Tree, kind};
-use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, SeekFrom, Stat, Timespec, Timestamps, Uid, XattrFlags,
-};
-use rustix::io::Errno;
-use std::collections::{BTreeMap, HashMap};
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use rustix::fs::{AtFlags, FileType, Mode, Stat};
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::fs::FileExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-
-/// What is copied between two looks whether to go on.
-const PIECE: usize = 1 << 20;
 
 /// Copying from one tree to another.
 pub(crate) struct Transplant<'a> {
@@ -83,7 +75,7 @@ impl<'a> Transplant<'a> {
         let there = directory(self.to, to)?;
         let status = rustix::fs::fstat(&here)?;
         let attributes = tree::attributes(&here, OsStr::new("."))?;
-        dress(&there, &status, &attributes)
+        replica::dress(&there, &status, &attributes)
     }
 
     /// What was copied below `old` is below `new` from now on.
@@ -122,54 +114,13 @@ impl<'a> Transplant<'a> {
         }
         let attributes = tree::attributes(here, name)?;
         if kind(status) == FileType::RegularFile {
-            let from = tree::open_file(here, name)?;
-            let flags =
-                OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let mode = Mode::from_raw_mode(0o600);
-            let file = File::from(rustix::fs::openat(&there, new, flags, mode)?);
-            self.content(&from, &file)?;
-            return dress(&file, status, &attributes);
+            let (from, status) = tree::open_file(here, name)?;
+            let file = replica::create(&there, new, &status)?;
+            replica::content(&from, &status, &file, self.step)?;
+            return replica::dress(&file, &status, &attributes);
         }
-        if kind(status) == FileType::Symlink {
-            let target = rustix::fs::readlinkat(here, name, Vec::new())?;
-            rustix::fs::symlinkat(&target, &there, new)?;
-        } else {
-            let mode = Mode::from_raw_mode(0o600);
-            rustix::fs::mknodat(&there, new, kind(status), mode, status.st_rdev)?;
-        }
-        dress_other(&there, new, status, &attributes)
-    }
-
-    fn content(&self, from: &File, to: &File) -> io::Result<()> {
-        let size = from.metadata()?.len();
-        if rustix::fs::ioctl_ficlone(to, from).is_ok() {
-            return (self.step)(size);
-        }
-        to.set_len(size)?;
-        let mut piece = vec![0; PIECE];
-        let mut at = 0;
-        while at < size {
-            let hole = match rustix::fs::seek(from, SeekFrom::Data(at)) {
-                Ok(data) => {
-                    at = data;
-                    rustix::fs::seek(from, SeekFrom::Hole(data))?
-                }
-                Err(Errno::NXIO) => break,
-                Err(error) => return Err(error.into()),
-            };
-            while at < hole {
-                let most = usize::try_from(hole - at).unwrap_or(PIECE).min(PIECE);
-                let room = piece.get_mut(..most).unwrap_or_default();
-                let length = from.read_at(room, at)?;
-                if length == 0 {
-                    return Ok(());
-                }
-                to.write_all_at(room.get(..length).unwrap_or_default(), at)?;
-                at += length as u64;
-                (self.step)(length as u64)?;
-            }
-        }
-        Ok(())
+        replica::create_other((here, name), status, (&there, new))?;
+        replica::dress_other(&there, new, status, &attributes)
     }
 }
 
@@ -185,58 +136,4 @@ pub(crate) fn parent<'a>(tree: &Tree, path: &'a Path) -> io::Result<(OwnedFd, &'
         directory(tree, path.parent().unwrap_or(Path::new("")))?,
         name,
     ))
-}
-
-/// Gives a file or directory of our own what another has. The owner comes first: it
-/// takes capabilities and the bits of set-user-ID away.
-fn dress(file: impl AsFd, like: &Stat, attributes: &BTreeMap<OsString, Vec<u8>>) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-    rustix::fs::fchown(&file, Some(uid), Some(gid))?;
-    rustix::fs::fchmod(&file, Mode::from_raw_mode(like.st_mode & 0o7777))?;
-    for (name, value) in attributes {
-        rustix::fs::fsetxattr(&file, name, value, XattrFlags::empty())?;
-    }
-    Ok(rustix::fs::futimens(&file, &times(like))?)
-}
-
-/// The same for what cannot be opened.
-fn dress_other(
-    directory: &OwnedFd,
-    name: &OsStr,
-    like: &Stat,
-    attributes: &BTreeMap<OsString, Vec<u8>>,
-) -> io::Result<()> {
-    let (uid, gid) = (Uid::from_raw(like.st_uid), Gid::from_raw(like.st_gid));
-    let itself = AtFlags::SYMLINK_NOFOLLOW;
-    rustix::fs::chownat(directory, name, Some(uid), Some(gid), itself)?;
-    if kind(like) != FileType::Symlink {
-        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = rustix::fs::openat(directory, name, flags, Mode::empty())?;
-        if kind(&rustix::fs::fstat(&file)?) != kind(like) {
-            return Err(io::Error::other("it was replaced meanwhile"));
-        }
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        rustix::fs::chmod(path, Mode::from_raw_mode(like.st_mode & 0o7777))?;
-    }
-    let path = tree::path_of(directory, name);
-    for (name, value) in attributes {
-        rustix::fs::lsetxattr(&path, name, value, XattrFlags::empty())?;
-    }
-    Ok(rustix::fs::utimensat(
-        directory,
-        name,
-        &times(like),
-        itself,
-    )?)
-}
-
-fn times(like: &Stat) -> Timestamps {
-    let time = |seconds, nanoseconds| Timespec {
-        tv_sec: seconds,
-        tv_nsec: nanoseconds,
-    };
-    Timestamps {
-        last_access: time(like.st_atime, like.st_atime_nsec as _),
-        last_modification: time(like.st_mtime, like.st_mtime_nsec as _),
-    }
 }

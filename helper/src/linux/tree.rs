@@ -92,7 +92,7 @@ pub(crate) fn kind(status: &Stat) -> FileType {
 }
 
 /// Opens a regular file, and nothing else, for reading; its time of access stays.
-pub(crate) fn open_file(directory: impl AsFd, name: &OsStr) -> io::Result<File> {
+pub(crate) fn open_file(directory: impl AsFd, name: &OsStr) -> io::Result<(File, Stat)> {
     let flags = OFlags::RDONLY
         | OFlags::NOFOLLOW
         | OFlags::NONBLOCK
@@ -100,8 +100,9 @@ pub(crate) fn open_file(directory: impl AsFd, name: &OsStr) -> io::Result<File> 
         | OFlags::NOATIME
         | OFlags::CLOEXEC;
     let file = File::from(rustix::fs::openat(directory, name, flags, Mode::empty())?);
-    if file.metadata()?.is_file() {
-        Ok(file)
+    let status = rustix::fs::fstat(&file)?;
+    if kind(&status) == FileType::RegularFile {
+        Ok((file, status))
     } else {
         Err(io::ErrorKind::InvalidInput.into())
     }
@@ -123,29 +124,48 @@ pub(crate) fn attributes(
     name: &OsStr,
 ) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
     let path = path_of(directory, name);
-    let list = match fitting(|list| rustix::fs::llistxattr(&path, list)) {
-        Ok(list) => list,
-        Err(Errno::OPNOTSUPP | Errno::NOENT) => Vec::new(),
-        Err(error) => return Err(error.into()),
-    };
-    let mut found = BTreeMap::new();
-    for attribute in list
-        .split(|byte| *byte == 0)
-        .filter(|name| !name.is_empty())
-    {
-        let attribute = OsStr::from_bytes(attribute);
-        if let Some(value) = attribute_at(&path, attribute)? {
-            found.insert(attribute.to_owned(), value);
-        }
-    }
-    Ok(found)
+    collect(
+        |list| rustix::fs::llistxattr(&path, list),
+        |name, value| rustix::fs::lgetxattr(&path, name, value),
+    )
+}
+
+/// The same of an open file or directory.
+pub(crate) fn attributes_of(file: impl AsFd) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
+    collect(
+        |list| rustix::fs::flistxattr(&file, list),
+        |name, value| rustix::fs::fgetxattr(&file, name, value),
+    )
 }
 
 /// One attribute of what is at a path, which is not followed if it is a link; none of
 /// what is gone.
 pub(crate) fn attribute_at(path: &Path, attribute: &OsStr) -> io::Result<Option<Vec<u8>>> {
-    match fitting(|value| rustix::fs::lgetxattr(path, attribute, value)) {
-        Ok(value) => Ok(Some(value)),
+    read(|value| rustix::fs::lgetxattr(path, attribute, value))
+}
+
+fn collect(
+    list: impl Fn(&mut [u8]) -> rustix::io::Result<usize>,
+    get: impl Fn(&OsStr, &mut [u8]) -> rustix::io::Result<usize>,
+) -> io::Result<BTreeMap<OsString, Vec<u8>>> {
+    let names = read(list)?.unwrap_or_default();
+    let mut found = BTreeMap::new();
+    for name in names
+        .split(|byte| *byte == 0)
+        .filter(|name| !name.is_empty())
+    {
+        let name = OsStr::from_bytes(name);
+        if let Some(value) = read(|value| get(name, value))? {
+            found.insert(name.to_owned(), value);
+        }
+    }
+    Ok(found)
+}
+
+/// As [`fitting`]; none where there is nothing.
+fn read(call: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> io::Result<Option<Vec<u8>>> {
+    match fitting(call) {
+        Ok(bytes) => Ok(Some(bytes)),
         Err(Errno::NODATA | Errno::OPNOTSUPP | Errno::NOENT) => Ok(None),
         Err(error) => Err(error.into()),
     }

@@ -26,13 +26,19 @@ pub(crate) fn room_for(occupied: u64) -> u64 {
 
 /// Refuses a size or type that cannot be made.
 pub(super) fn check(wish: &Wish) -> Result<()> {
+    check_size(wish)?;
+    program(fstype(wish)).map(drop)
+}
+
+/// Refuses a size that holds no container.
+pub(super) fn check_size(wish: &Wish) -> Result<()> {
     if size(wish) < SMALLEST {
         return Err(Error::InvalidArgument(format!(
             "'fssize' is {} bytes; give {SMALLEST} or more",
             size(wish)
         )));
     }
-    program(fstype(wish)).map(drop)
+    Ok(())
 }
 
 fn fstype(wish: &Wish) -> &str {

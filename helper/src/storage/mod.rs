@@ -112,7 +112,7 @@ pub(crate) struct Wish {
     pub(crate) directory: Option<PathBuf>,
     /// For backends with a file system of their own: its type, ext4 if none.
     pub(crate) fstype: Option<String>,
-    /// And its size in bytes, 1 GiB if none.
+    /// And its size in bytes, 1 GiB if none; for `zfs` its quota, none if none.
     pub(crate) fssize: Option<u64>,
     /// For `lvm`: the volume's name, the container's if none; it must be free.
     pub(crate) lvname: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::elsewhere::{self, Elsewhere};
 use super::volumes::{self, Volumes, free_name, new_mark};
-use super::{Backend, Files, Made, Place, Wish};
+use super::{Backend, Files, Made, Place, Wish, file_system};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use gantry_core::values::rootfs::RootfsPath;
@@ -12,6 +12,8 @@ pub(super) struct Zfs;
 
 /// The property that has a mark; zfsprops(7) wants a colon in it.
 const MARK: &str = "io.gantry:mark";
+/// The property that bounds what a dataset's files take, snapshots apart.
+const QUOTA: &str = "refquota";
 /// What the files of a container need: access lists, which ZFS has not by default.
 const FILES: [&str; 4] = ["-o", "acltype=posixacl", "-o", "xattr=sa"];
 /// The longest name of a dataset.
@@ -19,12 +21,15 @@ const LONGEST: usize = 255;
 
 impl Backend for Zfs {
     fn options(&self) -> &'static [&'static str] {
-        &["zfsroot"]
+        &["zfsroot", "fssize"]
     }
 
     fn check(&self, wish: &Wish, _lxc_path: &Path) -> Result<()> {
+        if wish.fssize.is_some() {
+            file_system::check_size(wish)?;
+        }
         let root = root(wish);
-        if !is_dataset(root) {
+        if !is_dataset(root) || root.contains('@') {
             return Err(Error::InvalidArgument(format!(
                 "'zfsroot' is '{}', which is no name of a dataset; give POOL or POOL/PATH",
                 root.escape_debug()
@@ -48,13 +53,17 @@ impl Backend for Zfs {
         let dataset = format!("{root}/{name}");
         let mark = new_mark()?;
         elsewhere::note(&place.here, &[volume(&dataset, &mark)])?;
-        make("create", place, &mark, &[&dataset])?;
+        make("create", place, &mark, wish.fssize, &[&dataset])?;
         made(place, &dataset)
     }
 
     /// Beside the source.
     fn like(&self, source: &RootfsPath, wish: &mut Wish) -> Result<()> {
-        if let Some((parent, _)) = existing(&source.path)?.rsplit_once('/') {
+        let dataset = existing(&source.path)?;
+        if wish.fssize.is_none() {
+            wish.fssize = quota(&dataset)?;
+        }
+        if let Some((parent, _)) = dataset.rsplit_once('/') {
             wish.zfsroot = Some(parent.to_owned());
         }
         Ok(())
@@ -76,7 +85,8 @@ impl Backend for Zfs {
             &[volume(&dataset, &mark), volume(&snapshot, &mark)],
         )?;
         zfs(&["snapshot", "-o", &format!("{MARK}={mark}"), &snapshot])?;
-        make("clone", place, &mark, &[&snapshot, &dataset])?;
+        let quota = quota(&origin)?;
+        make("clone", place, &mark, quota, &[&snapshot, &dataset])?;
         made(place, &dataset)
     }
 
@@ -91,6 +101,22 @@ impl Backend for Zfs {
             true => zfs(&["promote", &dataset]).map(drop),
             false => Ok(()),
         }
+    }
+
+    fn size(&self, rootfs: &RootfsPath) -> Result<Option<u64>> {
+        quota(&existing(&rootfs.path)?)
+    }
+
+    /// A dataset has what its pool has, unless it has a quota: that is what `fssize` gave
+    /// it, and can be more from now on.
+    fn enlarge(&self, rootfs: &RootfsPath, size: u64) -> Result<()> {
+        let dataset = existing(&rootfs.path)?;
+        if quota(&dataset)?.is_none() {
+            return Err(Error::Unsupported(format!(
+                "the dataset {dataset} has no size of its own and takes what its pool has; to bound it, use zfs set refquota={size} {dataset}"
+            )));
+        }
+        zfs(&["set", &format!("{QUOTA}={size}"), &dataset]).map(drop)
     }
 
     fn files(&self, rootfs: &RootfsPath) -> Files {
@@ -150,11 +176,21 @@ fn zfs(args: &[&str]) -> Result<String> {
 }
 
 /// Makes a dataset that is mounted where LXC mounts it, and not by itself.
-fn make(how: &str, place: &Place, mark: &str, names: &[&str]) -> Result<()> {
+fn make(
+    how: &str,
+    place: &Place,
+    mark: &str,
+    size: Option<u64>,
+    names: &[&str],
+) -> Result<()> {
     let mountpoint = format!("mountpoint={}", place.there.join("rootfs").display());
     let mark = format!("{MARK}={mark}");
     let mut args = vec![how, "-o", &mountpoint, "-o", "canmount=noauto", "-o", &mark];
     args.extend(FILES);
+    let quota = size.map(|size| format!("{QUOTA}={size}"));
+    if let Some(quota) = &quota {
+        args.extend(["-o", quota]);
+    }
     args.extend(names);
     zfs(&args).map(drop)
 }
@@ -223,6 +259,12 @@ fn get(property: &str, dataset: &str, own: bool) -> Result<String> {
     }
     args.extend([property, dataset]);
     Ok(zfs(&args)?.trim_end_matches('\n').to_owned())
+}
+
+/// What a dataset may take, if it may not take all.
+fn quota(dataset: &str) -> Result<Option<u64>> {
+    let value = zfs(&["get", "-H", "-p", "-o", "value", QUOTA, dataset])?;
+    Ok(value.trim().parse().ok().filter(|size| *size > 0))
 }
 
 /// One of the datasets that need a snapshot of this one.
