@@ -284,7 +284,10 @@ impl Walk<'_> {
         name: &OsStr,
     ) -> std::result::Result<bool, Unread> {
         const PIECE: u64 = 256 << 10;
-        let mut files = [tree::open_file(here, name)?.0, tree::open_file(there, name)?.0];
+        let mut files = [
+            tree::open_file(here, name)?.0,
+            tree::open_file(there, name)?.0,
+        ];
         loop {
             self.work.check().map_err(Unread::Cancelled)?;
             let mut read = |index: usize| -> io::Result<Vec<u8>> {

@@ -44,7 +44,13 @@ pub(super) fn create_other(
         return Ok(rustix::fs::symlinkat(&target, there, new)?);
     }
     let mode = Mode::from_raw_mode(0o600);
-    Ok(rustix::fs::mknodat(there, new, kind(like), mode, like.st_rdev)?)
+    Ok(rustix::fs::mknodat(
+        there,
+        new,
+        kind(like),
+        mode,
+        like.st_rdev,
+    )?)
 }
 
 /// Gives an empty file the content of one that has this status. Where the file system can,

@@ -12,7 +12,9 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// So many files of one directory are one task: another thread can take the next.
 const BATCH: usize = 64;
@@ -22,6 +24,8 @@ const LISTING: usize = 32 << 10;
 const FEWEST: usize = 4;
 /// More than these hinder each other in the file system.
 const MOST: usize = 16;
+/// How long what was copied waits to be put on the disk.
+const PACE: Duration = Duration::from_millis(100);
 
 /// Copies what is in a directory, and what the directory itself has, to another that has
 /// nothing but what its file system has put there. Nobody else may enter that, nor change
@@ -44,12 +48,18 @@ pub(super) fn copy(from: OwnedFd, to: OwnedFd) -> io::Result<()> {
     };
     copy.push(Task::Directory(Arc::new(top)));
     let threads = std::thread::available_parallelism().map_or(FEWEST, Into::into);
+    let (working, end) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(FEWEST, MOST) {
-            scope.spawn(|| copy.work());
+        for _ in 0..threads.clamp(FEWEST, MOST) {
+            let (copy, working) = (&copy, working.clone());
+            scope.spawn(move || {
+                copy.work();
+                drop(working);
+            });
         }
-        copy.work();
-    });
+        drop(working);
+        copy.put_on_disk(&end)
+    })?;
     lock(&copy.tasks).failure.take().map_or(Ok(()), Err)
 }
 
@@ -102,6 +112,15 @@ impl Copy {
     fn push(&self, task: Task) {
         lock(&self.tasks).waiting.push(task);
         self.news.notify_one();
+    }
+
+    /// Puts on the disk what is there so far, again and again while threads work: they
+    /// wait for the disk little, and whoever wants the whole there finds little left.
+    fn put_on_disk(&self, end: &Receiver<()>) -> io::Result<()> {
+        while end.recv_timeout(PACE) == Err(RecvTimeoutError::Timeout) {
+            rustix::fs::syncfs(&self.top)?;
+        }
+        Ok(())
     }
 
     /// Does tasks until there are none, or one has failed.
@@ -369,9 +388,15 @@ mod tests {
         let inode = |path: &str| to.join(path).metadata().unwrap().ino();
         assert!(inode("7") == inode("a/b/seven") && inode("7") == inode("a/sept"));
         let hole = fs::read(to.join("a/hole")).unwrap();
-        assert_eq!((hole.len(), &hole[9 << 20..(9 << 20) + 4]), (20 << 20, &b"end\0"[..]));
+        assert_eq!(
+            (hole.len(), &hole[9 << 20..(9 << 20) + 4]),
+            (20 << 20, &b"end\0"[..])
+        );
         assert!(to.join("a/hole").metadata().unwrap().blocks() < 1000);
-        assert_eq!(fs::read_link(to.join("a/link")).unwrap(), Path::new("/nowhere"));
+        assert_eq!(
+            fs::read_link(to.join("a/link")).unwrap(),
+            Path::new("/nowhere")
+        );
     }
 
     #[test]
@@ -425,8 +450,14 @@ mod tests {
                 while !done.load(Ordering::Relaxed) {
                     let (real, link) = (trees.from("real"), trees.from("link"));
                     let flags = rustix::fs::RenameFlags::EXCHANGE;
-                    rustix::fs::renameat_with(rustix::fs::CWD, &real, rustix::fs::CWD, &link, flags)
-                        .unwrap();
+                    rustix::fs::renameat_with(
+                        rustix::fs::CWD,
+                        &real,
+                        rustix::fs::CWD,
+                        &link,
+                        flags,
+                    )
+                    .unwrap();
                 }
             });
             for round in 0..200 {

@@ -176,13 +176,7 @@ fn zfs(args: &[&str]) -> Result<String> {
 }
 
 /// Makes a dataset that is mounted where LXC mounts it, and not by itself.
-fn make(
-    how: &str,
-    place: &Place,
-    mark: &str,
-    size: Option<u64>,
-    names: &[&str],
-) -> Result<()> {
+fn make(how: &str, place: &Place, mark: &str, size: Option<u64>, names: &[&str]) -> Result<()> {
     let mountpoint = format!("mountpoint={}", place.there.join("rootfs").display());
     let mark = format!("{MARK}={mark}");
     let mut args = vec![how, "-o", &mountpoint, "-o", "canmount=noauto", "-o", &mark];
