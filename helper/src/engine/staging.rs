@@ -138,7 +138,7 @@ fn seal(source: &Path, group: Option<u32>) -> std::io::Result<()> {
         Err(error) => return Err(error.into()),
     }
     // What was unpacked must be on the disk before it is a container.
-    Ok(rustix::fs::syncfs(&directory)?)
+    files::sync_tree(&directory)
 }
 
 impl Drop for Staging {

@@ -166,6 +166,49 @@ pub(crate) fn sync_directory(path: &Path) -> io::Result<()> {
     )?)?)
 }
 
+/// Puts a directory and all below it on the disk: a few files each by itself, for the
+/// file system may have much to write that is others'; many with all that it has.
+pub(crate) fn sync_tree(directory: &OwnedFd) -> io::Result<()> {
+    const FEW: usize = 64;
+    let mut room = FEW;
+    if sync_few(directory, &mut room)? {
+        return Ok(());
+    }
+    Ok(rustix::fs::syncfs(directory)?)
+}
+
+/// Whether they were no more than there is room for, and all of one file system: a new
+/// subvolume of btrfs, which has a number of its own, is there only with everything else.
+/// What is neither file nor directory goes with the directory that it is in.
+fn sync_few(directory: &OwnedFd, room: &mut usize) -> io::Result<bool> {
+    let device = rustix::fs::fstat(directory)?.st_dev;
+    for name in tree::names(directory)? {
+        let Some(left) = room.checked_sub(1) else {
+            return Ok(false);
+        };
+        *room = left;
+        let Some(status) = tree::look(directory, &name)? else {
+            continue;
+        };
+        if status.st_dev != device {
+            return Ok(false);
+        }
+        match tree::kind(&status) {
+            FileType::Directory => {
+                let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+                let below = rustix::fs::openat(directory, &name, flags, Mode::empty())?;
+                if !sync_few(&below, room)? {
+                    return Ok(false);
+                }
+            }
+            FileType::RegularFile => tree::open_file(directory, &name)?.0.sync_all()?,
+            _ => {}
+        }
+    }
+    rustix::fs::fsync(directory)?;
+    Ok(true)
+}
+
 fn write_new(
     directory: impl AsFd,
     name: &str,
@@ -352,6 +395,22 @@ mod tests {
         let link = directory.path().join("link");
         std::os::unix::fs::symlink("/etc/passwd", &link).unwrap();
         assert!(open_regular(&link).is_err());
+    }
+
+    #[test]
+    fn few_files_are_synced_each_and_many_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("below")).unwrap();
+        std::os::unix::fs::symlink("/nowhere", directory.path().join("link")).unwrap();
+        let fifo = directory.path().join("below/fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        for number in 0..9 {
+            std::fs::write(directory.path().join(format!("below/{number}")), "text").unwrap();
+        }
+        let top = open_directory(directory.path()).unwrap();
+        assert!(sync_few(&top, &mut 12).unwrap());
+        assert!(!sync_few(&top, &mut 11).unwrap());
+        sync_tree(&top).unwrap();
     }
 
     #[test]
