@@ -282,7 +282,8 @@ impl Engine {
             );
         }
         work.check()?;
-        if let Files::In(_) = made.files {
+        let is_inside = matches!(&made.files, Files::At(path) if path.starts_with(staging.path()));
+        if !is_inside {
             duplicate::put_on_disk(root).await?;
         }
         Ok(maps.host_of(IdKind::Group, 0))
