@@ -92,8 +92,9 @@ impl ManagerObject {
     /// dataset below which it is), vgname, thinpool and lvname s (for lvm: volume group, thin
     /// pool and name of the volume; without a thin pool it is one of the group), fstype s and
     /// fssize t (for lvm and loop: the file system, ext4, and its bytes, 1 GiB; fssize for zfs:
-    /// its quota, none), owner s (system), privileged b, config as (lines 'key = value'), architecture s, start b, ephemeral b. What equals
-    /// root on the host needs io.gantry.manage-unsafe, and scripts do.
+    /// its quota, none), owner s (system), privileged b, config as (lines 'key = value'),
+    /// architecture s, start b, ephemeral b. What equals root on the host needs
+    /// io.gantry.manage-unsafe, and scripts do.
     #[zbus(out_args("job"))]
     async fn create_container(
         &self,

@@ -40,7 +40,7 @@ pub(super) fn copy(from: OwnedFd, to: OwnedFd) -> io::Result<()> {
         from,
         to,
     };
-    let copy = Copy {
+    let copy = Copying {
         top: rustix::io::dup(&top.to)?,
         links: Mutex::default(),
         tasks: Mutex::default(),
@@ -94,7 +94,7 @@ struct Tasks {
     failure: Option<io::Error>,
 }
 
-struct Copy {
+struct Copying {
     /// Of the copy.
     top: OwnedFd,
     /// The paths of files that have several names, by what they are copies of.
@@ -108,7 +108,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Copy {
+impl Copying {
     fn push(&self, task: Task) {
         lock(&self.tasks).waiting.push(task);
         self.news.notify_one();
