@@ -19,7 +19,6 @@ XML = """
   <method name="Connect"><arg type="u" direction="in"/><arg type="s" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="Disconnect"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="Configure"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
-  <method name="Confirm"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
   <method name="Revert"><arg type="u" direction="in"/><arg type="a{sv}" direction="in"/></method>
 </interface>
 <interface name="io.gantry.Gantry1.Network">
@@ -81,10 +80,10 @@ class Networks:
         self.signal(ROOT, "org.freedesktop.DBus.Properties", "PropertiesChanged",
                     GLib.Variant("(sa{sv}as)", (f"{NAME}.Manager", {"Unconfirmed": self.unconfirmed()}, [])))
 
-    def put_on_trial(self, network):
+    def put_on_trial(self, take_back):
         def late():
             if self.trials.pop("enp4s0", None):
-                self.change(network, Uplink=GLib.Variant("s", ""))
+                take_back()
                 self.tried()
             return False
 
@@ -96,6 +95,9 @@ class Networks:
         print(f"confirmed {name}", flush=True)
         if not self.trials.pop(name, None):
             raise Refusal("NotFound", f"no change of the interface {name} waits to be confirmed")
+        for wires in self.wires.values():
+            for wire in wires.values():
+                wire.pop("confirm_within", None)
         self.tried()
 
     @staticmethod
@@ -142,7 +144,7 @@ class Networks:
     def NetworkUp(self, path):
         self.change(path, Up=GLib.Variant("b", True))
         if self.objects[path][1]["Uplink"].unpack() == "enp4s0":
-            self.put_on_trial(path)
+            self.put_on_trial(lambda: self.change(path, Uplink=GLib.Variant("s", "")))
 
     def NetworkDown(self, path):
         ports = [port[1] for port in self.objects[path][1]["Ports"].unpack()]
@@ -163,7 +165,7 @@ class Networks:
         if options.get("uplink") == "" and self.trials.pop("enp4s0", None):
             self.tried()
         elif options.get("uplink") == "enp4s0" and have["Up"]:
-            self.put_on_trial(path)
+            self.put_on_trial(lambda: self.change(path, Uplink=GLib.Variant("s", "")))
 
     def NetworkDelete(self, path, options):
         if self.name(path) == "isolated0" and not options.get("force"):
@@ -229,7 +231,7 @@ class Networks:
         self.wires[path][number] = {**wire, **options}
         if options.get("type") == "phys":
             self.wires[path][number]["confirm_within"] = 15
-            GLib.timeout_add(15000, self.taken_back, path, number)
+            self.put_on_trial(lambda: self.taken_back(path, number))
         self.rewired(path)
         return [], "(u)", (number,)
 
@@ -238,17 +240,14 @@ class Networks:
         self.rewired(path)
 
     def taken_back(self, path, number):
-        if "confirm_within" in self.wires[path].get(number, {}):
+        if self.wires[path].get(number, {}).get("confirm_within"):
             self.InterfacesRemove(path, number, {})
-        return False
-
-    def InterfacesConfirm(self, path, number, _options):
-        print(f"confirmed {number}", flush=True)
-        del self.wires[path][number]["confirm_within"]
-        self.rewired(path)
 
     def InterfacesRevert(self, path, number, _options):
+        print(f"reverted {number}", flush=True)
+        self.trials.pop("enp4s0", None)
         self.taken_back(path, number)
+        self.tried()
 
     def InterfacesConnect(self, path, number, link, _options):
         print(f"connect {number} {link}", flush=True)

@@ -98,15 +98,15 @@ def test_a_change_that_may_cut_the_host_off_is_confirmed_or_taken_back(pretend, 
     app.find("label", "This computer reaches others by “enp4s0”")
     driver.screenshot("interface-way-out")
     add(app, driver)
-    app.find("alert", "Keep the Change of “eth1”?")
+    app.find("alert", "Keep the Change of “enp4s0”?")
     app.find("label", "This computer may not be reached any more from outside. It is taken back in")
     driver.screenshot("interface-confirm")
     if keep is None:
-        app.answer("The Change of “eth1” Was Taken Back", "Close", 60)
+        app.answer("The Change of “enp4s0” Was Taken Back", "Close", 60)
     else:
-        app.answer("Keep the Change of “eth1”?", "Keep" if keep else "Take Back")
+        app.answer("Keep the Change of “enp4s0”?", "Keep" if keep else "Take Back")
     if keep:
-        assert said(app, "confirmed") == "confirmed 1\n"
+        assert said(app, "confirmed") == "confirmed enp4s0\n"
         app.find("label", "phys · enp4s0")
     else:
         app.gone("label", "phys · enp4s0")

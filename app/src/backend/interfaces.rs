@@ -155,16 +155,20 @@ impl Backend {
         proxy.remove(index, HashMap::new()).await
     }
 
-    /// Keeps a change that waits for that, or takes it back at once.
+    /// Takes the changes of a container's interfaces back that wait to be confirmed and are
+    /// about this interface of the computer; whether there was one.
     ///
     /// # Errors
-    /// Those of `Interfaces.Confirm` and `Interfaces.Revert` in the contract.
-    pub async fn settle_interface(&self, container: &str, index: u32, keep: bool) -> Result<()> {
+    /// Those of `Interfaces.List` and `Interfaces.Revert` in the contract.
+    pub(super) async fn revert_wires(&self, container: &str, link: &str) -> Result<bool> {
         let proxy = self.wires(container).await?;
-        match keep {
-            true => proxy.confirm(index, HashMap::new()).await,
-            false => proxy.revert(index, HashMap::new()).await,
+        let all = self.interfaces(container).await?.into_iter();
+        let mut found = false;
+        for one in all.filter(|one| one.confirm_within.is_some() && one.plan.link == link) {
+            proxy.revert(one.index, HashMap::new()).await?;
+            found = true;
         }
+        Ok(found)
     }
 
     async fn wires(&self, container: &str) -> Result<InterfacesProxy<'static>> {

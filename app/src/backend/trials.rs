@@ -54,13 +54,26 @@ impl Backend {
         manager.confirm_interface(interface, HashMap::new()).await
     }
 
-    /// Takes the interface by which a network is joined to the net outside away from it.
+    /// Takes such a change back at once: one of the network that has the interface as its
+    /// uplink, or of whichever container has it.
     ///
     /// # Errors
-    /// Those of `Network.Configure` in the contract.
-    pub async fn unplug_uplink(&self, network: &str) -> Result<()> {
-        let options = HashMap::from([("uplink", "".into())]);
-        self.network(network).await?.configure(options).await
+    /// Those of `Network.Configure`, `Manager.ListContainers`, `Interfaces.List` and
+    /// `Interfaces.Revert` in the contract.
+    pub async fn take_back_trial(&self, interface: &str, network: Option<&str>) -> Result<()> {
+        if let Some(network) = network {
+            let options = HashMap::from([("uplink", "".into())]);
+            return self.network(network).await?.configure(options).await;
+        }
+        let manager = ManagerProxy::new(&self.bus()?).await?;
+        let all = manager.list_containers(HashMap::new()).await?.into_iter();
+        // Only one that runs can have it.
+        for (.., container) in all.filter(|(_, _, _, init, _)| *init != 0) {
+            if self.revert_wires(container.as_str(), interface).await? {
+                break;
+            }
+        }
+        Ok(())
     }
 }
 

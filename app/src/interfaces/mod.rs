@@ -20,7 +20,6 @@ use crate::{
     interface_dialog::InterfaceDialog,
     known::{Done, Known, report_error},
     text::{mark, tr, tr_name},
-    trial::{self, Question},
     widgets::{Rows, States, install_actions},
 };
 
@@ -34,8 +33,6 @@ pub struct InterfacesPage {
     rows: Rows,
     /// Made anew when it is opened.
     dialog: Option<Controller<InterfaceDialog>>,
-    /// The change that the user is asked to confirm.
-    asked: Option<Question>,
 }
 
 /// What happened, or what the user wants.
@@ -62,8 +59,6 @@ pub enum Message {
     AskRemove(u32),
     /// Remove it.
     Remove(u32),
-    /// Keep the change of this one, or take it back.
-    Settle(u32, bool),
 }
 
 /// Answers to what the helper was asked.
@@ -109,7 +104,6 @@ impl Component for InterfacesPage {
             known: Known::Nothing,
             rows: Rows::new(&root.imp().interfaces),
             dialog: None,
-            asked: None,
         };
         let actions = [("load", Message::Load), ("add", Message::Add)];
         install_actions(&root, "interfaces", sender.input_sender(), actions);
@@ -148,10 +142,6 @@ impl Component for InterfacesPage {
                 }
             }
             Message::Remove(index) => self.remove(index, &sender),
-            Message::Settle(index, keep) => {
-                self.asked = None;
-                self.settle(index, keep, &sender);
-            }
         }
         self.render(root);
     }
@@ -166,7 +156,6 @@ impl Component for InterfacesPage {
                     self.fill(&sender);
                     self.draw(&sender, root);
                 }
-                self.ask_to_confirm(&sender, root);
             }
             Answer::Host(index, Ok(host)) => {
                 if let Some(interface) = self.interface(index) {
@@ -249,17 +238,6 @@ impl InterfacesPage {
         self.done(failure, index, Message::Remove(index), call, sender);
     }
 
-    fn settle(&self, index: u32, keep: bool, sender: &ComponentSender<Self>) {
-        let (backend, path) = self.target();
-        let failure = match keep {
-            true => mark("The Change of “{name}” Could Not Be Kept"),
-            false => mark("The Change of “{name}” Could Not Be Taken Back"),
-        };
-        let again = Message::Settle(index, keep);
-        let call = async move { backend.settle_interface(&path, index, keep).await };
-        self.done(failure, index, again, call, sender);
-    }
-
     /// Has something done to this interface, and what went wrong told with a way to try
     /// again.
     fn done(
@@ -273,25 +251,6 @@ impl InterfacesPage {
         let title = self.interface(index).map(Interface::title);
         let failure = tr_name(failure, &title.unwrap_or_default());
         Done::ask(sender, (failure, again), call);
-    }
-
-    /// Asks whether a change is to stay that may have cut this computer off.
-    fn ask_to_confirm(&mut self, sender: &ComponentSender<Self>, root: &Root) {
-        let waits = |interface: &Interface| Some((interface.clone(), interface.confirm_within?));
-        let waiting = self.known.there();
-        match waiting.and_then(|all| all.iter().find_map(waits)) {
-            Some((interface, seconds)) if self.asked.is_none() => {
-                let (input, index) = (sender.input_sender().clone(), interface.index);
-                let then = move |keep| input.emit(Message::Settle(index, keep));
-                self.asked = Some(trial::ask(root, &interface.title(), seconds, then));
-            }
-            Some(_) => (),
-            None => {
-                if let Some(question) = self.asked.take() {
-                    question.end(root);
-                }
-            }
-        }
     }
 
     fn fill(&mut self, sender: &ComponentSender<Self>) {

@@ -60,11 +60,12 @@ impl Window {
         let network = network.map(|network| network.path.clone());
         let backend = self.backend.clone();
         sender.oneshot_command(async move {
-            let result = match (keep, network) {
-                (true, _) => backend.confirm_host_interface(&interface).await,
-                (false, Some(network)) => backend.unplug_uplink(&network).await,
-                // Nobody has it any more.
-                (false, None) => Ok(()),
+            let result = match keep {
+                true => backend.confirm_host_interface(&interface).await,
+                false => {
+                    let network = network.as_deref();
+                    backend.take_back_trial(&interface, network).await
+                }
             };
             Answer::Settled(interface, keep, result)
         });
