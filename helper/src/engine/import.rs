@@ -200,7 +200,8 @@ impl Engine {
         let lxc_path = PathBuf::from(self.lxc_path());
         blocking(move || {
             let backend = storage::backend_for(&backend, &wish, &lxc_path)?;
-            if wish.fssize.is_none() && backend.options().contains(&"fssize") {
+            // Of a dataset it would be a quota that nobody asked for.
+            if wish.fssize.is_none() && backend.options().contains(&"fstype") {
                 wish.fssize = Some(storage::room_for(occupied(&came)));
             }
             backend.create(&wish, &place)
