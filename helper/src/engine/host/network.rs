@@ -145,6 +145,7 @@ mod tests {
             hwaddr: String::new(),
             master: String::new(),
             addresses: Vec::new(),
+            is_wireless: false,
         }
     }
 

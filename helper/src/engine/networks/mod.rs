@@ -265,6 +265,7 @@ mod tests {
             hwaddr: String::new(),
             master: master.to_owned(),
             addresses: Vec::new(),
+            is_wireless: false,
         };
         let bridge = link("br0", "", "");
         let links = [
