@@ -219,15 +219,8 @@ class Machine:
             return file.read()
 
     def console(self):
-        """What its kernel and systemd said on the console, and QEMU beside it."""
-        said = ""
-        for path in self.said_path, self.console_path:
-            try:
-                with open(path, errors="replace") as file:
-                    said += file.read()
-            except FileNotFoundError:
-                pass
-        return said
+        """What its kernel and systemd said on the console."""
+        return text_of(self.console_path)
 
     def await_file(self, name, seconds, more=lambda: ""):
         path = os.path.join(self.share, name)
@@ -243,7 +236,17 @@ class Machine:
             time.sleep(0.05)
 
     def trouble(self, what, more=""):
-        return Trouble(f"{what}\n{more[-5000:]}\nThe machine's console:\n{self.console()[-5000:]}")
+        status = self.process.poll() if self.process else None
+        return Trouble(f"{what}\n{more[-5000:]}\nThe machine's console:\n{self.console()[-5000:]}\n"
+                       f"QEMU (status {status}):\n{text_of(self.said_path)[-2000:]}")
+
+
+def text_of(path):
+    try:
+        with open(path, errors="replace") as file:
+            return file.read()
+    except FileNotFoundError:
+        return ""
 
 
 def copy_disk(image, other):
