@@ -578,7 +578,7 @@ def start_filtered(box, by, profile):
     with ours, theirs, subprocess.Popen([program, "run", "--lxcpath", LXC_PATH, "--name", "box"], preexec_fn=prepare,
                                         close_fds=False) as monitor:
         theirs.close()
-        socket.send_fds(ours, [json.dumps({"seccomp": profile}).encode()], [made])
+        socket.send_fds(ours, [json.dumps({"seccomp": profile, "confirmed": []}).encode()], [made])
         os.close(made)
         while (report := json.loads(ours.recv(65536)))["type"] != "running":
             assert report["type"] != "failed", report
