@@ -150,8 +150,8 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let (lock, end) = (directory.path().join("lock"), directory.path().join("end"));
         let script = format!("while [ ! -e {} ]; do sleep 0.01; done; cat", end.display());
+        let args = ["-c", script.as_str()];
         std::thread::scope(|scope| {
-            let args = ["-c", script.as_str()];
             let running = scope
                 .spawn(|| wait_for(runtime.handle(), Path::new("/bin/sh"), &args, &lock).unwrap());
             while !FileLock::is_held(&lock).unwrap() {
