@@ -84,12 +84,8 @@ fn needed(origins: &Path) -> Vec<ContainerLayout> {
 fn read(path: &Path) -> Result<Dependents> {
     /// Two lines for each of many thousand containers.
     const LONGEST: u64 = 1 << 22;
-    let failed = |error: std::io::Error| Error::path("reading", path, &error);
-    let (file, _) = match files::open_regular(path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Dependents::default()),
-        Err(error) => return Err(failed(error)),
-    };
-    let bytes = files::read_bounded(&file, LONGEST).map_err(failed)?;
+    let bytes = files::read_if_there(path, LONGEST)
+        .map_err(|error| Error::path("reading", path, &error))?
+        .unwrap_or_default();
     Ok(Dependents::parse(&String::from_utf8_lossy(&bytes)))
 }

@@ -128,13 +128,11 @@ fn path_of(layout: &ContainerLayout) -> PathBuf {
 
 fn read(layout: &ContainerLayout) -> Result<Retention> {
     let path = path_of(layout);
-    let failed = |error: io::Error| Error::path("reading", &path, &error);
-    let (file, _) = match files::open_regular(&path) {
-        Ok(opened) => opened,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Retention::default()),
-        Err(error) => return Err(failed(error)),
+    let bytes = files::read_if_there(&path, LONGEST)
+        .map_err(|error| Error::path("reading", &path, &error))?;
+    let Some(bytes) = bytes else {
+        return Ok(Retention::default());
     };
-    let bytes = files::read_bounded(&file, LONGEST).map_err(failed)?;
     serde_json::from_slice(&bytes).map_err(|error| {
         Error::Failed(format!(
             "{} cannot be read: {error}; set the schedule anew",

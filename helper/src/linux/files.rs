@@ -66,6 +66,16 @@ pub(crate) fn read_bounded(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a regular file that need not be there, as [`open_regular`] opens it, of at most
+/// `limit` bytes.
+pub(crate) fn read_if_there(path: &Path, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    match open_regular(path) {
+        Ok((file, _)) => read_bounded(&file, limit).map(Some),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Replaces a file's content in one step: a temporary file beside it, synced,
 /// then renamed. Mode and owner stay; a new file is root's with `mode`.
 pub(crate) fn replace(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {

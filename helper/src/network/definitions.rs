@@ -150,12 +150,9 @@ fn replace(path: &str, text: &str) -> Result<()> {
 fn read(path: impl AsRef<Path>) -> Result<String> {
     let path = path.as_ref();
     let failed = |error: io::Error| Error::path("reading", path, &error);
-    let file = match files::open_regular(path) {
-        Ok((file, _)) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(String::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let bytes = files::read_bounded(&file, LONGEST).map_err(failed)?;
+    let bytes = files::read_if_there(path, LONGEST)
+        .map_err(failed)?
+        .unwrap_or_default();
     String::from_utf8(bytes).map_err(|error| failed(io::Error::other(error)))
 }
 

@@ -147,13 +147,9 @@ fn config(network: &Network, user: &str) -> String {
 pub(crate) fn leases(places: &Places) -> Result<Vec<Lease>> {
     let path = places.leases();
     let path = Path::new(&path);
-    let failed = |error: io::Error| Error::path("reading", path, &error);
-    let file = match files::open_regular(path) {
-        Ok((file, _)) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed(error)),
-    };
-    let bytes = files::read_bounded(&file, LONGEST).map_err(failed)?;
+    let bytes = files::read_if_there(path, LONGEST)
+        .map_err(|error| Error::path("reading", path, &error))?
+        .unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
     Ok(text.lines().filter_map(lease).collect())
 }

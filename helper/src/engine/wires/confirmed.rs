@@ -9,16 +9,18 @@ use crate::linux::files;
 use gantry_core::layout::ContainerLayout;
 use gantry_core::settings::Settings;
 use std::collections::BTreeSet;
-use std::io;
+
+/// A line for each of more interfaces than a container can have.
+const LONGEST: u64 = 1 << 20;
 
 /// What is confirmed, by number and link.
 pub(in crate::engine) fn read(layout: &ContainerLayout) -> Result<BTreeSet<(u32, String)>> {
     let path = layout.confirmed();
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(text.lines().filter_map(entry).collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
-        Err(error) => Err(Error::path("reading", &path, &error)),
-    }
+    let bytes = files::read_if_there(&path, LONGEST)
+        .map_err(|error| Error::path("reading", &path, &error))?
+        .unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    Ok(text.lines().filter_map(entry).collect())
 }
 
 fn entry(line: &str) -> Option<(u32, String)> {
@@ -49,6 +51,7 @@ pub(super) fn add(layout: &ContainerLayout, numbers: &[u32]) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::name::ContainerName;
 
     #[test]
     fn what_is_no_entry_confirms_nothing() {
@@ -56,5 +59,26 @@ mod tests {
         for line in ["", "1", "x eth0", "-1 eth0"] {
             assert_eq!(entry(line), None, "{line}");
         }
+    }
+
+    #[test]
+    fn what_is_no_file_is_neither_followed_nor_waited_for() {
+        let lxc_path = tempfile::tempdir().unwrap();
+        let path = lxc_path.path().to_str().unwrap();
+        let layout = ContainerLayout::new(path, ContainerName::new("web").unwrap());
+        std::fs::create_dir(layout.directory()).unwrap();
+        assert_eq!(read(&layout).unwrap(), BTreeSet::new());
+        std::fs::write(lxc_path.path().join("text"), "1 eth0\n").unwrap();
+        std::os::unix::fs::symlink("../text", layout.confirmed()).unwrap();
+        assert!(read(&layout).is_err());
+        std::fs::remove_file(layout.confirmed()).unwrap();
+        nix::unistd::mkfifo(&layout.confirmed(), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        assert!(read(&layout).is_err());
+        std::fs::remove_file(layout.confirmed()).unwrap();
+        std::fs::write(layout.confirmed(), "1 eth0\n").unwrap();
+        assert_eq!(
+            read(&layout).unwrap(),
+            BTreeSet::from([(1, "eth0".to_owned())])
+        );
     }
 }
