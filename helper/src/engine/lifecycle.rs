@@ -65,6 +65,14 @@ impl<'a> Launching<'a> {
     }
 }
 
+/// What has come of a launch.
+struct Launched {
+    /// Of its init.
+    pid: u32,
+    /// Whether it has all of an interface of the host, by which that may reach others.
+    may_cut_off: bool,
+}
+
 impl Drop for Launching<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.engine.registry().entry(self.name) {
@@ -108,11 +116,13 @@ impl Engine {
         }
         drop(launching);
         match result {
-            Ok(pid) => {
+            Ok(Launched { pid, may_cut_off }) => {
                 self.registry().started(&id.name, pid);
                 self.watch(&id.name);
                 tracing::info!(container = %id.name, "started in {:?}", began.elapsed());
-                self.show_unconfirmed(id).await;
+                if may_cut_off {
+                    self.show_unconfirmed(id).await;
+                }
                 Ok(())
             }
             Err(error) => {
@@ -148,9 +158,11 @@ impl Engine {
     /// Runs a monitor and follows its reports until init runs. The lock is held
     /// until the monitor listens: hooks may take their time, and LXC's tools
     /// take it to look at a container.
-    async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<u32> {
+    async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<Launched> {
         let config = disk::read_config(&self.layout(name).config())?.config;
         let settings = Settings::from_config(&config)?;
+        let mut networks = settings.networks.values();
+        let may_cut_off = networks.any(|network| network.kind.takes_all_of_link());
         self.ready_networks(&settings).await?;
         let offer = self.offer(&self.layout(name), &settings)?;
         self.load_apparmor(name, &settings).await?;
@@ -163,7 +175,9 @@ impl Engine {
         let reports = async {
             loop {
                 match channel.receive::<Report>().await {
-                    Ok(Some((Report::Running { pid }, _))) => return Ok(pid),
+                    Ok(Some((Report::Running { pid }, _))) => {
+                        return Ok(Launched { pid, may_cut_off });
+                    }
                     Ok(Some((Report::Failed(failure), _))) => return Err(Error::from(failure)),
                     Ok(Some((Report::Done, _))) => {}
                     Ok(Some((Report::Listening, _))) => drop(lock.take()),

@@ -127,15 +127,6 @@ impl Engine {
     /// Shows which interfaces of a container that has just started wait to be confirmed:
     /// those that have taken the host's way out.
     pub(super) async fn show_unconfirmed(&self, id: &ContainerId) {
-        let config = disk::read_config(&self.layout(&id.name).config());
-        let settings = config.and_then(|file| Ok(Settings::from_config(&file.config)?));
-        let may_cut_off = settings.is_ok_and(|settings| {
-            let mut networks = settings.networks.values();
-            networks.any(|network| network.kind.takes_all_of_link())
-        });
-        if !may_cut_off {
-            return;
-        }
         match self.ask_wires(id, &WireRequest::List).await {
             Ok(wires) => drop(self.try_wires(id, &wires)),
             Err(error) => tracing::warn!("the interfaces of {id} are not known: {error}"),
