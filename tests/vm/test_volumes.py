@@ -45,6 +45,13 @@ def test_the_suite_of_every_backend(machine, backend):
     assert "passed" in said and "failed" not in said and "skipped" not in said
 
 
+@pytest.mark.parametrize("backend", ["lvm", "zfs"])
+def test_a_helper_that_is_killed(machine, backend):
+    said = suite(machine, backend, "no_half_container", "test_cut_volumes.py")
+    print(said)
+    assert "1 passed" in said
+
+
 def test_a_full_pool_and_a_failing_disk(machine):
     said = suite(machine, "lvm", "leaves_nothing", "test_failing_volumes.py")
     print(said)
