@@ -15,7 +15,7 @@ import pytest
 import containers
 import wires
 from containers import config_of, refused
-from gantry import GLib, Refused, options, run, until
+from gantry import GLib, NAME, Refused, options, run, until
 from networks import create, leased, wired
 from wires import OUTSIDE, ip, links, reaches
 
@@ -465,6 +465,36 @@ def test_what_takes_the_hosts_way_out_at_a_start_can_be_confirmed_before(bus, wa
     box.interfaces("Configure", "(ua{sv})", 1, options(confirmed=True))
     box.start()
     assert "confirm_within" not in box.wires()[1] and "up0" not in links()
+
+
+def test_it_can_be_confirmed_or_taken_back_while_the_container_still_starts(bus, way_out, tmp_path):
+    hook, go = tmp_path / "hook", tmp_path / "go"
+    hook.write_text(f"#!/bin/sh\nuntil [ -e {go} ]; do sleep 0.05; done\n")
+    hook.chmod(0o755)
+    box = bus.create("box", template="busybox",
+                     config=["lxc.net.0.type = empty", *WAY_OUT, f"lxc.hook.start-host = {hook}"])
+    config = config_of("box")
+
+    @contextlib.contextmanager
+    def starting():
+        start = ("busctl", "--system", "--timeout=60", "call", NAME, box.path, f"{NAME}.Container", "Start", "a{sv}", "0")
+        with containers.background(*start) as process:
+            until(lambda: unconfirmed(bus) == ["up0"])
+            yield
+            assert box.state == "STARTING" and unconfirmed(bus) == []
+            go.touch()
+            assert process.wait(30) == 0
+
+    with starting():
+        with refused("Busy"):
+            box.add_wire("empty")
+        box.interfaces("Revert", "(ua{sv})", 1, {})
+    assert until(lambda: reaches("self", OUTSIDE, 1)) and names(box) == set() and config_of("box") == config
+    box.kill()
+    go.unlink()
+    with starting():
+        bus.manager("ConfirmInterface", "(sa{sv})", "up0", {})
+    assert "confirm_within" not in box.wires()[1] and reaches(box.get("InitPid"), OUTSIDE) and config_of("box") == config
 
 
 def test_what_is_on_top_of_an_interface_has_its_routes_again_when_that_comes_home(bus, box, uplink):

@@ -273,6 +273,8 @@ pub enum Report {
     /// The command socket is bound and the config read: from now on whoever asks
     /// finds the container starting, and may change its files.
     Listening,
+    /// What the container begins with of the host's interfaces waits to be confirmed.
+    Unconfirmed,
     /// Init has been executed.
     Running {
         /// Its pid, as the host counts.

@@ -65,14 +65,6 @@ impl<'a> Launching<'a> {
     }
 }
 
-/// What has come of a launch.
-struct Launched {
-    /// Of its init.
-    pid: u32,
-    /// Whether it has all of an interface of the host, by which that may reach others.
-    may_cut_off: bool,
-}
-
 impl Drop for Launching<'_> {
     fn drop(&mut self) {
         if let Some(entry) = self.engine.registry().entry(self.name) {
@@ -116,13 +108,10 @@ impl Engine {
         }
         drop(launching);
         match result {
-            Ok(Launched { pid, may_cut_off }) => {
+            Ok(pid) => {
                 self.registry().started(&id.name, pid);
                 self.watch(&id.name);
                 tracing::info!(container = %id.name, "started in {:?}", began.elapsed());
-                if may_cut_off {
-                    self.show_unconfirmed(id).await;
-                }
                 Ok(())
             }
             Err(error) => {
@@ -155,14 +144,12 @@ impl Engine {
         )))
     }
 
-    /// Runs a monitor and follows its reports until init runs. The lock is held
+    /// Runs a monitor and follows its reports until init runs, whose pid it gives. The lock is held
     /// until the monitor listens: hooks may take their time, and LXC's tools
     /// take it to look at a container.
-    async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<Launched> {
+    async fn launch(&self, name: &ContainerName, lock: FileLock) -> Result<u32> {
         let config = disk::read_config(&self.layout(name).config())?.config;
         let settings = Settings::from_config(&config)?;
-        let mut networks = settings.networks.values();
-        let may_cut_off = networks.any(|network| network.kind.takes_all_of_link());
         self.ready_networks(&settings).await?;
         let offer = self.offer(&self.layout(name), &settings)?;
         self.load_apparmor(name, &settings).await?;
@@ -175,12 +162,14 @@ impl Engine {
         let reports = async {
             loop {
                 match channel.receive::<Report>().await {
-                    Ok(Some((Report::Running { pid }, _))) => {
-                        return Ok(Launched { pid, may_cut_off });
-                    }
+                    Ok(Some((Report::Running { pid }, _))) => return Ok(pid),
                     Ok(Some((Report::Failed(failure), _))) => return Err(Error::from(failure)),
                     Ok(Some((Report::Done, _))) => {}
                     Ok(Some((Report::Listening, _))) => drop(lock.take()),
+                    Ok(Some((Report::Unconfirmed, _))) => {
+                        let id = ContainerId::system(name.clone());
+                        self.show_unconfirmed(&id).await;
+                    }
                     Ok(Some((Report::Log { level, message }, _))) => log(name, level, &message),
                     Ok(None) => return Err(lost_monitor(name, "it ended without a word")),
                     Err(error) => return Err(lost_monitor(name, &error.to_string())),

@@ -12,7 +12,7 @@ use crate::log;
 use crate::network::{Change, Interfaces, planned};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{
-    CONFIRMATION_PATIENCE, FailureKind, LiveWire, Unconfirmed, WireReply, WireRequest,
+    CONFIRMATION_PATIENCE, FailureKind, LiveWire, Report, Unconfirmed, WireReply, WireRequest,
 };
 use gantry_core::namespaces::Namespace;
 use gantry_core::settings::Settings;
@@ -70,6 +70,9 @@ impl Monitor {
                 names(&pending.before)
             );
             return failed(FailureKind::Busy, STEP, message);
+        }
+        if self.is_starting {
+            return failed(FailureKind::Busy, STEP, self.is_in_between());
         }
         let namespace = self.wired_namespace()?;
         let (config, settings) = planned(&self.config, &mut self.included, number, lines)?;
@@ -139,6 +142,8 @@ impl Monitor {
             deadline: Instant::now() + CONFIRMATION_PATIENCE,
             before,
         });
+        // A start may take its time from here on.
+        log::report(&Report::Unconfirmed);
     }
 
     fn remember_confirmed(&mut self, numbers: impl IntoIterator<Item = u32>) {
@@ -227,6 +232,7 @@ impl Monitor {
         }
     }
 
+    /// While it starts, too, as far as they are made: what waits can be confirmed then.
     fn wires(&self) -> Step<Vec<LiveWire>> {
         let mut wires = self.interfaces.wires(&self.wired_namespace()?)?;
         if let Some(pending) = &self.pending_wires {
@@ -245,30 +251,27 @@ impl Monitor {
     /// The network namespace that was made for the container, and no other.
     fn wired_namespace(&self) -> Step<OwnedFd> {
         let name = self.layout.name();
-        let is_own = self
-            .init
-            .as_ref()
-            .map(|init| init.made & Namespace::Net.clone_flag() != 0);
-        match is_own {
-            _ if self.is_starting || self.is_ending => {
-                let message = format!("Container '{name}' is starting or ending; try again then.");
-                failed(FailureKind::Busy, STEP, message)
-            }
+        match &self.init {
+            _ if self.is_ending => failed(FailureKind::Busy, STEP, self.is_in_between()),
+            None if self.is_starting => failed(FailureKind::Busy, STEP, self.is_in_between()),
             None => failed(
                 FailureKind::WrongState,
                 STEP,
                 format!("Container '{name}' is not running; start it first."),
             ),
-            Some(false) => {
+            Some(init) if init.made & Namespace::Net.clone_flag() == 0 => {
                 let message = format!(
                     "Container '{name}' runs in a network that is not its own; make the change while it is stopped."
                 );
                 failed(FailureKind::Unsupported, STEP, message)
             }
-            Some(true) => self
-                .network_namespace()
-                .at(STEP, || "cannot open the container's network".to_owned()),
+            Some(init) => open_namespace(init.pid, Namespace::Net),
         }
+    }
+
+    fn is_in_between(&self) -> String {
+        let name = self.layout.name();
+        format!("Container '{name}' is starting or ending; try again then.")
     }
 }
 

@@ -124,8 +124,8 @@ impl Engine {
         Ok((number, waits))
     }
 
-    /// Shows which interfaces of a container that has just started wait to be confirmed:
-    /// those that have taken the host's way out.
+    /// Shows which interfaces that a container starts with wait to be confirmed: those that
+    /// have taken the host's way out.
     pub(super) async fn show_unconfirmed(&self, id: &ContainerId) {
         match self.ask_wires(id, &WireRequest::List).await {
             Ok(wires) => drop(self.try_wires(id, &wires)),
