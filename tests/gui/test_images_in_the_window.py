@@ -32,6 +32,22 @@ def test_an_image_is_chosen_and_who_can_log_in_is_told(pretend, driver):
     app.find("list item", "web2, Running")
 
 
+def test_escape_ends_the_search_of_images_and_then_closes_them(pretend, driver):
+    """The first press brings all rows back, the second one leads back to the new container."""
+    app = pretend("web1")
+    new_container(app, "Image of a server")
+    app.press("button", "Image")
+    app.find("list item", "alpine 3.22 default")
+    app.write("Search the Images", "debian default")
+    app.gone("list item", "alpine")
+    driver.focus()
+    driver.key("Escape")
+    app.find("list item", "alpine 3.22 default")
+    driver.key("Escape")
+    app.gone("dialog", "Choose an Image")
+    app.find("dialog", "New Container")
+
+
 def test_a_server_that_cannot_be_reached_says_so_and_is_asked_again(pretend, driver):
     app = pretend("web1")
     new_container(app, "Image of a server")

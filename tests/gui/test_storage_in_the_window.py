@@ -3,6 +3,10 @@
 import os
 
 import gantry
+import gi
+
+gi.require_version("Atspi", "2.0")
+from gi.repository import Atspi  # noqa: E402
 
 
 def kept(container):
@@ -72,6 +76,33 @@ def test_a_container_goes_back_to_a_snapshot_and_is_cloned(web, bus, driver):
     gantry.until(lambda: [one["name"] for one in kept(container)] == ["snap0"], 20)
 
 
+def test_a_container_is_packed_and_comes_back_stored_otherwise(web, bus, driver, tmp_path):
+    """An archive is written and read where the window's user chooses, on the backend that is chosen."""
+    archive = tmp_path / "kept.tar.zst"
+    web.menu("Container Menu", "x")
+    web.answer("Export “web1”", "Choose a File…")
+    web.write("Name", str(archive))
+    web.press("button", "Save")
+    gantry.until(lambda: gantry.run("tar", "-tf", str(archive), check=False).returncode == 0, 60)
+
+    web.menu("Main Menu", "i")
+    chooser = web.find("dialog", "Choose an Archive")
+    driver.focus()
+    # A path that is typed goes into an entry that has no name.
+    driver.key("/")
+    entry = driver.wait_until(lambda: next((node for node in web.nodes(chooser) if node.get_role_name() == "text"), None),
+                              "no path can be typed")
+    assert Atspi.EditableText.set_text_contents(entry, str(archive))
+    web.press("button", "Open")
+    web.find("alert", "Import “")
+    web.write("Name", "web2")
+    web.choose("combo box", "Stored As", "overlay")
+    driver.screenshot("import")
+    web.answer("Import “", "Import")
+    web.find("list item", "web2, Stopped", 60)
+    assert bus.container("web2").get("Backend") == "overlay"
+
+
 def test_a_snapshot_in_the_making_is_seen_and_cancelled(pretend, driver):
     app = pretend("slow")
     driver.resize(360, 680)
@@ -117,6 +148,22 @@ def test_changes_are_listed_and_searched(pretend, driver):
     app.press("button", "Restore “/etc/passwd”")
     app.answer("Restore “/etc/passwd”?", "Restore")
     app.find("label", "The snapshot “snap0” has no /etc/passwd.")
+
+
+def test_escape_ends_the_search_of_changes_and_then_closes_them(pretend, driver):
+    """The first press brings all rows back, the second one closes the dialog."""
+    app = pretend("web1")
+    app.select("web1")
+    app.press("page tab", "Snapshots")
+    app.menu("Actions of “snap0”", "s")
+    app.find("list item", "/etc/passwd")
+    app.write("Search the Changes", "added apt")
+    app.gone("list item", "/etc/passwd")
+    driver.focus()
+    driver.key("Escape")
+    app.find("list item", "/etc/passwd")
+    driver.key("Escape")
+    app.gone("dialog")
 
 
 def test_snapshots_are_taken_by_themselves(pretend, driver):

@@ -74,6 +74,8 @@ pub enum Task {
         from: PathBuf,
         /// The new container's name.
         name: String,
+        /// How it is stored; `best` leaves the choice to the helper.
+        backend: String,
         /// Whether its configuration may hold what equals root on this computer.
         unsafe_allowed: bool,
         /// Whether it has the hardware addresses that it had.
@@ -210,9 +212,11 @@ impl Backend {
             Task::Import {
                 from,
                 name,
+                backend,
                 unsafe_allowed,
                 keep_mac,
             } => {
+                options.insert("backend", backend.into());
                 options.insert("allow_unsafe", (*unsafe_allowed).into());
                 options.insert("keep_mac", (*keep_mac).into());
                 let archive = create::open(from)?;

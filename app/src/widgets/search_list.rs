@@ -1,7 +1,8 @@
 use std::{cell::RefCell, fmt, rc::Rc};
 
-use gtk::{gio, glib, pango, prelude::*};
-use relm4::gtk;
+use adw::prelude::*;
+use gtk::{gio, glib, pango};
+use relm4::{adw, gtk};
 
 /// A row of a [`SearchList`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -33,7 +34,8 @@ impl fmt::Debug for SearchList {
 
 impl SearchList {
     /// An empty list, shown by `view` and searched by `entry`; `nothing` is seen while that
-    /// finds none of its rows.
+    /// finds none of its rows. Escape ends the search, and closes the dialog around it when
+    /// there is none, for the entry takes that key from it.
     #[must_use]
     pub fn new(
         view: &gtk::ListView,
@@ -49,6 +51,13 @@ impl SearchList {
         entry.connect_search_changed(move |entry| {
             wanted.replace(entry.text().to_lowercase());
             changed.changed(gtk::FilterChange::Different);
+        });
+        entry.connect_stop_search(|entry| {
+            if !entry.text().is_empty() {
+                entry.set_text("");
+            } else if let Some(dialog) = entry.ancestor(adw::Dialog::static_type()) {
+                dialog.downcast_ref().map(adw::Dialog::close);
+            }
         });
         let store = gio::ListStore::new::<glib::BoxedAnyObject>();
         let shown = gtk::FilterListModel::new(Some(store.clone()), Some(filter));

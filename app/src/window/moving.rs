@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use relm4::ComponentSender;
 
-use super::{Message, Root, Window};
+use super::{Message, Root, Window, tasks::backends};
 use crate::{
     backend::{ExportOptions, Named, Task},
     create::check_name,
@@ -82,16 +82,22 @@ impl Window {
 
     /// Asks what the container of an archive is to be called.
     pub(super) fn ask_import(&self, from: PathBuf, sender: &ComponentSender<Self>, root: &Root) {
-        let (name, keep_mac, unsafe_allowed) = (
+        let (name, backend, keep_mac, unsafe_allowed) = (
             tr("Name"),
+            tr("Stored As"),
             tr("Keep the Hardware Addresses"),
             tr("Keep What Equals Root on This Computer"),
         );
         let first = stem(&from).to_owned();
+        let backends = backends(("best", tr("The best here")));
         let fields = [
             Field::Text {
                 label: &name,
                 text: &first,
+            },
+            Field::Choice {
+                label: &backend,
+                options: &backends,
             },
             Field::Switch {
                 label: &keep_mac,
@@ -118,14 +124,17 @@ impl Window {
         };
         let input = sender.input_sender().clone();
         ask::form(root, &form, check, move |values| {
-            if let Ok([name, keep_mac, unsafe_allowed]) = <[String; 3]>::try_from(values) {
-                input.emit(Message::Begin(Task::Import {
-                    from,
-                    name,
-                    unsafe_allowed: !unsafe_allowed.is_empty(),
-                    keep_mac: !keep_mac.is_empty(),
-                }));
-            }
+            let Ok([name, backend, keep_mac, unsafe_allowed]) = <[String; 4]>::try_from(values)
+            else {
+                return;
+            };
+            input.emit(Message::Begin(Task::Import {
+                from,
+                name,
+                backend,
+                unsafe_allowed: !unsafe_allowed.is_empty(),
+                keep_mac: !keep_mac.is_empty(),
+            }));
         });
     }
 }

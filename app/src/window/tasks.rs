@@ -83,7 +83,8 @@ impl Window {
             (String::new(), tr("Copied in full")),
             ("snapshot".to_owned(), tr("Shared until they change")),
         ];
-        let backends = backends(&container.backend);
+        let same = tr_name("As the original ({name})", &container.backend);
+        let backends = backends(("", same));
         let fields = [
             Field::Text {
                 label: &name,
@@ -169,10 +170,11 @@ impl Window {
     }
 }
 
-/// The ways to store a clone, each with the words for it.
-fn backends(own: &str) -> Vec<(String, String)> {
-    let same = (String::new(), tr_name("As the original ({name})", own));
-    let others = ["dir", "overlay", "btrfs", "zfs", "lvm", "loop"].into_iter();
-    let others = others.map(|name| (name.to_owned(), name.to_owned()));
-    std::iter::once(same).chain(others).collect()
+/// The ways to store a root file system, each with the words for it: this one, then the rest.
+pub(super) fn backends(first: (&str, String)) -> Vec<(String, String)> {
+    let all = ["dir", "overlay", "btrfs", "zfs", "lvm", "loop"].into_iter();
+    let others = all.filter(|name| *name != first.0);
+    std::iter::once((first.0.to_owned(), first.1.clone()))
+        .chain(others.map(|name| (name.to_owned(), name.to_owned())))
+        .collect()
 }
