@@ -325,16 +325,17 @@ def x11():
 
 
 def window(library, display):
-    """The topmost window of the display; the small ones are GTK's helpers."""
+    """The topmost window of the display that is seen; the small ones are GTK's helpers."""
     root = ctypes.c_ulong(library.XDefaultRootWindow(display))
     ignored, count = ctypes.c_ulong(), ctypes.c_uint()
     children = ctypes.POINTER(ctypes.c_ulong)()
     library.XQueryTree(display, root, ctypes.byref(ignored), ctypes.byref(ignored),
                        ctypes.byref(children), ctypes.byref(count))
     for child in reversed(children[:count.value]):
-        numbers = [ctypes.c_int() for _ in range(6)]
-        library.XGetGeometry(display, ctypes.c_ulong(child), ctypes.byref(ignored), *map(ctypes.byref, numbers))
-        if numbers[2].value >= 300:
+        # An XWindowAttributes: its third number is the width, its 24th is 2 when it is seen.
+        attributes = (ctypes.c_int * 64)()
+        library.XGetWindowAttributes(display, ctypes.c_ulong(child), attributes)
+        if attributes[2] >= 300 and attributes[23] == 2:
             return ctypes.c_ulong(child)
     raise NotThere("there is no window on the display")
 

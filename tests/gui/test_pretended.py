@@ -39,6 +39,23 @@ def test_every_view_fits(pretend, driver, width, scheme):
     driver.screenshot(f"terminal-{look}")
 
 
+def test_a_page_that_was_left_is_opened_again(pretend, driver):
+    """In a narrow window, too, where nothing stays selected behind a page."""
+    app = pretend("web1", "db")
+    app.find("list item", "web1,")
+    driver.resize(360, 680)
+    for _ in range(2):
+        app.select("web1")
+        app.press("page tab", "Devices")
+        app.press("button", "Back")
+        app.gone("button", "Back")
+    # By the keyboard alone.
+    app.tab_to(app.find("list item", "db,"))
+    driver.key("Return")
+    app.press("page tab", "Snapshots")
+    app.find("label", "No Snapshots")
+
+
 def test_empty_list_offers_to_make_a_container(pretend, driver):
     app = pretend()
     app.find("label", "No Containers")

@@ -68,7 +68,7 @@ impl Window {
             .connect_selected_notify(move |groups| to.emit(Message::Group(groups.selected())));
         let to = input.clone();
         self.list
-            .connect_selected(move |path| to.emit(Message::Selected(path)));
+            .connect_selected(&parts.list, move |path| to.emit(Message::Selected(path)));
         let to = input.clone();
         parts
             .search

@@ -4,7 +4,7 @@ use std::{
     rc::Rc,
 };
 
-use gtk::{gio, prelude::*};
+use gtk::{gio, glib, prelude::*};
 use relm4::gtk;
 
 use super::ContainerItem;
@@ -185,17 +185,24 @@ impl ContainerList {
                 .and_downcast::<ContainerItem>();
             item.is_some_and(|item| Some(item.path().as_str()) == path)
         });
+        // GTK leaves nothing selected only where the user may do so, too.
+        self.selection.set_can_unselect(position.is_none());
         self.selection
             .set_selected(position.unwrap_or(gtk::INVALID_LIST_POSITION));
+        self.selection.set_can_unselect(false);
     }
 
-    /// Calls with the path when a container is selected.
-    pub fn connect_selected(&self, call: impl Fn(String) + 'static) {
+    /// Calls with the path when a container is selected in `view`, or activated there: its
+    /// page may be out of sight while it is selected.
+    pub fn connect_selected(&self, view: &gtk::ListView, call: impl Fn(String) + 'static) {
+        let call = Rc::new(move |item: Option<glib::Object>| {
+            if let Some(item) = item.and_downcast::<ContainerItem>() {
+                call(item.path());
+            }
+        });
+        let (selection, activated) = (self.selection.clone(), Rc::clone(&call));
+        view.connect_activate(move |_, position| activated(selection.item(position)));
         self.selection
-            .connect_selected_item_notify(move |selection| {
-                if let Some(item) = selection.selected_item().and_downcast::<ContainerItem>() {
-                    call(item.path());
-                }
-            });
+            .connect_selected_item_notify(move |selection| call(selection.selected_item()));
     }
 }
