@@ -168,7 +168,7 @@ fn a_row_keeps_its_place_while_its_container_changes() {
 fn the_search_keeps_the_selection_for_later() {
     let (view, list) = list_of(&["web1", "web2", "db"]);
     let seen = Rc::new(RefCell::new(Vec::new()));
-    list.connect_selected({
+    list.connect_selected(&view, {
         let seen = Rc::clone(&seen);
         move |path| seen.borrow_mut().push(path)
     });
@@ -184,6 +184,10 @@ fn the_search_keeps_the_selection_for_later() {
     list.select(Some("/c/db"));
     assert_eq!(seen.borrow().last().map(String::as_str), Some("/c/db"));
     assert!(!list.is_empty());
+    list.select(None);
+    let count = seen.borrow().len();
+    list.select(Some("/c/db"));
+    assert_eq!(seen.borrow().len(), count + 1, "nothing was selected");
 }
 
 fn the_list_follows_its_group() {
