@@ -1,13 +1,14 @@
 """What changed between snapshots and until now, on every backend."""
 
 import os
+import random
 import time
 
 import pytest
 
 from containers import refused
 from gantry import GLib, Job, LXC_PATH, options, run, until
-from stores import BACKENDS, Snapshots, container_on
+from stores import BACKENDS, Snapshots, container_on, root_of
 
 # In the container, by busybox.
 BEFORE = """
@@ -63,6 +64,43 @@ def test_every_way_in_which_files_differ(web):
     assert diff(web, "new", "") == ({}, False) == diff(web, "new", "new")
     assert diff(web, "old", "", **read) == (EXPECTED, False), "until now, when it is stopped"
     assert not [left for left in os.listdir(LXC_PATH) if left.startswith(".")]
+
+
+def test_a_changed_file_is_told_by_each_of_its_names(web):
+    web.start()
+    inside(web, """
+        mkdir -p /d/a/b /d/c; echo x >/d/one; ln /d/one /d/a/two; ln /d/one /d/a/b/three; ln /d/one /d/c/less
+        echo same >/d/same; ln /d/same /d/a/same; echo y >/d/mode; ln /d/mode /d/c/mode; echo z >/d/c/more""")
+    snapshots = Snapshots(web)
+    snapshots.take("old")
+    inside(web, """
+        echo more >>/d/a/two; rm /d/c/less; chmod 600 /d/c/mode; ln /d/same /d/a/b/another
+        ln /d/c/more /d/a/more; mv /d/a/b /d/moved""")
+    snapshots.take("new")
+    web.kill()
+    expected = {
+        "/d/one": "changed", "/d/a/two": "changed", "/d/a/b/three": "removed", "/d/moved/three": "added",
+        "/d/c/less": "removed", "/d/mode": "metadata", "/d/c/mode": "metadata", "/d/moved/another": "added",
+        "/d/a/more": "added", "/d/a/b": "removed", "/d/moved": "added"}
+    assert diff(web, "old", "new", content=True) == (expected, False)
+    assert diff(web, "new", "old", content=True) == ({path: BACK[kind] for path, kind in expected.items()}, False)
+
+
+def test_names_are_told_as_they_are(web):
+    names = ["ta\tb", "new\nline", "back\\slash", "a b", "\\0040", "(+1)", " -> ", "ä", "<xattrdir>"]
+
+    def of_each(script):
+        status, _out, errors = web.execute("sh", "-ec", f'cd /d; for name; do {script}; done', "sh", *names)
+        assert status == 0, errors
+
+    web.start()
+    inside(web, "mkdir /d")
+    of_each('mkdir "./$name"; echo x >"./$name/$name"')
+    Snapshots(web).take("old")
+    of_each('echo y >>"./$name/$name"; : >"./$name/more $name"')
+    found, cut = diff(web, "old", "", content=True)
+    assert not cut
+    assert found == {f"/d/{name}/{name}": "changed" for name in names} | {f"/d/{name}/more {name}": "added" for name in names}
 
 
 def test_what_cannot_be_compared(bus):
@@ -121,13 +159,13 @@ def test_a_link_in_place_of_a_directory_leads_nowhere(bus, victim):
     assert diff(web, "snap0", "")[0] == {"/d": "changed", "/d/file": "removed"}
 
 
-def test_of_a_million_things_only_the_changed_ones_are_looked_at_on_btrfs(bus):
+@pytest.mark.parametrize("backend", [backend for backend in BACKENDS if backend in ("btrfs", "zfs")])
+def test_of_a_million_things_only_the_changed_ones_are_looked_at(bus, backend):
     """Random changes, found by the kernel's own account, are those that a walk would find."""
-    import random
     chance = random.Random(time.time_ns())
     print("seed state", chance.getstate()[1][0])
-    with container_on(bus, "btrfs") as web:
-        root = f"{web.folder}/rootfs/d"
+    with container_on(bus, backend) as web, root_of(web) as top:
+        root = f"{top}/d"
         os.mkdir(root)
 
         def paths(kind):
@@ -136,7 +174,7 @@ def test_of_a_million_things_only_the_changed_ones_are_looked_at_on_btrfs(bus):
             return found or [root]
 
         def mutate():
-            what = chance.choice("fffddmmmrsw")
+            what = chance.choice("fffddlmmmrsw")
             place = chance.choice([root, *(p for p in paths("d") if p != root)])
             name = os.path.join(place, f"n{chance.randrange(40)}")
             try:
@@ -145,6 +183,8 @@ def test_of_a_million_things_only_the_changed_ones_are_looked_at_on_btrfs(bus):
                         file.write("more")
                 elif what == "d":
                     os.mkdir(name)
+                elif what == "l":
+                    os.link(chance.choice(paths("f")), name)
                 elif what == "m":
                     os.rename(chance.choice(paths(chance.choice("df"))), name)
                 elif what == "r":

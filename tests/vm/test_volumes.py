@@ -9,7 +9,7 @@ from machine import Machine
 # The test that tells most: each takes minutes in the machine. The others can be run in
 # it by hand, with GANTRY_BACKENDS.
 SUITE = ["test_conformance.py", "test_export.py", "test_moving.py"]
-OF_BACKENDS = "either_may_end_it or written_last or another_backend"
+OF_BACKENDS = "either_may_end_it or tells_its_room or written_last or another_backend"
 
 GROUND = """
 dpkg -i /var/lib/gantry-test/debs/*.deb
@@ -43,6 +43,13 @@ def test_the_suite_of_every_backend(machine, backend):
     said = suite(machine, backend, OF_BACKENDS, *SUITE)
     print(said)
     assert "passed" in said and "failed" not in said and "skipped" not in said
+
+
+def test_what_changed_as_zfs_tells_it(machine):
+    said = suite(machine, "zfs", "every_way or names or million", "test_diff.py")
+    print(said)
+    assert "4 passed" in said
+    assert "every file is compared" not in machine.run("journalctl --unit gantry-helper")
 
 
 @pytest.mark.parametrize("backend", ["lvm", "zfs"])

@@ -4,7 +4,7 @@ use super::{Error, Result, Work};
 use crate::linux::tree::{self, Tree};
 use crate::storage::{Below, Places};
 use rustix::fs::{FileType, Stat};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -77,6 +77,7 @@ pub(super) fn compare(
         content: options.content || places != Places::Everywhere,
         bytes: 0,
         found: Difference::default(),
+        links: None,
         seen: 0,
         told: Instant::now(),
     };
@@ -108,8 +109,27 @@ struct Walk<'a> {
     content: bool,
     bytes: usize,
     found: Difference,
+    /// The files with other names that were looked at, by inode of the second tree; none
+    /// where everything is looked at.
+    links: Option<BTreeMap<u64, Links>>,
     seen: u64,
     told: Instant,
+}
+
+/// A file of which there are several names.
+struct Links {
+    /// How many.
+    names: usize,
+    seen: BTreeSet<PathBuf>,
+    /// By one of them it differs: by those that nobody named it does, too, if there they
+    /// are the same file.
+    differs: bool,
+}
+
+impl Links {
+    fn unseen(&self) -> usize {
+        self.names.saturating_sub(self.seen.len())
+    }
 }
 
 /// The directory in which something is on either side.
@@ -120,6 +140,8 @@ impl Walk<'_> {
         let Places::Paths(paths) = places else {
             return self.everything_below(PathBuf::new());
         };
+        let paths = self.with_names(paths)?;
+        self.links = Some(BTreeMap::new());
         let top = self.both(Path::new(""))?;
         self.look_at(&top, OsStr::new("."), Path::new(""))?;
         // Paths are in order: what lies below another comes right after it.
@@ -138,13 +160,74 @@ impl Walk<'_> {
                 Directories::One => true,
                 Directories::Both { same } => match below {
                     Below::Listed => false,
-                    Below::AllOfOthers => !same,
+                    Below::AllOfOthers | Below::Names => !same,
                     Below::All => true,
                 },
             };
             if other {
                 self.everything_below(path.clone())?;
                 done = Some(path);
+            }
+        }
+        self.other_names()
+    }
+
+    /// The paths, and with them the names in directories of which more is not known than
+    /// that some changed.
+    fn with_names(
+        &mut self,
+        mut paths: BTreeMap<PathBuf, Below>,
+    ) -> std::result::Result<BTreeMap<PathBuf, Below>, Stop> {
+        let changed: Vec<PathBuf> = paths
+            .iter()
+            .filter(|(_, below)| **below == Below::Names)
+            .map(|(path, _)| path.clone())
+            .collect();
+        for path in changed {
+            self.tell()?;
+            // What is on one side only differs with all that is below it.
+            let (Some(from), Some(to)) = self.both(&path)? else {
+                continue;
+            };
+            let inodes = |directory: &OwnedFd| -> std::result::Result<BTreeSet<_>, Stop> {
+                let entries = entries(directory, &path)?.into_iter();
+                Ok(entries.map(|entry| (entry.name, entry.inode)).collect())
+            };
+            for (name, _) in inodes(&from)?.symmetric_difference(&inodes(&to)?) {
+                paths.entry(path.join(name)).or_insert(Below::AllOfOthers);
+            }
+        }
+        Ok(paths)
+    }
+
+    /// Looks at the names that nobody named of files that differ, which takes a look at
+    /// every directory.
+    fn other_names(&mut self) -> std::result::Result<(), Stop> {
+        let mut links = self.links.take().unwrap_or_default();
+        links.retain(|_, file| file.differs && file.unseen() > 0);
+        let mut waiting = vec![PathBuf::new()];
+        while let Some(path) = waiting.pop() {
+            if links.is_empty() {
+                return Ok(());
+            }
+            self.tell()?;
+            let directories = self.both(&path)?;
+            let Some(directory) = &directories.1 else {
+                continue;
+            };
+            for entry in entries(directory, &path)? {
+                let path = path.join(&entry.name);
+                if let Some(file) = links.get_mut(&entry.inode)
+                    && file.seen.insert(path.clone())
+                {
+                    if file.unseen() == 0 {
+                        links.remove(&entry.inode);
+                    }
+                    self.look_at(&directories, &entry.name, &path)?;
+                }
+                if matches!(entry.kind, FileType::Directory | FileType::Unknown) {
+                    waiting.push(path);
+                }
             }
         }
         Ok(())
@@ -160,11 +243,8 @@ impl Walk<'_> {
             let directories = self.both(&path)?;
             let mut names: BTreeSet<OsString> = BTreeSet::new();
             for directory in [&directories.0, &directories.1].into_iter().flatten() {
-                match tree::names(directory) {
-                    Ok(listed) => names.extend(listed),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(error) => return Err(failed(&path, &error)),
-                }
+                let entries = entries(directory, &path)?.into_iter();
+                names.extend(entries.map(|entry| entry.name));
             }
             for name in names {
                 let path = path.join(&name);
@@ -241,6 +321,18 @@ impl Walk<'_> {
                 _ => None,
             },
         };
+        if let (Some(links), Some(to)) = (&mut self.links, &to)
+            && to.st_nlink > 1
+            && !is_directory(to)
+        {
+            let file = links.entry(to.st_ino).or_insert_with(|| Links {
+                names: usize::try_from(to.st_nlink).unwrap_or(usize::MAX),
+                seen: BTreeSet::new(),
+                differs: false,
+            });
+            file.seen.insert(path.to_owned());
+            file.differs |= change.is_some() || from.is_none_or(|from| from.st_ino != to.st_ino);
+        }
         if let Some(change) = change {
             self.record(path, change)?;
         }
@@ -348,6 +440,14 @@ enum Unread {
 impl From<io::Error> for Unread {
     fn from(error: io::Error) -> Self {
         Self::Io(error)
+    }
+}
+
+/// What is in a directory, which may have gone meanwhile.
+fn entries(directory: &OwnedFd, path: &Path) -> std::result::Result<Vec<tree::Entry>, Stop> {
+    match tree::entries(directory) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        result => result.map_err(|error| failed(path, &error)),
     }
 }
 

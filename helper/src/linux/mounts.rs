@@ -2,10 +2,26 @@
 
 use super::proc;
 use gantry_core::values::mount::unescape;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{AtFlags, Mode, OFlags, StatxFlags};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+/// Gives this thread, and what it starts from now on, mounts of its own: nobody else sees
+/// what is mounted there, and what others unmount is gone from there, too.
+pub(crate) fn have_own() -> io::Result<()> {
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    let none = None::<&str>;
+    Ok(mount(
+        none,
+        "/",
+        none,
+        MsFlags::MS_REC | MsFlags::MS_SLAVE,
+        none,
+    )?)
+}
 
 /// The first thing that is mounted on `directory` or below it, as
 /// /proc/self/mountinfo has it (proc_pid_mountinfo(5)).

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// The most that is kept of what a program says, in bytes.
-const MOST_SAID: u64 = 1 << 20;
+pub(crate) const MOST_SAID: usize = 1 << 20;
 
 /// How long programs of a helper that was killed may take to end.
 const LEFT: Duration = Duration::from_secs(20);
@@ -68,12 +68,25 @@ pub(crate) struct Ended {
 /// Runs a program to its end, which also comes when this process ends before. It waits:
 /// what calls it belongs on a thread that may.
 pub(crate) fn run(program: &Path, args: &[&str]) -> io::Result<Ended> {
+    run_after(|| Ok(()), program, args)
+}
+
+/// As [`run`], after what `prepare` does to the thread that starts the program, and ends
+/// with it.
+pub(crate) fn run_after(
+    prepare: impl FnOnce() -> io::Result<()> + Send,
+    program: &Path,
+    args: &[&str],
+) -> io::Result<Ended> {
     let runtime = tokio::runtime::Handle::current();
     // On a thread of its own, where waiting is allowed whoever calls: what is given up is
     // removed by whoever has it.
     std::thread::scope(|scope| {
         scope
-            .spawn(|| wait_for(&runtime, program, args, &lock()))
+            .spawn(|| {
+                prepare()?;
+                wait_for(&runtime, program, args, &lock())
+            })
             .join()
             .map_err(|_| io::Error::other("waiting for it failed"))?
     })
@@ -121,7 +134,7 @@ fn wait_for(
 /// All is read, so that nothing holds the program up; the beginning is kept.
 fn said(mut pipe: io::PipeReader) -> io::Result<String> {
     let mut bytes = Vec::new();
-    (&mut pipe).take(MOST_SAID).read_to_end(&mut bytes)?;
+    (&mut pipe).take(MOST_SAID as u64).read_to_end(&mut bytes)?;
     io::copy(&mut pipe, &mut io::sink())?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -64,17 +64,40 @@ impl Tree {
     }
 }
 
-/// What is in a directory, in order.
-pub(crate) fn names(directory: impl AsFd) -> io::Result<Vec<OsString>> {
-    let mut names = Vec::new();
+/// A name in a directory.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: OsString,
+    /// Its inode.
+    pub(crate) inode: u64,
+    /// Its type, which some file systems do not tell here.
+    pub(crate) kind: FileType,
+}
+
+/// What is in a directory, by name.
+pub(crate) fn entries(directory: impl AsFd) -> io::Result<Vec<Entry>> {
+    let mut entries = Vec::new();
     for entry in Dir::read_from(directory)? {
-        let name = OsString::from_vec(entry?.file_name().to_bytes().to_vec());
+        let entry = entry?;
+        let name = OsString::from_vec(entry.file_name().to_bytes().to_vec());
         if name != "." && name != ".." {
-            names.push(name);
+            entries.push(Entry {
+                name,
+                inode: entry.ino(),
+                kind: entry.file_type(),
+            });
         }
     }
-    names.sort();
-    Ok(names)
+    entries.sort_by(|one, other| one.name.cmp(&other.name));
+    Ok(entries)
+}
+
+/// The names of a directory, in order.
+pub(crate) fn names(directory: impl AsFd) -> io::Result<Vec<OsString>> {
+    Ok(entries(directory)?
+        .into_iter()
+        .map(|entry| entry.name)
+        .collect())
 }
 
 /// What a name in a directory is; none if it is not there.

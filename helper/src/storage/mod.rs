@@ -11,6 +11,7 @@ mod overlay;
 mod send_stream;
 mod volumes;
 mod zfs;
+mod zfs_diff;
 
 pub(crate) use file_system::room_for;
 pub(crate) use volumes::manager;
@@ -201,6 +202,8 @@ pub(crate) enum Below {
     Listed,
     /// Everywhere below them if they are not one inode.
     AllOfOthers,
+    /// That, and at the names in them that are not one inode on both sides.
+    Names,
     /// Everywhere below them.
     All,
 }

@@ -4,7 +4,7 @@
 use crate::error::{Error, Result};
 use crate::linux::{files, tool};
 use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What can be done with the volumes of a manager. A mark is what a volume has that we
 /// have made or are about to remove: what a cut operation left is removed only if it has
@@ -62,13 +62,18 @@ pub(super) fn free_name(
     Ok(format!("{base}_{letters}"))
 }
 
-/// Runs a manager's program and gives what it says; `package` is what brings it.
-pub(super) fn run(name: &str, package: &str, args: &[&str]) -> Result<String> {
-    let program = tool::find(name).ok_or_else(|| {
+/// Where a manager's program is; `package` is what brings it.
+pub(super) fn program(name: &str, package: &str) -> Result<PathBuf> {
+    tool::find(name).ok_or_else(|| {
         Error::Unsupported(format!(
             "there is no program {name} on this host; install {package}"
         ))
-    })?;
+    })
+}
+
+/// Runs it, and gives what it says.
+pub(super) fn run(name: &str, package: &str, args: &[&str]) -> Result<String> {
+    let program = program(name, package)?;
     let ended = tool::run(&program, args)
         .map_err(|error| Error::io(format_args!("running {}", program.display()), &error))?;
     if ended.status == 0 {

@@ -2,11 +2,11 @@
 
 use super::elsewhere::{self, Elsewhere};
 use super::volumes::{self, Volumes, free_name, new_mark};
-use super::{Backend, Files, Made, Place, Wish, file_system};
+use super::{Backend, Files, Made, Place, Places, Wish, file_system, zfs_diff};
 use crate::error::{Error, Result};
 use crate::linux::files;
 use gantry_core::values::rootfs::RootfsPath;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub(super) struct Zfs;
 
@@ -126,6 +126,11 @@ impl Backend for Zfs {
             false => Files::In(format!("zfs:{}", rootfs.path)),
         }
     }
+
+    /// What `zfs diff` tells of.
+    fn differing(&self, from: &RootfsPath, to: &RootfsPath, scratch: &Path) -> Result<Places> {
+        zfs_diff::between(&existing(&from.path)?, &existing(&to.path)?, scratch)
+    }
 }
 
 impl Volumes for Zfs {
@@ -171,8 +176,16 @@ impl Volumes for Zfs {
     }
 }
 
-fn zfs(args: &[&str]) -> Result<String> {
-    volumes::run("zfs", "zfsutils-linux and zfs-dkms", args)
+const PROGRAM: &str = "zfs";
+/// What brings it.
+const PACKAGE: &str = "zfsutils-linux and zfs-dkms";
+
+pub(super) fn zfs(args: &[&str]) -> Result<String> {
+    volumes::run(PROGRAM, PACKAGE, args)
+}
+
+pub(super) fn program() -> Result<PathBuf> {
+    volumes::program(PROGRAM, PACKAGE)
 }
 
 /// Makes a dataset that is mounted where LXC mounts it, and not by itself.
@@ -246,7 +259,7 @@ fn existing(path: &str) -> Result<String> {
 }
 
 /// A property of a dataset; `own`: not what it has from others.
-fn get(property: &str, dataset: &str, own: bool) -> Result<String> {
+pub(super) fn get(property: &str, dataset: &str, own: bool) -> Result<String> {
     let mut args = vec!["get", "-H", "-o", "value"];
     if own {
         args.extend(["-s", "local"]);
