@@ -107,6 +107,26 @@ def test_without_rules_everything_can_be_used(helper, bus):
     assert opens(box, "/dev/tun") and opens(box, "/dev/zero")
 
 
+def test_rules_of_version_1_alone_count(helper, bus):
+    """A config of LXC 1, whose containers must not have all devices here."""
+    containers.create_stock("box")
+    with open(containers.config_path("box")) as file:
+        text = re.sub(r"lxc\.cgroup2?\.devices.*\n", "", file.read())
+    old = "".join(f"{rule}\n" for rule in RULES).replace("cgroup2", "cgroup")
+    with open(containers.config_path("box"), "w") as file:
+        file.write(text + "lxc.cgroup2.devices.deny =\nlxc.cgroup2.devices.allow =\n" + old)
+    box = bus.container("box")
+    box.start()
+    assert opens(box, "/dev/null") and not opens(box, "/dev/zero")
+    # One more is one of theirs: alone it would allow nothing else.
+    box.set_limit("devices.allow", "c 1:5 r", persist=True)
+    assert opens(box, "/dev/zero") and opens(box, "/dev/null") and box.get("NeedsRestart") == []
+    assert containers.config_of("box").decode().endswith("lxc.cgroup.devices.allow = c 1:5 r\n")
+    box.kill()
+    box.start()
+    assert opens(box, "/dev/zero") and opens(box, "/dev/null") and not opens(box, "/dev/urandom")
+
+
 def test_a_rule_that_is_none_is_refused_at_the_start(helper, bus):
     box = bus.create("box", template="busybox", privileged=True, config=RULES + ["lxc.cgroup2.devices.allow = tun"])
     with refused("InvalidConfig", "StartFailed") as caught:

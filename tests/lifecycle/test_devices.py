@@ -101,6 +101,35 @@ def test_a_node_that_is_gone_cannot_be_used_any_more(bus, loop):
     assert opens(box, "/dev/zero")
 
 
+def test_a_device_is_usable_as_long_as_it_has_a_node(bus, loop):
+    """A node that cannot be made and one of two that goes take nothing from the other."""
+    device, _file = loop
+    box = bus.create("box", template="busybox", start=True, privileged=True)
+    add(box, device, "/dev/one")
+    with refused("Exists"):
+        add(box, device, "/dev/one")
+    assert opens(box, "/dev/one")
+    add(box, device, "/dev/two")
+    remove(box, "/dev/two")
+    assert opens(box, "/dev/one")
+    remove(box, "/dev/one")
+    number = os.stat(device).st_rdev
+    assert box.execute("mknod", "/dev/again", "b", str(os.major(number)), str(os.minor(number)))[0] == 0
+    assert not opens(box, "/dev/again")
+
+
+def test_what_it_was_started_with_stays_allowed(bus):
+    """A config for the next start takes nothing from the container that runs."""
+    box = bus.create("box", template="busybox", start=True, privileged=True)
+    rules = box.call("GetConfigItem", "(s)", "lxc.cgroup.devices.allow")
+    assert any(rule.startswith("c 1:5 ") for rule in rules)
+    rules = [rule for rule in rules if not rule.startswith("c 1:5 ")]
+    box.call("SetConfigItem", "(sasa{sv})", "lxc.cgroup.devices.allow", rules, {})
+    add(box, "/dev/zero", "/dev/nil")
+    remove(box, "/dev/nil")
+    assert opens(box, "/dev/zero")
+
+
 def test_a_character_device_under_its_own_name(web):
     add(web, "/dev/net/tun")
     assert [entry["path"] for entry in listed(web)] == ["/dev/net/tun"] and opens(web, "/dev/net/tun")

@@ -56,6 +56,42 @@ def test_keys_of_version_2_act_on_a_host_of_version_1(web, key, value, file, fou
     assert web.get_limit(key) == shown
 
 
+def test_keys_of_the_other_version_hold_from_the_start_and_while_it_runs(bus):
+    """Limits of version 2 in a config hold here, but not against one of version 1."""
+    web = bus.create("box", template="busybox", config=[
+        "lxc.cgroup2.memory.swap.max = 16M", "lxc.cgroup2.memory.max = 64M", "lxc.cgroup2.cpu.weight = 50",
+        "lxc.cgroup2.cpu.max = 20000 50000", "lxc.cgroup2.pids.max = 80", "lxc.cgroup.pids.max = 90",
+        "lxc.cgroup2.memory.oom.group = 1"])
+    assert web.get_limit("memory.max") == "64M" and web.get_limit("pids.max") == "90"
+    web.start()
+    for file, value in (("memory.limit_in_bytes", str(64 * MIB)), ("memory.memsw.limit_in_bytes", str(80 * MIB)),
+                        ("cpu.shares", "512"), ("cpu.cfs_quota_us", "20000"), ("cpu.cfs_period_us", "50000"),
+                        ("pids.max", "90")):
+        assert containers.in_group("box", file) == value, file
+
+    def set_item(key, *values):
+        web.call("SetConfigItem", "(sasa{sv})", key, list(values), {})
+
+    set_item("lxc.cgroup2.memory.max", "32M")
+    assert containers.in_group("box", "memory.limit_in_bytes") == str(32 * MIB)
+    set_item("lxc.cgroup2.pids.max", "70")
+    assert containers.in_group("box", "pids.max") == "90" and web.get("NeedsRestart") == []
+    with refused("InvalidArgument") as caught:
+        set_item("lxc.cgroup2.cpu.weight", "0")
+    assert "lxc.cgroup2.cpu.weight" in caught[0].message
+    assert web.call("GetConfigItem", "(s)", "lxc.cgroup2.cpu.weight") == ["50"] and web.get("NeedsRestart") == []
+    # There is nothing like it here, and nobody is told that it holds.
+    set_item("lxc.cgroup2.memory.oom.group", "0")
+    assert web.get("NeedsRestart") == ["lxc.cgroup2.memory.oom.group"]
+
+
+def test_a_translation_that_cannot_be_made_ends_the_start(bus):
+    web = bus.create("box", template="busybox", config=["lxc.cgroup2.cpu.weight = much"])
+    with refused("InvalidConfig") as caught:
+        web.start()
+    assert "lxc.cgroup2.cpu.weight" in caught[0].message
+
+
 def test_swap_counts_from_the_memory_on(web):
     web.set_limit("memory.max", "64M")
     web.set_limit("memory.swap.max", "16M")

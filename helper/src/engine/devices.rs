@@ -3,11 +3,12 @@
 
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result, disk};
-use gantry_core::cgroup::DevicePolicy;
+use crate::linux::process::Process;
+use gantry_core::cgroup::{DevicePolicy, rules_in_force, rules_of};
 use gantry_core::command::{Command, DeviceAccess, DeviceKind, RequestHeader};
 use gantry_core::monitor::{Extension, LentInterface, Node, NodeRequest};
 use gantry_core::name::InterfaceName;
-use gantry_core::settings::{CgroupVersion, Settings};
+use gantry_core::settings::Settings;
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, major, minor, openat};
 use std::path::Path;
 
@@ -44,15 +45,16 @@ impl Engine {
             node: node.clone(),
             mode,
         };
-        let added = self.0.programs.node(&client.init().await?, &request).await;
+        let init = client.init().await?;
+        let added = self.0.programs.node(&init, &request).await;
         if added.is_err() {
-            self.close(id, &node).await?;
+            self.close(id, &init, &node).await?;
         }
         added.map(drop)
     }
 
-    /// Takes a device node away, and the right to use the device unless it
-    /// is there from the start.
+    /// Takes a device node away, and with the last one of a device the right to use
+    /// it, unless that is there from the start.
     pub(crate) async fn remove_node(&self, id: &ContainerId, path: &str) -> Result<()> {
         let client = self.running(id).await?;
         let request = NodeRequest::Remove {
@@ -60,29 +62,37 @@ impl Engine {
         };
         let init = client.init().await?;
         for node in self.0.programs.node(&init, &request).await? {
-            self.close(id, &node).await?;
+            self.close(id, &init, &node).await?;
         }
         Ok(())
     }
 
-    async fn close(&self, id: &ContainerId, node: &Node) -> Result<()> {
-        let config = disk::read_config(&self.layout(&id.name).config())?.config;
-        let settings = Settings::from_config(&config)?;
-        let of = |version: CgroupVersion| -> Vec<DeviceAccess> {
-            let settings = settings.cgroup.iter().filter(|one| one.version == version);
-            settings
-                .filter_map(|one| match one.file.as_str() {
-                    "devices.allow" => DeviceAccess::parse(&one.value, true).ok(),
-                    "devices.deny" => DeviceAccess::parse(&one.value, false).ok(),
-                    _ => None,
-                })
-                .collect()
+    /// Takes back the right to use a device of which the container has no node.
+    async fn close(&self, id: &ContainerId, init: &Process, node: &Node) -> Result<()> {
+        let left = match self.0.programs.node(init, &NodeRequest::List).await {
+            Ok(left) => left,
+            Err(error) => {
+                tracing::debug!(container = %id.name, "its devices are not known: {error}");
+                Vec::new()
+            }
         };
-        let mut rules = of(self.device_version()?);
-        if rules.is_empty() {
-            rules = of(CgroupVersion::V2);
+        let is_same = |other: &Node| {
+            (other.block, other.major, other.minor) == (node.block, node.major, node.minor)
+        };
+        if left.iter().any(is_same) {
+            return Ok(());
         }
-        if DevicePolicy::from_rules(&rules).covers(&rule(node, true)) {
+        // What it goes by, not what its config says by now.
+        let running = self.registry().running_config(&id.name);
+        let config = match running {
+            Some(config) => config,
+            None => disk::read_config(&self.layout(&id.name).config())?.config,
+        };
+        let settings = Settings::from_config(&config)?;
+        let host = self.device_version()?;
+        let version = rules_in_force(&settings.cgroup, host).unwrap_or(host);
+        let rules = rules_of(&settings.cgroup, version).map_err(Error::Failed)?;
+        if DevicePolicy::from_rules(version, &rules).covers(&rule(node, true)) {
             return Ok(());
         }
         self.set_device_rule(id, &rule(node, false)).await

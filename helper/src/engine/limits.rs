@@ -5,10 +5,12 @@ use super::config::{prepare, put_in_place};
 use super::disk::{self, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup::{self, Host};
-use gantry_core::cgroup::{CgroupError, CgroupFile, Write, reading, took_effect, writes};
+use gantry_core::cgroup::{
+    CgroupError, CgroupFile, Present, Write, reading, rules_in_force, took_effect, writes,
+};
 use gantry_core::command::DeviceAccess;
 use gantry_core::config::Config;
-use gantry_core::settings::CgroupVersion;
+use gantry_core::settings::{CgroupVersion, Settings};
 use std::io;
 use std::os::fd::OwnedFd;
 
@@ -164,11 +166,33 @@ fn present(
     match group {
         Some(group) => cgroup::read(group, name).ok(),
         None => {
-            let key = CgroupFile::parse(name).ok()?.key(place.version);
-            let values = config.values(&key);
-            (!values.is_empty()).then(|| values.join("\n"))
+            let own = |name: &str| {
+                let key = CgroupFile::parse(name).ok()?.key(place.version);
+                let values = config.values(&key);
+                (!values.is_empty()).then(|| values.join("\n"))
+            };
+            own(name).or_else(|| translated(name, config, place.version, &own))
         }
     }
+}
+
+/// A file's value by keys of the version that the host does not have, as a start
+/// takes them.
+fn translated(
+    name: &str,
+    config: &Config,
+    host: CgroupVersion,
+    own: Present<'_>,
+) -> Option<String> {
+    let settings = Settings::from_config(config).ok()?.cgroup;
+    let foreign = settings.iter().filter(|one| one.version != host);
+    let values: Vec<String> = foreign
+        .filter_map(|one| writes(&CgroupFile::parse(&one.file).ok()?, &one.value, host, own).ok())
+        .flatten()
+        .filter(|write| write.file.name() == name)
+        .map(|write| write.value)
+        .collect();
+    (!values.is_empty()).then(|| values.join("\n"))
 }
 
 /// The config with limits, each in place of what it had for the same file, and
@@ -179,7 +203,11 @@ fn with_limits(config: &Config, writes: &[Write], place: &Place<'_>) -> Result<C
         let key = file.key(place.version);
         let old = edited.values(&key);
         if file.device_rule().is_some() {
-            // A list whose order counts.
+            // A list whose order counts, and of which only one version's does.
+            let settings = Settings::from_config(&edited)?.cgroup;
+            let version = rules_in_force(&settings, place.version);
+            let key = file.key(version.unwrap_or(place.version));
+            let old = edited.values(&key);
             if old.last() != Some(&value.as_str()) {
                 edited.append(&key, value, &mut DiskIncludes)?;
             }
@@ -316,5 +344,8 @@ mod tests {
         let with = |text| edited(text, CgroupVersion::V2, "devices.allow", "c 7:0 rwm");
         assert_eq!(with(text), more);
         assert_eq!(with(&more), more);
+        // Those of the other version count as long as there are no others.
+        let old = text.replace("cgroup2", "cgroup");
+        assert_eq!(with(&old), more.replace("cgroup2", "cgroup"));
     }
 }

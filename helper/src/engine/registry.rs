@@ -360,6 +360,11 @@ impl Registry {
         self.change(name, |facts| facts.addresses = addresses);
     }
 
+    /// What a running container goes by, where that is known.
+    pub(super) fn running_config(&self, name: &ContainerName) -> Option<Config> {
+        self.containers.get(name)?.running_config.clone()
+    }
+
     /// Takes in what a container was started with.
     pub(super) fn set_running_config(&mut self, name: &ContainerName, config: Config) {
         let layout = ContainerLayout::new(&self.lxc_path, name.clone());

@@ -81,6 +81,17 @@ def test_keys_of_version_1_act(mapped, key, value, file, found, shown):
     assert mapped.get_limit(key) == shown
 
 
+def test_keys_of_version_1_hold_from_the_start(bus):
+    """A config of LXC 1 limits here, too."""
+    box = bus.create("box", template="busybox", start=True, config=[
+        "lxc.cgroup.memory.memsw.limit_in_bytes = 320M", "lxc.cgroup.memory.limit_in_bytes = 256M", "lxc.cgroup.cpu.shares = 512",
+        "lxc.cgroup.pids.max = 80", "lxc.cgroup2.pids.max = 90", "lxc.cgroup.net_cls.classid = 1"])
+    for file, value in (("memory.max", str(256 * MIB)), ("memory.swap.max", str(64 * MIB)), ("cpu.weight", "50"), ("pids.max", "90")):
+        assert in_group("box", file) == value, file
+    box.call("SetConfigItem", "(sasa{sv})", "lxc.cgroup.memory.limit_in_bytes", ["200M"], {})
+    assert in_group("box", "memory.max") == str(200 * MIB) and box.get("NeedsRestart") == []
+
+
 def test_a_saved_limit_is_one_of_version_2(bus):
     box = bus.create("box", template="busybox")
     box.set_limit("memory.limit_in_bytes", "200M", persist=True)

@@ -3,6 +3,34 @@
 //! (admin-guide/cgroup-v1/devices.rst). Version 2 has no files for this.
 
 use crate::command::{DeviceAccess, DeviceKind};
+use crate::settings::{CgroupSetting, CgroupVersion};
+
+/// Of which version the device rules are that count on a host: those of its
+/// own version, or, where a config has none, the other's. None without rules.
+pub fn rules_in_force(settings: &[CgroupSetting], host: CgroupVersion) -> Option<CgroupVersion> {
+    let has = |version: &CgroupVersion| {
+        let mut rules = settings.iter().filter(|one| one.is_device_rule());
+        rules.any(|rule| rule.version == *version)
+    };
+    [host, host.other()].into_iter().find(has)
+}
+
+/// The device rules of a version, in order. The error names the key.
+pub fn rules_of(
+    settings: &[CgroupSetting],
+    version: CgroupVersion,
+) -> Result<Vec<DeviceAccess>, String> {
+    let of_version = |one: &&CgroupSetting| one.is_device_rule() && one.version == version;
+    let parse = |rule: &CgroupSetting| {
+        let parsed = match rule.file.as_str() {
+            "devices.allow" => DeviceAccess::parse(&rule.value, true),
+            "devices.deny" => DeviceAccess::parse(&rule.value, false),
+            _ => Err("it is neither devices.allow nor devices.deny".to_owned()),
+        };
+        parsed.map_err(|reason| format!("{}: {reason}", rule.key()))
+    };
+    settings.iter().filter(of_version).map(parse).collect()
+}
 
 /// What is allowed, and what is not.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,12 +52,12 @@ impl Default for DevicePolicy {
 }
 
 impl DevicePolicy {
-    /// The policy of a config's rules, in order. Without a rule for all (`a`)
-    /// they say what alone is allowed, as stock LXC has it for version 2; no
-    /// rules allow everything.
-    pub fn from_rules(rules: &[DeviceAccess]) -> Self {
+    /// The policy of a config's rules, in order. No rules allow everything.
+    /// Without a rule for all (`a`) those of version 2 say what alone is allowed,
+    /// as stock LXC has it; with version 1 the kernel begins with everything.
+    pub fn from_rules(version: CgroupVersion, rules: &[DeviceAccess]) -> Self {
         let mut policy = Self {
-            allows: rules.is_empty(),
+            allows: version == CgroupVersion::V1 || rules.is_empty(),
             exceptions: Vec::new(),
         };
         rules.iter().for_each(|rule| policy.change(rule));
@@ -109,7 +137,7 @@ mod tests {
     }
 
     fn policy(texts: &[&str]) -> DevicePolicy {
-        DevicePolicy::from_rules(&rules(texts))
+        DevicePolicy::from_rules(CgroupVersion::V2, &rules(texts))
     }
 
     #[test]
@@ -120,6 +148,39 @@ mod tests {
         let none = policy(&["deny a"]);
         assert!(!none.allows && none.exceptions.is_empty() && !none.is_open());
         assert!(policy(&["deny a", "allow c 1:3 rwm", "allow a"]).is_open());
+    }
+
+    #[test]
+    fn rules_of_version_1_begin_with_everything() {
+        let one = DevicePolicy::from_rules(CgroupVersion::V1, &rules(&["deny c 1:3 w"]));
+        assert_eq!(one.exceptions, rules(&["deny c 1:3 w"]));
+        assert!(one.allows);
+        let old = rules(&["deny a", "allow c 1:3 rwm"]);
+        let of = |version| DevicePolicy::from_rules(version, &old);
+        assert_eq!(of(CgroupVersion::V1), of(CgroupVersion::V2));
+    }
+
+    #[test]
+    fn rules_of_the_other_version_count_where_there_are_none_of_the_hosts() {
+        let rule = |version, file: &str, value: &str| CgroupSetting {
+            version,
+            file: file.to_owned(),
+            value: value.to_owned(),
+        };
+        let (v1, v2) = (CgroupVersion::V1, CgroupVersion::V2);
+        let old = rule(v1, "devices.deny", "a");
+        let new = rule(v2, "devices.allow", "c 1:3 rwm");
+        let none = [rule(v2, "memory.max", "1G")];
+        assert_eq!(rules_in_force(&none, v2), None);
+        let one = [old.clone(), none[0].clone()];
+        assert_eq!(rules_in_force(&one, v2), Some(v1));
+        assert_eq!(rules_in_force(&one, v1), Some(v1));
+        let both = [old, new];
+        assert_eq!(rules_in_force(&both, v1), Some(v1));
+        assert_eq!(rules_in_force(&both, v2), Some(v2));
+        assert_eq!(rules_of(&both, v2), Ok(rules(&["allow c 1:3 rwm"])));
+        let wrong = rules_of(&[rule(v2, "devices.allow", "tun")], v2).unwrap_err();
+        assert!(wrong.starts_with("lxc.cgroup2.devices.allow: "), "{wrong}");
     }
 
     #[test]

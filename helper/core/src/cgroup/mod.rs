@@ -7,7 +7,7 @@ mod equivalents;
 mod tests;
 mod values;
 
-pub use devices::DevicePolicy;
+pub use devices::{DevicePolicy, rules_in_force, rules_of};
 pub use values::took_effect;
 
 use crate::keys::{self, Match};
@@ -110,7 +110,7 @@ impl CgroupFile {
         }
         let found: Vec<&Equivalent> = TABLE
             .iter()
-            .filter(|entry| entry.of(other(host)) == self.0)
+            .filter(|entry| entry.of(host.other()) == self.0)
             .collect();
         let is_part = |entry: &&Equivalent| entry.rule.is_part();
         if host == CgroupVersion::V1 && !found.is_empty() && found.iter().all(is_part) {
@@ -150,13 +150,6 @@ enum Meaning {
     Parts(Vec<&'static Equivalent>),
     /// It is called otherwise there.
     Equal(&'static Equivalent),
-}
-
-fn other(version: CgroupVersion) -> CgroupVersion {
-    match version {
-        CgroupVersion::V1 => CgroupVersion::V2,
-        CgroupVersion::V2 => CgroupVersion::V1,
-    }
 }
 
 /// One value for one file of the host's groups.

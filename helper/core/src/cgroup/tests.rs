@@ -322,8 +322,8 @@ proptest! {
             }
             for entry in TABLE {
                 drop(writes(&file_of(entry, version), &value, version, &present));
-                drop(writes(&file_of(entry, other(version)), &value, version, &present));
-                drop(reading(&file_of(entry, other(version)), version, &present));
+                drop(writes(&file_of(entry, version.other()), &value, version, &present));
+                drop(reading(&file_of(entry, version.other()), version, &present));
             }
         }
         took_effect(&file("io.max"), &value, &old);

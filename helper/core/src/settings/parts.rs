@@ -111,6 +111,16 @@ pub enum CgroupVersion {
     V2,
 }
 
+impl CgroupVersion {
+    /// The one that it is not.
+    pub fn other(self) -> Self {
+        match self {
+            Self::V1 => Self::V2,
+            Self::V2 => Self::V1,
+        }
+    }
+}
+
 /// One value to write into a cgroup's file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CgroupSetting {
@@ -120,6 +130,22 @@ pub struct CgroupSetting {
     pub file: String,
     /// What to write.
     pub value: String,
+}
+
+impl CgroupSetting {
+    /// Whether it is a rule for devices, of which there are lists.
+    pub fn is_device_rule(&self) -> bool {
+        self.file.starts_with("devices.")
+    }
+
+    /// The key as the config has it.
+    pub fn key(&self) -> String {
+        let prefix = match self.version {
+            CgroupVersion::V1 => "lxc.cgroup",
+            CgroupVersion::V2 => "lxc.cgroup2",
+        };
+        format!("{prefix}.{}", self.file)
+    }
 }
 
 /// Where cgroups are made. Paths are relative.

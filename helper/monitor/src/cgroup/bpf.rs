@@ -155,6 +155,7 @@ fn block(exception: &DeviceAccess, allows: bool) -> Vec<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::settings::CgroupVersion;
 
     /// What the kernel would answer: runs the program on a question.
     fn ask(policy: &DevicePolicy, kind: i32, access: i32, major: u32, minor: u32) -> bool {
@@ -205,7 +206,7 @@ mod tests {
             .iter()
             .map(|(text, allow)| DeviceAccess::parse(text, *allow).unwrap())
             .collect();
-        DevicePolicy::from_rules(&rules)
+        DevicePolicy::from_rules(CgroupVersion::V2, &rules)
     }
 
     #[test]

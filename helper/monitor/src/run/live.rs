@@ -7,6 +7,7 @@ use crate::config::invalid;
 use crate::failure::{At, Step, failure};
 use crate::log;
 use crate::process_limits;
+use gantry_core::cgroup::rules_in_force;
 use gantry_core::command::DeviceAccess;
 use gantry_core::keys::{self, FoundKey, Match};
 use gantry_core::monitor::{FailureKind, ItemReply, SetItem};
@@ -53,13 +54,7 @@ impl Monitor {
                     "lxc.cgroup.FILE" => CgroupVersion::V1,
                     _ => CgroupVersion::V2,
                 };
-                let same = |setting: &&CgroupSetting| {
-                    setting.file == found.suffix && setting.version == version
-                };
-                let values = |settings: &Settings| -> Vec<CgroupSetting> {
-                    settings.cgroup.iter().filter(same).cloned().collect()
-                };
-                self.apply_limit(found.suffix, &values(&self.settings), &values(settings))
+                self.apply_limit(found.suffix, version, &settings.cgroup)
             }
             "lxc.prlimit.NAME" => {
                 let limit = settings.prlimits.get(found.suffix);
@@ -94,16 +89,29 @@ impl Monitor {
     fn apply_limit(
         &mut self,
         file: &str,
-        before: &[CgroupSetting],
+        version: CgroupVersion,
         after: &[CgroupSetting],
     ) -> Step<bool> {
+        let same = |setting: &CgroupSetting| setting.file == file && setting.version == version;
         let allow = match file {
             "devices.allow" => true,
             "devices.deny" => false,
-            _ if after.is_empty() => return Ok(false),
-            _ => return self.cgroups.apply_limits(after).map(|()| true),
+            _ if !after.iter().any(same) => return Ok(false),
+            _ => return self.cgroups.apply_limits(after, same),
         };
-        let Some(added) = after.strip_prefix(before) else {
+        let before = &self.settings.cgroup;
+        let host = self.cgroups.device_version();
+        let in_force = rules_in_force(after, host);
+        if rules_in_force(before, host).is_some_and(|old| Some(old) != in_force) {
+            return Ok(false);
+        }
+        let of = |settings: &[CgroupSetting]| -> Vec<CgroupSetting> {
+            let mut rules = settings.to_vec();
+            rules.retain(same);
+            rules
+        };
+        let (before, after) = (of(before), of(after));
+        let Some(added) = after.strip_prefix(before.as_slice()) else {
             return Ok(false);
         };
         for rule in added {
@@ -111,6 +119,10 @@ impl Monitor {
                 let message = format!("{} = {}: {reason}.", rule.file, rule.value);
                 failure(FailureKind::InvalidArgument, STEP, message)
             })?;
+            // Those of the other version count only where there are no others.
+            if in_force != Some(version) {
+                continue;
+            }
             self.cgroups.change_device_rule(&parsed).at(STEP, || {
                 format!("cannot apply {} = {}", rule.file, rule.value)
             })?;
