@@ -2,13 +2,14 @@
 
 import os
 import re
+import shutil
 
 import pytest
 
 import archives
 from containers import refused
 from gantry import Job, LXC_PATH, run, until
-from stores import BACKENDS, create_stock, kind, place_for, size, wish
+from stores import BACKENDS, Snapshots, clone, container_on, create_stock, kind, place_for, size, wish
 from test_clones import mark, runs_by_turns
 
 
@@ -135,3 +136,32 @@ def test_a_full_image_leaves_nothing(bus):
     until(lambda: os.listdir(LXC_PATH) == [])
     # The device goes with the worker's mounts, a moment after the worker.
     until(lambda: LXC_PATH not in run("losetup", "-a").stdout)
+
+
+def volumes():
+    """What of the backends of volumes there is besides files: their names."""
+    def listed(*argv):
+        return set(run(*argv).stdout.split()) if shutil.which(argv[0]) else set()
+
+    return listed("lvs", "--noheadings", "-o", "lv_full_name") | listed("zfs", "list", "-H", "-o", "name", "-t", "all")
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_ephemeral_one_leaves_nothing_but_keeps_its_snapshots(bus, backend):
+    """Its volume goes with it; a snapshot, which somebody took, is not lost."""
+    with container_on(bus, backend) as web:
+        before, others = volumes(), bus.list()
+        brief = clone(web, "brief", ephemeral=True, start=True)
+        brief.kill()
+        until(lambda: bus.list() == others, 60)
+        until(lambda: not os.path.exists(brief.folder) and volumes() == before, 60)
+        kept = clone(web, "kept", ephemeral=True)
+        Snapshots(kept).take()
+        kept.start()
+        kept.kill()
+        assert Snapshots(kept).names() == ["snap0"]
+        kept.start()
+        assert kept.execute("true")[0] == 0
+        kept.kill()
+        kept.destroy(snapshots=True)
+        until(lambda: volumes() == before, 60)

@@ -2,9 +2,11 @@
 
 import os
 
+import pytest
+
 import containers
 from gantry import LXC_PATH, run, until
-from stores import Snapshots, place_for, wish
+from stores import Snapshots, clone, place_for, wish
 
 
 def fill(container, count=20_000):
@@ -59,3 +61,36 @@ def test_stock_lxc_and_gantry_may_both_delete(bus):
             bus.create("web", template="busybox", **wish("loop"))
             remove()
             until(lambda: nothing_is_left())
+
+
+def test_an_ephemeral_container_that_others_need_stays(bus):
+    """Until nothing needs it any more, and only then may it go."""
+    base = bus.create("base", template="busybox", privileged=True, config=["lxc.ephemeral = 1"])
+    clone(base, "twin", snapshot=True)
+    twin = bus.container("twin")
+    twin.call("SetConfigItem", "(sasa{sv})", "lxc.ephemeral", ["0"], {})
+    base.start()
+    base.kill()
+    twin.start()
+    assert twin.execute("true")[0] == 0 and set(bus.list()) == {"base", "twin"}
+    twin.kill()
+    twin.destroy()
+    base.start()
+    base.kill()
+    until(lambda: nothing_is_left())
+
+
+@pytest.mark.parametrize("managed", ["0", "1"])
+def test_the_directory_of_an_ephemeral_container_elsewhere(bus, managed):
+    """It goes with the container, unless the config says that it is somebody's own."""
+    web = bus.create("web", template="busybox", dir="/srv/web", start=True,
+                     config=["lxc.ephemeral = 1", f"lxc.rootfs.managed = {managed}"])
+    try:
+        web.kill()
+        until(lambda: nothing_is_left() and bus.list() == {})
+        if managed == "0":
+            assert os.path.exists("/srv/web/bin")
+        else:
+            until(lambda: not os.path.exists("/srv/web"))
+    finally:
+        run("rm", "-rf", "/srv/web")

@@ -94,20 +94,28 @@ impl Engine {
         Ok(())
     }
 
-    /// Destroys an ephemeral container whose monitor was killed, or went with the
-    /// host, before it could.
-    pub(super) async fn destroy_left(&self, id: &ContainerId) {
+    /// Destroys an ephemeral container that its monitor has left: it was killed, went
+    /// with the host before it could, or found more than its directory to remove. Gives
+    /// back whether there is nothing more to do: not as long as a monitor is about to.
+    pub(super) async fn destroy_left(&self, id: &ContainerId) -> bool {
         let mark = self.layout(&id.name).mark_of_life();
-        let lock = files::open_writable(&mark).and_then(FileLock::try_lock);
-        let is_ephemeral = self.facts(id).is_some_and(|facts| facts.ephemeral);
-        if !is_ephemeral || !matches!(lock, Ok(Some(_))) {
-            return;
+        if !self.facts(id).is_some_and(|facts| facts.ephemeral) {
+            return true;
         }
+        let _lock = match files::open_writable(&mark).and_then(FileLock::try_lock) {
+            Ok(Some(lock)) => lock,
+            Ok(None) => return false,
+            // It has not run, or is gone.
+            Err(_) => return true,
+        };
         let options = DestroyOptions::default();
         match self.destroy(id, options, &Work::new().0).await {
             Ok(()) => tracing::info!(container = %id.name, "destroyed, for it was ephemeral"),
-            Err(error) => tracing::warn!("the ephemeral container is left: {error}"),
+            Err(error) => {
+                tracing::warn!(container = %id.name, "the ephemeral container is left: {error}");
+            }
         }
+        true
     }
 
     /// Whether destroying a container runs programs with root's rights.

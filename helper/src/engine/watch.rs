@@ -201,7 +201,9 @@ impl Engine {
                     match engine.unload_apparmor(&name) {
                         Ok(()) => {
                             drop(lock);
-                            return engine.destroy_left(&id).await;
+                            if engine.destroy_left(&id).await {
+                                return;
+                            }
                         }
                         Err(error) => tracing::debug!("unloading {name}'s profile: {error}"),
                     }

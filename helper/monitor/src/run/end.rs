@@ -1,7 +1,7 @@
 //! The end of a container, and its reboot.
 
 use super::{Init, Monitor, ephemeral};
-use crate::failure::Step;
+use crate::failure::{At, Step};
 use crate::log;
 use crate::sys;
 use gantry_core::command::StateMessage;
@@ -86,12 +86,24 @@ impl Monitor {
             log::error(failure.message);
         }
         self.cgroups.remove_monitor();
-        if self.settings.ephemeral {
-            let removed = self.run_hooks(HookStage::Destroy, &[]);
-            if let Err(failure) = removed.and_then(|()| ephemeral::remove(&self.layout)) {
-                log::error(failure.message);
-            }
+        if self.settings.ephemeral
+            && let Err(failure) = self.remove_ephemeral()
+        {
+            log::error(failure.message);
         }
+    }
+
+    fn remove_ephemeral(&mut self) -> Step<()> {
+        let is_simple = ephemeral::is_simple(&self.layout, &self.settings);
+        if is_simple.at("removing the ephemeral container", || {
+            format!("cannot look at {}", self.layout.directory().display())
+        })? {
+            self.run_hooks(HookStage::Destroy, &[])?;
+            ephemeral::remove(&self.layout)?;
+        } else {
+            log::info("the helper is to remove the ephemeral container");
+        }
+        Ok(())
     }
 
     /// Runs the down scripts and the stop hooks, as long as the namespaces last.

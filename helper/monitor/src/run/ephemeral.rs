@@ -3,12 +3,15 @@
 use super::forget;
 use crate::failure::{At, Step};
 use gantry_core::layout::{ContainerLayout, REMOVING};
+use gantry_core::settings::Settings;
+use gantry_core::values::rootfs::RootfsKind;
 use nix::fcntl::{FcntlArg, fcntl};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, open, openat, renameat, unlinkat};
 use rustix::io::Errno;
 use std::ffi::CStr;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, PathBuf};
 
 const STEP: &str = "removing the ephemeral container";
 
@@ -29,6 +32,30 @@ pub(super) fn mark(layout: &ContainerLayout) -> Step<OwnedFd> {
     };
     fcntl(&mark, FcntlArg::F_OFD_SETLK(&whole)).at(STEP, what)?;
     Ok(mark)
+}
+
+/// Whether the container can be removed here and now: all of it lies in its
+/// directory, and nothing needs it. The rest is the helper's, which finds the mark
+/// without its lock: it knows volumes, and lets nothing go that others need.
+pub(super) fn is_simple(layout: &ContainerLayout, settings: &Settings) -> io::Result<bool> {
+    let is_needed = !forget::read(&layout.dependents())?.is_empty();
+    let has_snapshots = match std::fs::read_dir(layout.snapshots()) {
+        Ok(mut entries) => entries.next().is_some(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => false,
+        Err(error) => return Err(error),
+    };
+    let is_inside = settings.rootfs.as_ref().is_none_or(|rootfs| {
+        let path = match rootfs.path.overlay() {
+            Some(layers) if rootfs.path.kind == RootfsKind::Overlay => layers.upper,
+            _ => PathBuf::from(&rootfs.path.path),
+        };
+        let mut parts = path.components();
+        let is_file = !matches!(rootfs.path.kind, RootfsKind::Zfs | RootfsKind::Lvm);
+        is_file
+            && path.starts_with(layout.directory())
+            && !parts.any(|part| part == Component::ParentDir)
+    });
+    Ok(!is_needed && !has_snapshots && is_inside)
 }
 
 /// Removes the container's directory: out of sight in one step, then from the
