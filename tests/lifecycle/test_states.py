@@ -2,6 +2,8 @@
 
 import os
 import signal
+import socket
+import struct
 import time
 from contextlib import suppress
 
@@ -291,3 +293,22 @@ def test_the_monitor_hands_signals_on_to_init(box):
     containers.catches(box.get("InitPid"), signal.SIGPWR)
     os.kill(containers.monitor_pid(box), signal.SIGPWR)
     assert box.wait("STOPPED", seconds=5) == "STOPPED"
+
+
+def test_one_that_somebody_began_to_freeze_can_go_on_and_be_stopped(box):
+    """An lxc-freeze that was killed amid its work leaves FREEZING behind."""
+    def begin_to_freeze():
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(f"\0{LXC_PATH}/box/command")
+            client.sendall(struct.pack("iiQ", 12, 0, 5))
+            client.recv(16, socket.MSG_WAITALL)
+        until(lambda: box.state == "FREEZING")
+
+    box.start()
+    begin_to_freeze()
+    box.call("Unfreeze", "(a{sv})", {})
+    assert box.state == "RUNNING" and box.execute("true")[0] == 0
+    containers.booted(box)
+    begin_to_freeze()
+    box.stop(20, force=False)
+    assert box.state == "STOPPED"

@@ -24,7 +24,7 @@ impl Engine {
     /// Holds every process of a container; returns when they are held.
     pub(crate) async fn freeze(&self, id: &ContainerId) -> Result<()> {
         let client = self.running(id).await?;
-        self.expect(id, State::Running)?;
+        self.expect(id, &[State::Running])?;
         client.serve_state(State::Freezing).await?;
         if let Err(error) = set_frozen(&client, true).await {
             set_frozen(&client, false).await?;
@@ -35,10 +35,10 @@ impl Engine {
         self.settle(id, &[State::Frozen]).await
     }
 
-    /// Lets a frozen container go on.
+    /// Lets a container go on that is frozen, or that somebody began to freeze.
     pub(crate) async fn unfreeze(&self, id: &ContainerId) -> Result<()> {
         let client = self.running(id).await?;
-        self.expect(id, State::Frozen)?;
+        self.expect(id, &[State::Frozen, State::Freezing])?;
         set_frozen(&client, false).await?;
         client.serve_state(State::Thawed).await?;
         self.settle(id, &[State::Running]).await
@@ -104,12 +104,16 @@ impl Engine {
         }
     }
 
-    fn expect(&self, id: &ContainerId, state: State) -> Result<()> {
+    fn expect(&self, id: &ContainerId, states: &[State]) -> Result<()> {
         match self.facts(id).map(|facts| facts.state) {
-            Some(found) if found != state => Err(Error::WrongState(format!(
-                "container '{}' is {found}, not {state}",
-                id.name
-            ))),
+            Some(found) if !states.contains(&found) => {
+                let wanted: Vec<String> = states.iter().map(State::to_string).collect();
+                Err(Error::WrongState(format!(
+                    "container '{}' is {found}, not {}",
+                    id.name,
+                    wanted.join(" or ")
+                )))
+            }
             _ => Ok(()),
         }
     }

@@ -43,7 +43,7 @@ impl Engine {
     ) -> Result<bool> {
         let facts = self.get(id).await?;
         let orphan = self.orphan(id).await;
-        if facts.state == State::Frozen {
+        if matches!(facts.state, State::Frozen | State::Freezing) {
             match &orphan {
                 Some(_) => cgroup::thaw(&id.name),
                 None => self.unfreeze(id).await?,
