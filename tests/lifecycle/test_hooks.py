@@ -360,3 +360,19 @@ def test_an_ephemeral_container_ends_with_its_hooks(bus, box, tmp_path):
     box.kill()
     until(lambda: bus.list() == {})
     assert (tmp_path / "ran").exists() and not os.path.exists(f"{LXC_PATH}/box")
+
+
+def test_the_interfaces_are_there_for_hooks_and_settings(box, tmp_path):
+    """However long a script for the network takes."""
+    seen = tmp_path / "seen"
+    containers.append_config(
+        "box", "lxc.net.0.type = veth", "lxc.net.0.name = eth0", "lxc.net.0.flags = up",
+        f"lxc.net.0.script.up = {script(tmp_path / 'up', 'sleep 1')}",
+        f"lxc.hook.mount = {script(tmp_path / 'mount', f'grep -o eth0 /proc/self/net/dev >> {seen}')}",
+        f"lxc.hook.autodev = {script(tmp_path / 'autodev', f'grep -o eth0 /proc/self/net/dev >> {seen}')}")
+    box.start()
+    assert seen.read_text() == "eth0\neth0\n"
+    box.kill()
+    containers.append_config("box", "lxc.hook.mount =", "lxc.hook.autodev =", "lxc.sysctl.net.ipv4.conf.eth0.forwarding = 1")
+    box.start()
+    assert box.execute("cat", "/proc/sys/net/ipv4/conf/eth0/forwarding")[1] == "1\n"

@@ -61,8 +61,7 @@ impl Monitor {
         let name = self.layout.name().as_str().to_owned();
         self.cgroups
             .make_payload(&name, &self.settings.cgroup_dirs)?;
-        self.cgroups
-            .apply_limits(&self.settings.cgroup, |_| true)?;
+        self.cgroups.apply_limits(&self.settings.cgroup, |_| true)?;
         if !self.settings.is_privileged() {
             self.cgroups.delegate(&self.settings.idmaps)?;
         }
@@ -80,6 +79,10 @@ impl Monitor {
     /// What is done on the host while init's side builds the container, and after.
     fn finish_start(&mut self, socket: &OwnedFd) -> Step<()> {
         self.make_network()?;
+        if setup::waits_for_network(&self.settings, &self.hooks) {
+            message::send(socket, &ToInit::Connected, &[])
+                .at(STEP, || "cannot reach init".to_owned())?;
+        }
         self.await_ready(socket)?;
         self.cgroups.apply_device_rules(&self.settings.cgroup)?;
         self.run_hooks(HookStage::StartHost, &[])?;

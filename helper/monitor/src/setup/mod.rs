@@ -34,11 +34,13 @@ use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 /// What the monitor tells init's side.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ToInit {
     /// The ids are mapped. With it come the root's mount and then the mounts
     /// that only the monitor could prepare, for the entries of these numbers.
     Mapped { prepared: Vec<usize> },
+    /// The interfaces are there, where [`waits_for_network`] asks for them.
+    Connected,
     /// All is ready on the host: become init.
     Go,
 }
@@ -134,7 +136,7 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     if settings.keyring_session != Some(true) {
         make_keyring(keyring)?;
     }
-    let terminals = furnish(&root, &plan)?;
+    let terminals = furnish(&root, &plan, monitor)?;
 
     let mut fds = vec![&terminals.devpts];
     fds.extend(terminals.console.as_ref().map(|console| &console.master));
@@ -151,7 +153,7 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
         rootfs::pivot(&root)?;
     }
     rootfs::settle(&root)?;
-    expect_go(monitor)?;
+    expect(monitor, &ToInit::Go)?;
     become_init::run(&plan, terminals, label.or(context), monitor)
 }
 
@@ -191,11 +193,20 @@ fn receive_mapped(plan: &mut Plan<'_>, monitor: &OwnedFd) -> Step<Option<OwnedFd
     Ok(rootfs)
 }
 
-fn expect_go(monitor: &OwnedFd) -> Step<()> {
+/// Whether the container is built with its interfaces in it: its hooks may use
+/// them, as with LXC, and settings of the kernel may be about them.
+pub(crate) fn waits_for_network(settings: &Settings, hooks: &Hooks) -> bool {
+    let mut keys = settings.sysctls.iter().map(|(key, _)| key);
+    hooks.any(HookStage::Mount)
+        || hooks.any(HookStage::Autodev)
+        || keys.any(|key| key.starts_with("net."))
+}
+
+fn expect(monitor: &OwnedFd, wanted: &ToInit) -> Step<()> {
     match message::receive::<ToInit>(monitor)
         .at("starting", || "cannot hear the monitor".to_owned())?
     {
-        Some((ToInit::Go, _)) => Ok(()),
+        Some((told, _)) if told == *wanted => Ok(()),
         _ => Err(failure(
             FailureKind::Cancelled,
             "starting",
@@ -231,7 +242,7 @@ fn assemble(plan: &Plan<'_>, rootfs: Option<&OwnedFd>) -> Step<Root> {
 }
 
 /// Mounts everything below the root, in stock LXC's order.
-fn furnish(root: &Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
+fn furnish(root: &Root, plan: &Plan<'_>, monitor: &OwnedFd) -> Step<dev::Terminals> {
     let settings = plan.settings;
     if settings.autodev {
         dev::mount(root, settings)?;
@@ -242,6 +253,9 @@ fn furnish(root: &Root, plan: &Plan<'_>) -> Step<dev::Terminals> {
         standard::mount_cgroups(root, settings, plan.hierarchies)?;
     } else {
         standard::mount_host_cgroups(root, settings, plan.hierarchies, plan.group)?;
+    }
+    if waits_for_network(settings, plan.hooks) {
+        expect(monitor, &ToInit::Connected)?;
     }
     plan.hooks.run(HookStage::Mount, &[], None)?;
     if settings.autodev {
