@@ -73,12 +73,14 @@ impl Config {
     }
 }
 
-/// Keys that decide what runs in the container and what it reaches there:
-/// harmless only where the container itself is.
+/// Keys that decide what runs in the container and what it reaches there, and
+/// settings of the kernel for namespaces, which may be the host's: harmless only
+/// where the container itself is.
 fn relies_on_confinement(item: &Item) -> bool {
     let name = item.description.name;
     name.starts_with("lxc.init.")
         || name.starts_with("lxc.environment")
+        || name.starts_with("lxc.sysctl.")
         || matches!(name, "lxc.execute.cmd" | "lxc.mount.entry")
 }
 

@@ -452,6 +452,17 @@ fn unsafe_changes_are_named() {
 }
 
 #[test]
+fn settings_of_the_kernel_are_unsafe_where_its_namespaces_may_be_the_hosts() {
+    let sysctl = "lxc.sysctl.net.ipv4.ip_forward = 1\n";
+    let changes = |base: &str| good(&format!("{base}{sysctl}")).unsafe_changes(&good(base));
+    assert_eq!(changes(CONFINED), [""; 0]);
+    assert_eq!(
+        changes("lxc.rootfs.path = dir:/srv/a\nlxc.namespace.keep = net\n"),
+        ["lxc.sysctl.net.ipv4.ip_forward"]
+    );
+}
+
+#[test]
 fn dropping_the_id_map_is_unsafe() {
     let new = good("lxc.rootfs.path = dir:/srv/a\n");
     assert_eq!(new.unsafe_changes(&good(CONFINED)), ["lxc.idmap"]);
