@@ -302,11 +302,12 @@ impl Engine {
             Err(error @ Error::TimedOut(_)) => {
                 // The monitor is stuck; without init nothing of the container is left.
                 tracing::warn!(container = %id.name, "{error}; killing init itself");
-                let init = match self.facts(id).map(|facts| facts.init_pid) {
-                    Some(pid) if pid != 0 => Process::open(pid),
-                    _ => return Err(error),
-                };
-                init.and_then(|init| init.send(signals::SIGKILL))
+                let facts = self.facts(id).ok_or(error)?;
+                // Its number may be another's by now: looked at once it is held.
+                let init = Process::open(facts.init_pid);
+                init.ok()
+                    .filter(|_| facts.has_init())
+                    .map_or(Ok(()), |init| init.send(signals::SIGKILL))
                     .map_err(|error| {
                         Error::io(format_args!("killing container '{}'", id.name), &error)
                     })?;
