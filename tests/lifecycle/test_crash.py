@@ -222,6 +222,16 @@ def test_a_killed_monitor_takes_its_container_with_it(bus, privileged):
 
 
 @pytest.mark.parametrize("and_helper", [False, True], ids=["", "and-helper"])
+def test_an_init_that_is_not_root_ends_with_its_monitor(bus):
+    """A change of ids must not make the kernel forget that it was to."""
+    box = bus.create("box", template="busybox", start=True,
+                     config=["lxc.init.uid = 1000", "lxc.init.gid = 1000", "lxc.init.cmd = /bin/sleep 100000"])
+    pid = box.get("InitPid")
+    os.kill(containers.monitor_pid(box), signal.SIGKILL)
+    until(lambda: not os.path.exists(f"/proc/{pid}") or containers.status_of(pid, "State").startswith("Z"))
+    until(lambda: box.state == "STOPPED")
+
+
 def test_a_container_that_outlives_its_monitor_is_shown_and_can_be_stopped(bus, and_helper):
     before = containers.traces()
     box = bus.create("box", template="busybox", start=True, config=["lxc.monitor.signal.pdeath = 0"])

@@ -2,7 +2,7 @@
 
 use super::dev::Terminals;
 use super::mounts::filesystem;
-use super::{FromInit, Plan};
+use super::{FromInit, Plan, die_with_monitor};
 use crate::execute::{PATH, execute};
 use crate::failure::{At, Step, failed};
 use crate::hooks::variables;
@@ -107,6 +107,7 @@ pub(super) fn run(
         "the working directory is outside of the container".to_owned()
     })?;
     become_init_user(settings, kept).at(STEP, || "cannot become lxc.init.uid".to_owned())?;
+    die_with_monitor(settings)?;
     sys::default_signals();
     sys::close_on_exec_from(3).at(STEP, || "cannot close descriptors".to_owned())?;
     become_program(&settings.init.argv(), &environment)

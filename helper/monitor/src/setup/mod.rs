@@ -114,10 +114,7 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     let rootfs = receive_mapped(&mut plan, monitor)?;
     sys::become_user(0, 0, Some(&[]))
         .at(step, || "cannot become the container's root".to_owned())?;
-    // Changing ids clears it, hence only now.
-    sys::set_parent_death_signal(settings.monitor.death_signal).at(step, || {
-        "cannot set the signal for the monitor's death".to_owned()
-    })?;
+    die_with_monitor(settings)?;
     for tasks in std::mem::take(&mut plan.tasks) {
         cgroup::enter(&tasks).at(step, || "cannot enter the container's cgroup".to_owned())?;
     }
@@ -155,6 +152,14 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
     rootfs::settle(&root)?;
     expect(monitor, &ToInit::Go)?;
     become_init::run(&plan, terminals, label.or(context), monitor)
+}
+
+/// Has the kernel end this process with the monitor, as the config says. Changing
+/// ids clears it (prctl(2)), so that this comes after.
+fn die_with_monitor(settings: &Settings) -> Step<()> {
+    sys::set_parent_death_signal(settings.monitor.death_signal).at("starting", || {
+        "cannot set the signal for the monitor's death".to_owned()
+    })
 }
 
 /// A session keyring of the container's own.
