@@ -148,3 +148,11 @@ def test_lxc_attach_on_a_terminal_with_streams_elsewhere(box, signs, tmp_path):
 def test_a_hundred_times_the_same(box):
     for _ in range(100):
         assert subprocess.run(["lxc-attach", "-n", "box", "--", "hostname"], capture_output=True).stdout == b"box\n"
+
+
+def test_the_callers_environment_cannot_be_kept(box):
+    """Who asks for it learns how to get what is needed of it."""
+    with refused("Unsupported") as caught:
+        box.execute("true", keep_env=True)
+    assert "env" in caught[0].message
+    assert box.execute("true", keep_env=False)[0] == 0

@@ -315,8 +315,8 @@ impl ContainerObject {
 
     /// Executes a program in the container, as lxc-attach does. Options: namespaces as
     /// (user, mnt, pid, uts, ipc, net, cgroup; all), elevated b (keep the rights of root
-    /// on the host), elevate as (some of them alone: CGROUP, CAP, LSM), env as (NAME=VALUE), keep_env b (the environment of a caller does not
-    /// travel over the bus, so that this changes nothing: name in env what to keep), cwd s
+    /// on the host), elevate as (some of them alone: CGROUP, CAP, LSM), env as (NAME=VALUE), keep_env b (false:
+    /// the environment of a caller does not travel over the bus; name in env what to keep), cwd s
     /// (/), uid u and gid u (0), pty b, columns q and rows q (80 by 24). With pty all three
     /// descriptors are the master of the PTY. What is elevated, and programs in
     /// containers whose root is root on the host, need io.gantry.manage-unsafe.

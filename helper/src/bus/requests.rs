@@ -87,7 +87,12 @@ pub(super) fn execute_request(
             shortened(wrong)
         )));
     }
-    options.flag("keep_env")?;
+    if options.flag("keep_env")? {
+        return Err(Error::Unsupported(
+            "the environment of a caller does not come over the bus; name what is needed in env"
+                .into(),
+        ));
+    }
     let namespaces = options
         .take::<Vec<String>>("namespaces")?
         .map(|words| read_namespaces(&words))
