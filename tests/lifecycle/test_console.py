@@ -10,7 +10,7 @@ import pytest
 import containers
 from containers import refused
 from gantry import Bus, GLib, until
-from terminals import open_console
+from terminals import Terminal, open_console
 
 
 @pytest.fixture(scope="module")
@@ -187,3 +187,20 @@ def test_the_console_log_can_be_read(bus, console):
 def test_options_that_do_not_exist_are_refused(bus, web):
     with refused("InvalidArgument"):
         bus.container("web").call("OpenConsole", "(a{sv})", {"speed": GLib.Variant("i", 9600)})
+
+
+def test_a_terminal_of_the_host_that_the_config_names_is_the_console(bus):
+    """What is typed there comes to the container, and nothing is echoed twice."""
+    master, slave = os.openpty()
+    try:
+        box = bus.create("box", template="busybox", config=[f"lxc.console.path = {os.ttyname(slave)}", "lxc.init.cmd = /bin/sh"])
+        box.start()
+        terminal = Terminal(os.dup(master))
+        with terminal:
+            terminal.send("echo $((6*7))'is it'\n")
+            terminal.expect("echo $((6*7))'is it'")
+            assert "echo" not in terminal.expect("42is it")
+        box.kill()
+    finally:
+        os.close(master)
+        os.close(slave)

@@ -18,6 +18,7 @@ use gantry_core::values::AUTO_SIZE;
 use ring::Ring;
 use rustix::fs::{Mode, OFlags, fcntl_getfl, fcntl_setfl, open};
 use rustix::io::Errno;
+use rustix::termios::isatty;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -76,7 +77,15 @@ impl Console {
             let peer = open(path, flags, Mode::from_raw_mode(0o600)).at(STEP, || {
                 format!("cannot open lxc.console.path = {}", path.display())
             })?;
-            viewers.push(Viewer::new(Holder::Config, peer, Vec::new()));
+            let mut viewer = Viewer::new(Holder::Config, peer, Vec::new());
+            // A file only takes, and a pipe would give back what it got.
+            viewer.types = isatty(&viewer.end);
+            if viewer.types {
+                terminal::make_raw(&viewer.end).at(STEP, || {
+                    format!("cannot set up lxc.console.path = {}", path.display())
+                })?;
+            }
+            viewers.push(viewer);
         }
         Ok(Self {
             terminal: None,
@@ -146,12 +155,9 @@ impl Console {
             .terminal
             .iter()
             .map(|t| (t.master.as_fd(), output, !self.input.is_empty()));
-        let viewers = self
-            .viewers
-            .iter()
-            .filter(|v| v.holder != Holder::Config || v.is_behind());
+        let viewers = self.viewers.iter().filter(|v| v.types || v.is_behind());
         master
-            .chain(viewers.map(|v| (v.end.as_fd(), readable, v.is_behind())))
+            .chain(viewers.map(|v| (v.end.as_fd(), readable && v.types, v.is_behind())))
             .collect()
     }
 
@@ -190,7 +196,7 @@ impl Console {
         if viewer.flush().is_err() {
             return false;
         }
-        if self.input.len() >= INPUT {
+        if self.input.len() >= INPUT || !viewer.types {
             return true;
         }
         let mut buffer = [0; 4096];

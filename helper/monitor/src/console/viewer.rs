@@ -33,6 +33,8 @@ pub(crate) enum Holder {
 /// A viewer of /dev/console.
 pub(super) struct Viewer {
     pub(super) holder: Holder,
+    /// What it types is for the container.
+    pub(super) types: bool,
     /// The end that the monitor keeps.
     pub(super) end: OwnedFd,
     queue: VecDeque<u8>,
@@ -46,6 +48,7 @@ impl Viewer {
     pub(super) fn new(holder: Holder, end: OwnedFd, shown: Vec<u8>) -> Self {
         Self {
             holder,
+            types: true,
             end,
             queue: shown.into(),
             kept_pace: Instant::now(),
