@@ -193,3 +193,14 @@ def test_a_container_of_stock_lxc_goes_by_what_it_was_started_with(bus):
     set_item(box, "lxc.start.auto", "1")
     set_item(box, "lxc.cgroup.pids.max", "65")
     assert box.get("Autostart") is True and box.call("GetConfigItem", "(s)", "lxc.cgroup.pids.max") == ["65"]
+
+
+def test_a_log_that_is_full_is_set_aside(box):
+    with open(LOG, "w") as file:
+        file.truncate(4 << 20)
+    set_item(box, "lxc.log.file", LOG)
+    set_item(box, "lxc.log.level", "DEBUG")
+    box.kill()
+    assert os.path.getsize(LOG + ".1") >= 4 << 20
+    with open(LOG) as file:
+        assert "INFO" in file.read()

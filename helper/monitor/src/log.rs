@@ -18,12 +18,15 @@ use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// How many lines a failure shows.
 const TAIL: usize = 20;
+/// How large a log may grow, in bytes, before it is set aside as FILE.1: a container
+/// that runs for years, and may have things logged, is not to fill the host's disk.
+const LARGEST: u64 = 4 << 20;
 
 thread_local! {
     static LOG: RefCell<Log> = const {
@@ -43,6 +46,8 @@ enum Sink {
     Nowhere,
     File {
         file: File,
+        /// Where it is, if it is one that grows.
+        place: Option<PathBuf>,
         name: String,
         level: LogLevel,
     },
@@ -90,32 +95,56 @@ pub(crate) fn open(layout: &ContainerLayout, settings: &Settings) -> Step<()> {
     if let Err(error) = std::fs::create_dir_all(parent) {
         debug(format!("cannot make {}: {error}", parent.display()));
     }
-    let flags = OFlags::WRONLY
-        | OFlags::APPEND
-        | OFlags::CREATE
-        | OFlags::CLOEXEC
-        | OFlags::NOFOLLOW
-        | OFlags::NOCTTY;
-    match rustix::fs::open(&path, flags | OFlags::NONBLOCK, Mode::from_raw_mode(0o640)) {
-        Ok(file) => write_to(File::from(file), layout.name().as_str(), settings.log.level),
-        Err(errno) if settings.log.file.is_some() => {
-            return Err(errno).at("opening the log", || {
+    match open_file(&path) {
+        Ok(file) => {
+            let grows = file.metadata().is_ok_and(|status| status.is_file());
+            let place = grows.then_some(path);
+            write_to(file, place, layout.name().as_str(), settings.log.level);
+        }
+        Err(error) if settings.log.file.is_some() => {
+            return Err(error).at("opening the log", || {
                 format!("cannot open lxc.log.file = {}", path.display())
             });
         }
-        Err(errno) => warn(format!(
-            "there is no log: cannot open {}: {errno}",
+        Err(error) => warn(format!(
+            "there is no log: cannot open {}: {error}",
             path.display()
         )),
     }
     Ok(())
 }
 
-/// From now on lines of at least `level` go to `file`.
-pub(crate) fn write_to(file: File, name: &str, level: LogLevel) {
+fn open_file(path: &Path) -> io::Result<File> {
+    let flags = OFlags::WRONLY
+        | OFlags::APPEND
+        | OFlags::CREATE
+        | OFlags::CLOEXEC
+        | OFlags::NOFOLLOW
+        | OFlags::NONBLOCK
+        | OFlags::NOCTTY;
+    let mode = Mode::from_raw_mode(0o640);
+    Ok(File::from(rustix::fs::open(path, flags, mode)?))
+}
+
+/// Sets a log aside that is full, and begins anew.
+fn rotate(file: &mut File, path: &Path) -> io::Result<()> {
+    if file.metadata()?.len() < LARGEST {
+        return Ok(());
+    }
+    let mut aside = path.to_path_buf().into_os_string();
+    aside.push(".1");
+    // Whoever writes to it, too, has done so by now or goes on in the one set aside.
+    std::fs::rename(path, aside)?;
+    *file = open_file(path)?;
+    Ok(())
+}
+
+/// From now on lines of at least `level` go to `file`, which is at `place` if it grows.
+pub(crate) fn write_to(file: File, place: Option<PathBuf>, name: &str, level: LogLevel) {
     LOG.with_borrow_mut(|log| {
         log.sink = Sink::File {
             file,
+            place,
             name: name.to_owned(),
             level,
         }
@@ -243,9 +272,14 @@ impl Log {
             }
             Sink::File {
                 file,
+                place,
                 name,
                 level: least,
             } if level >= *least || at_any_level => {
+                // Without a place for another the log goes on where it is.
+                if let Some(path) = place {
+                    drop(rotate(file, path));
+                }
                 let line = format!(
                     "gantry {name} {} {:<8} {message}\n",
                     timestamp(),
@@ -332,9 +366,26 @@ mod tests {
     }
 
     #[test]
+    fn a_full_log_is_set_aside() {
+        let path = std::env::temp_dir().join(format!("gantry-full-{}", std::process::id()));
+        let aside = PathBuf::from(format!("{}.1", path.display()));
+        let file = File::create(&path).unwrap();
+        file.set_len(LARGEST - 1).unwrap();
+        let file = open_file(&path).unwrap();
+        write_to(file, Some(path.clone()), "c1", LogLevel::Error);
+        error("the last");
+        error("the first");
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(text.contains("the first") && !text.contains("the last"));
+        assert!(std::fs::metadata(&aside).unwrap().len() > LARGEST);
+        std::fs::remove_file(path).unwrap();
+        std::fs::remove_file(aside).unwrap();
+    }
+
+    #[test]
     fn lines_below_the_level_stay_out_of_the_file_but_in_the_tail() {
         let path = std::env::temp_dir().join(format!("gantry-log-{}", std::process::id()));
-        write_to(File::create(&path).unwrap(), "c1", LogLevel::Error);
+        write_to(File::create(&path).unwrap(), None, "c1", LogLevel::Error);
         info("quiet");
         error("loud");
         notice("said anyway");
