@@ -6,7 +6,7 @@ use crate::cgroup;
 use crate::confine::Filter;
 use crate::execute::{PATH, execute};
 use crate::failure::{At, Step, failed};
-use crate::label::Label;
+use crate::label::Confiner;
 use crate::message;
 use crate::process_limits;
 use crate::sys;
@@ -83,7 +83,7 @@ fn enter(entering: &Entering<'_>, streams: &Streams, supervisor: &OwnedFd) -> St
         .label
         .clone()
         .filter(|_| !request.elevated.label)
-        .map(Label::prepare)
+        .map(Confiner::prepare)
         .transpose()?;
     if target.core_scheduling && !request.elevated.cgroup {
         target.share_core()?;

@@ -3,6 +3,7 @@
 use super::client::Client;
 use crate::cgroup::{Cgroups, Version};
 use crate::failure::{At, Step, failed, failure};
+use crate::label::Confiner;
 use crate::proc::text;
 use crate::sys;
 use gantry_core::caps::CapabilitySet;
@@ -37,8 +38,8 @@ pub(super) struct Target {
     pub(super) devpts: Option<OwnedFd>,
     /// What init may at most do.
     pub(super) bounding: CapabilitySet,
-    /// Init's security label, if the kernel confines it.
-    pub(super) label: Option<String>,
+    /// What confines init.
+    pub(super) label: Option<Confiner>,
     pub(super) no_new_privs: bool,
     pub(super) is_32_bit: bool,
     /// `lxc.sched.core`
@@ -112,7 +113,7 @@ impl Target {
             unified,
             devpts: devpts.fd(),
             bounding: bounding_set(&proc).ok_or_else(not_running)?,
-            label: label(&proc),
+            label: Confiner::of(&proc),
             no_new_privs: no_new_privs.text() == Some("1"),
             is_32_bit: arch.text() == Some("i686"),
             core_scheduling: sched_core.text() == Some("1"),
@@ -282,15 +283,6 @@ fn bounding_set(proc: &str) -> Option<CapabilitySet> {
     u64::from_str_radix(mask, 16)
         .ok()
         .map(CapabilitySet::from_bits)
-}
-
-/// Init's label, as far as it confines anything.
-fn label(proc: &str) -> Option<String> {
-    let read = |file: &str| std::fs::read_to_string(format!("{proc}/attr/{file}")).ok();
-    let text = read("apparmor/current").or_else(|| read("current"))?;
-    let label = text.trim_matches(['\0', '\n', ' ']);
-    let label = label.rsplit_once(" (").map_or(label, |(label, _)| label);
-    (!label.is_empty() && label != "unconfined").then(|| label.to_owned())
 }
 
 /// The host's id of an id in init's user namespace.

@@ -108,7 +108,7 @@ fn build(mut plan: Plan<'_>, monitor: &OwnedFd) -> Step<std::convert::Infallible
         time::enter(&settings.time)?;
     }
     // On the host's /proc, of which nothing in the container can say otherwise.
-    let label = plan.label.take().map(Label::prepare).transpose()?;
+    let label = plan.label.take().map(Label::profile).transpose()?;
     let context = plan.confinement.context().transpose()?;
     let keyring = plan.confinement.keyring_context().transpose()?;
     let rootfs = receive_mapped(&mut plan, monitor)?;
