@@ -119,3 +119,28 @@ def test_10_a_block_image_is_not_mounted_by_the_host_kernel_unasked(bus):
     assert mounts("self") == before
     if bus.list()["img"] == "STOPPED":
         assert run("losetup", "-a").stdout == loops
+
+
+def test_directories_of_an_overlay_are_made_in_the_containers_own_and_nowhere_else(bus, victim):
+    """As LXC makes them; a link in the container's root leads nowhere."""
+    folder = f"{LXC_PATH}/box"
+    lower = "/run/" + "/".join(["lower" * 10] * 6)
+    os.makedirs(lower)
+    with open(f"{lower}/word", "w") as file:
+        file.write("of the host")
+    entry = "lxc.mount.entry = overlay mnt overlay lowerdir={},upperdir={}/up,workdir={}/work,create=dir 0 0"
+    try:
+        box = bus.create("box", template="busybox", privileged=True, start=True, config=[entry.format(lower, folder, folder)])
+        assert sh(box, "cat /mnt/word; echo changed > /mnt/word; cat /mnt/word")[1] == "of the hostchanged\n"
+        with open(f"{lower}/word") as below, open(f"{folder}/up/word") as above:
+            assert (below.read(), above.read()) == ("of the host", "changed\n")
+        box.kill()
+        os.symlink(victim, f"{folder}/rootfs/out")
+        containers.append_config("box", "lxc.mount.entry =", entry.format("/etc", f"{folder}/rootfs/out", f"{folder}/rootfs/out"))
+        try:
+            box.start()
+        except Refused as refused:
+            assert "onto /mnt" in refused.message
+        assert not os.path.exists(f"{victim}/up") and not os.path.exists(f"{victim}/work")
+    finally:
+        run("rm", "-rf", "/run/" + "lower" * 10)

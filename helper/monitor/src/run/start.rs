@@ -183,6 +183,7 @@ impl Monitor {
                     tasks,
                     mounts,
                     mount_point: self.mount_point.clone(),
+                    directory: self.layout.directory(),
                     rootfs: self.rootfs_paths(),
                     made: flags,
                     label,

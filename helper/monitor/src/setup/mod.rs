@@ -74,6 +74,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) mounts: Vec<Mount>,
     /// Where the root is put together.
     pub(crate) mount_point: PathBuf,
+    /// The container's directory on the host.
+    pub(crate) directory: PathBuf,
     /// The root on the host, as absolute mount targets may name it.
     pub(crate) rootfs: Vec<PathBuf>,
     /// The CLONE_NEW* bits of the namespaces that are the container's own.
@@ -253,7 +255,7 @@ fn furnish(root: &Root, plan: &Plan<'_>, monitor: &OwnedFd) -> Step<dev::Termina
         dev::mount(root, settings)?;
     }
     standard::mount_proc_and_sys(root, settings)?;
-    mounts::make(root, &plan.mounts, &plan.rootfs)?;
+    mounts::make(root, &plan.mounts, &plan.rootfs, &plan.directory)?;
     if plan.owns(Namespace::Cgroup) {
         standard::mount_cgroups(root, settings, plan.hierarchies)?;
     } else {

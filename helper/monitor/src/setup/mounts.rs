@@ -1,6 +1,7 @@
 //! `lxc.mount.fstab` and `lxc.mount.entry`.
 
 use super::root::{Root, attach};
+use super::store::{names, open_layer};
 use crate::failure::{At, Step, failed};
 use crate::log;
 use crate::sys::{MountAttributes, mount_setattr};
@@ -8,7 +9,7 @@ use gantry_core::monitor::FailureKind;
 use gantry_core::values::mount::{
     CreateTarget, MountEntry, MountFlags, MountOptions, Propagation, PropagationKind,
 };
-use rustix::fs::CWD;
+use rustix::fs::{CWD, Mode, OFlags, open};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, FsPickFlags, MountAttrFlags, MountPropagationFlags, OpenTreeFlags,
     fsconfig_create, fsconfig_reconfigure, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
@@ -69,8 +70,13 @@ pub(crate) fn copy_tree(
 }
 
 /// Makes every mount of the config, in order. `rootfs` are the paths under
-/// which absolute targets may name the root.
-pub(crate) fn make(root: &Root, mounts: &[Mount], rootfs: &[PathBuf]) -> Step<()> {
+/// which absolute targets may name the root, `directory` is the container's.
+pub(crate) fn make(
+    root: &Root,
+    mounts: &[Mount],
+    rootfs: &[PathBuf],
+    directory: &Path,
+) -> Step<()> {
     for mount in mounts {
         let Some(target) = target_below(&mount.entry.target, rootfs) else {
             log::warn(format!(
@@ -79,7 +85,9 @@ pub(crate) fn make(root: &Root, mounts: &[Mount], rootfs: &[PathBuf]) -> Step<()
             ));
             continue;
         };
-        match make_one(root, mount, &target) {
+        let made =
+            make_layers(&mount.entry, directory).and_then(|()| make_one(root, mount, &target));
+        match made {
             Err(error) if mount.entry.options.optional => {
                 log::info(format!(
                     "the optional mount onto /{} is left out: {error}",
@@ -90,6 +98,25 @@ pub(crate) fn make(root: &Root, mounts: &[Mount], rootfs: &[PathBuf]) -> Step<()
                 let entry = &mount.entry;
                 format!("cannot mount {} onto /{}", entry.source, target.display())
             })?,
+        }
+    }
+    Ok(())
+}
+
+/// Makes those of an overlay's directories that the container writes to, where they
+/// are missing in its own directory.
+fn make_layers(entry: &MountEntry, directory: &Path) -> io::Result<()> {
+    if entry.fstype != "overlay" || entry.options.is_bind() {
+        return Ok(());
+    }
+    let keys = ["upperdir=", "workdir="];
+    let options = entry.options.data.split(',');
+    let paths = options.filter_map(|item| keys.iter().find_map(|key| item.strip_prefix(key)));
+    for path in paths {
+        // What is in the container's root is the container's: no link leads out of it.
+        if let Ok(below) = Path::new(path).strip_prefix(directory) {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            Root::new(open(directory, flags, Mode::empty())?).make_directory(below)?;
         }
     }
     Ok(())
@@ -124,6 +151,7 @@ fn make_one(root: &Root, mount: &Mount, target: &Path) -> io::Result<()> {
     let tree = match &mount.prepared {
         Some(prepared) => prepared.try_clone()?,
         None if options.is_bind() => source(root, entry)?,
+        None if entry.fstype == "overlay" => overlay(entry)?,
         None => filesystem_with(&entry.fstype, &entry.source, &[], options)?,
     };
     if options.is_bind() {
@@ -134,6 +162,32 @@ fn make_one(root: &Root, mount: &Mount, target: &Path) -> io::Result<()> {
         Some(propagation) => propagate(&tree, propagation),
         None => Ok(()),
     }
+}
+
+/// An overlay whose directories are named in its options, however long the names are.
+fn overlay(entry: &MountEntry) -> io::Result<OwnedFd> {
+    const LONGEST: usize = 255;
+    let mut open = Vec::new();
+    let mut items = Vec::new();
+    for item in entry.options.data.split(',') {
+        items.push(match item.split_once('=') {
+            Some((key @ ("lowerdir" | "upperdir" | "workdir"), value)) if value.len() > LONGEST => {
+                let layers: Vec<OwnedFd> = value
+                    .split(':')
+                    .map(open_layer)
+                    .collect::<io::Result<_>>()?;
+                let short = format!("{key}={}", names(&layers).join(":"));
+                open.extend(layers);
+                short
+            }
+            _ => item.to_owned(),
+        });
+    }
+    let mut options = entry.options.clone();
+    options.data = items.join(",");
+    let made = filesystem_with(&entry.fstype, &entry.source, &[], &options);
+    drop(open);
+    made
 }
 
 /// What a bind mount shows.

@@ -205,12 +205,15 @@ fn view(layers: &OverlayPaths) -> io::Result<OwnedFd> {
     )
 }
 
-fn open_layer(path: &PathBuf) -> io::Result<OwnedFd> {
+/// A directory of an overlay.
+pub(super) fn open_layer(path: impl AsRef<Path>) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(open(path, flags, Mode::empty())?)
+    Ok(open(path.as_ref(), flags, Mode::empty())?)
 }
 
-fn names(opened: &[OwnedFd]) -> Vec<String> {
+/// Short names of open directories, for as long as they are open: the kernel takes
+/// 255 bytes for each option (fsconfig(2)).
+pub(super) fn names(opened: &[OwnedFd]) -> Vec<String> {
     let name = |layer: &OwnedFd| format!("/proc/self/fd/{}", layer.as_raw_fd());
     opened.iter().map(name).collect()
 }
