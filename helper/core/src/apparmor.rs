@@ -233,8 +233,11 @@ const PRIVILEGED_MOUNTS: &str = "\
 const MAPPED_MOUNTS: &str = "  mount,\n  pivot_root,\n";
 
 /// What containers inside the container need: their own proc and sysfs, other
-/// profiles' processes, and any mount they make.
+/// profiles' processes, and any mount they make. The instances that are there for the
+/// kernel's sake are for nobody to use: no rule for /proc and /sys holds below them.
 const NESTING: &str = "\
+  deny /dev/.lxc/proc/** rw,
+  deny /dev/.lxc/sys/** rw,
   mount,
   pivot_root,
   ptrace,
