@@ -1,5 +1,6 @@
 """SIGKILL of the helper, or of a monitor, at any moment."""
 
+import glob
 import os
 import shutil
 import signal
@@ -221,7 +222,6 @@ def test_a_killed_monitor_takes_its_container_with_it(bus, privileged):
     containers.assert_no_traces(before)
 
 
-@pytest.mark.parametrize("and_helper", [False, True], ids=["", "and-helper"])
 def test_an_init_that_is_not_root_ends_with_its_monitor(bus):
     """A change of ids must not make the kernel forget that it was to."""
     box = bus.create("box", template="busybox", start=True,
@@ -232,6 +232,7 @@ def test_an_init_that_is_not_root_ends_with_its_monitor(bus):
     until(lambda: box.state == "STOPPED")
 
 
+@pytest.mark.parametrize("and_helper", [False, True], ids=["", "and-helper"])
 def test_a_container_that_outlives_its_monitor_is_shown_and_can_be_stopped(bus, and_helper):
     before = containers.traces()
     box = bus.create("box", template="busybox", start=True, config=["lxc.monitor.signal.pdeath = 0"])
@@ -259,6 +260,33 @@ def test_a_container_that_outlives_its_monitor_is_shown_and_can_be_stopped(bus, 
     box.start()
     assert box.execute("hostname")[1] == "box\n"
     box.kill()
+
+
+@pytest.mark.parametrize("where", ["lxc.cgroup.dir = own", "lxc.cgroup.relative = 1", "lxc.uts.name = suffixed"],
+                         ids=["dir", "relative", "suffix"])
+def test_groups_in_an_unusual_place_are_found_after_the_monitors_death(bus, where):
+    """By the next helper, which shows the container, ends it, and leaves nothing."""
+    before = containers.traces()
+    box = bus.create("box", template="busybox", config=["lxc.monitor.signal.pdeath = 0", where])
+    taken = next(path for path in glob.glob("/sys/fs/cgroup/*") if os.path.exists(f"{path}/cgroup.procs")) + "/lxc.payload.box"
+    if where.endswith("suffixed"):
+        os.mkdir(taken)
+    try:
+        box.start()
+        pid, monitor = box.get("InitPid"), containers.monitor_pid(box)
+        kill_helper(bus)
+        os.kill(monitor, signal.SIGKILL)
+        until(lambda: not os.path.exists(f"/proc/{monitor}"))
+        until(lambda: (box.state, box.get("InitPid")) == ("RUNNING", pid))
+        box.kill()
+        assert box.state == "STOPPED"
+        until(lambda: not glob.glob("/run/gantry/groups/*"), 20)
+    finally:
+        if os.path.exists(taken):
+            os.rmdir(taken)
+        for path in glob.glob("/sys/fs/cgroup/*/own"):
+            os.rmdir(path)
+    containers.assert_no_traces(before)
 
 
 def test_the_helper_leaves_nothing_when_it_is_killed_amid_many_things(bus, web):

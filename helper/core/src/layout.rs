@@ -131,6 +131,13 @@ impl ContainerLayout {
         self.directory().join(".gantry-confirmed")
     }
 
+    /// While it runs, and only if its control groups are not where a container's
+    /// usually are: where they are, the LXC path and then `payload` or `monitor`
+    /// and a directory a line.
+    pub fn groups(&self) -> PathBuf {
+        Path::new(GROUPS).join(self.name.as_str())
+    }
+
     /// The log of starts when `lxc.log.file` is unset.
     pub fn log_file(&self) -> PathBuf {
         let directory = if self.lxc_path == DEFAULT_LXC_PATH {
@@ -161,6 +168,9 @@ impl ContainerLayout {
         format!("lxc/{hash:016x}/command").into_bytes()
     }
 }
+
+/// The folder of [`ContainerLayout::groups`].
+pub const GROUPS: &str = "/run/gantry/groups";
 
 /// From this many bytes on a command socket's name is hashed: `sun_path` less
 /// the leading NUL and one byte more.

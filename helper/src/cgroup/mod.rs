@@ -8,6 +8,7 @@ pub(crate) use usage::{Groups, Sample};
 use crate::linux::proc;
 use crate::linux::process::started_at;
 use gantry_core::cgroup::CgroupFile;
+use gantry_core::layout::{ContainerLayout, GROUPS};
 use gantry_core::name::ContainerName;
 use gantry_core::settings::CgroupVersion;
 use rustix::fs::{Mode, OFlags};
@@ -131,28 +132,35 @@ impl Host {
     }
 }
 
-/// The containers that have groups of their name at the top of some hierarchy.
+/// The containers that have groups: of their name at the top of some hierarchy, or
+/// where their monitors have noted.
 pub(crate) fn with_groups() -> BTreeSet<ContainerName> {
     let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
+    let noted = names_in(Path::new(GROUPS)).filter_map(|name| ContainerName::new(&name).ok());
     hierarchies(&mounts)
         .into_iter()
-        .filter_map(|hierarchy| std::fs::read_dir(hierarchy).ok())
-        .flatten()
-        .filter_map(|entry| {
-            let group = entry.ok()?.file_name().into_string().ok()?;
+        .flat_map(|hierarchy| names_in(Path::new(hierarchy)))
+        .filter_map(|group| {
             let name = group
                 .strip_prefix("lxc.payload.")
                 .or(group.strip_prefix("lxc.monitor."))?;
             ContainerName::new(name).ok()
         })
+        .chain(noted)
         .collect()
+}
+
+/// The names in a folder; none if it cannot be read.
+fn names_in(folder: &Path) -> impl Iterator<Item = String> + use<> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok())
 }
 
 /// The init of a container, by the groups of its name: of their processes the one
 /// that is the first of a pid namespace, or the oldest. None if there is no process.
-pub(crate) fn init_of(name: &ContainerName) -> Option<u32> {
+pub(crate) fn init_of(container: &ContainerLayout) -> Option<u32> {
     let mut pids = BTreeSet::new();
-    for group in payloads(name) {
+    for group in groups(container, "payload") {
         add_processes(&group, &mut pids);
     }
     pids.into_iter().min_by_key(|pid| {
@@ -165,36 +173,54 @@ pub(crate) fn init_of(name: &ContainerName) -> Option<u32> {
 }
 
 /// Kills every process in the groups of a container, where the kernel can.
-pub(crate) fn kill_all(name: &ContainerName) {
-    write_to_all(name, &[("cgroup.kill", "1")]);
-    thaw(name);
+pub(crate) fn kill_all(container: &ContainerLayout) {
+    write_to_all(container, &[("cgroup.kill", "1")]);
+    thaw(container);
 }
 
 /// Lets a container go on that is frozen.
-pub(crate) fn thaw(name: &ContainerName) {
-    write_to_all(name, &[("cgroup.freeze", "0"), ("freezer.state", "THAWED")]);
+pub(crate) fn thaw(container: &ContainerLayout) {
+    write_to_all(
+        container,
+        &[("cgroup.freeze", "0"), ("freezer.state", "THAWED")],
+    );
 }
 
-fn write_to_all(name: &ContainerName, values: &[(&str, &str)]) {
-    for group in payloads(name) {
+fn write_to_all(container: &ContainerLayout, values: &[(&str, &str)]) {
+    for group in groups(container, "payload") {
         for (file, value) in values {
             let opened = File::options().write(true).open(group.join(file));
             match opened.and_then(|mut file| file.write_all(value.as_bytes())) {
                 // Each hierarchy has files of its own.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => tracing::debug!("writing to {file} of {name} failed: {error}"),
+                Err(error) => tracing::debug!("writing to {}/{file}: {error}", group.display()),
                 Ok(()) => {}
             }
         }
     }
 }
 
-/// The groups of a container's name at the tops of the hierarchies.
-fn payloads(name: &ContainerName) -> Vec<PathBuf> {
+/// What a container's monitor has noted; none if it is of one in another LXC path that
+/// has the same name.
+fn note_of(container: &ContainerLayout) -> Option<String> {
+    let note = std::fs::read_to_string(container.groups()).ok()?;
+    let (lxc_path, groups) = note.split_once('\n')?;
+    (lxc_path == container.lxc_path()).then(|| groups.to_owned())
+}
+
+/// The groups of a container, `payload` or `monitor`: of its name at the tops of the
+/// hierarchies, and where its monitor has noted.
+fn groups(container: &ContainerLayout, kind: &str) -> Vec<PathBuf> {
     let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
-    let groups = hierarchies(&mounts)
+    let usual = format!("lxc.{kind}.{}", container.name());
+    let usual = hierarchies(&mounts)
         .into_iter()
-        .map(|hierarchy| Path::new(hierarchy).join(format!("lxc.payload.{name}")));
+        .map(|hierarchy| Path::new(hierarchy).join(&usual));
+    let note = note_of(container).unwrap_or_default();
+    let noted = note
+        .lines()
+        .filter_map(|line| line.strip_prefix(kind)?.strip_prefix(' '));
+    let groups = usual.chain(noted.map(PathBuf::from));
     groups.filter(|group| group.is_dir()).collect()
 }
 
@@ -208,19 +234,24 @@ fn add_processes(group: &Path, pids: &mut BTreeSet<u32>) {
     }
 }
 
-/// Removes what a monitor that was killed left of a stopped container: groups
-/// of its name, at the top of every hierarchy, without any process.
-pub(crate) fn remove_empty(name: &ContainerName) {
-    let mounts = proc::text("/proc/self/mountinfo").unwrap_or_default();
-    for hierarchy in hierarchies(&mounts) {
-        for kind in ["payload", "monitor"] {
-            let group = Path::new(hierarchy).join(format!("lxc.{kind}.{name}"));
+/// Removes what a monitor that was killed left of a stopped container: its groups
+/// without any process.
+pub(crate) fn remove_empty(container: &ContainerLayout) {
+    for kind in ["payload", "monitor"] {
+        for group in groups(container, kind) {
             match remove_tree(&group) {
                 Ok(()) => tracing::info!("removed {}, which was left", group.display()),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => tracing::debug!("removing {} failed: {error}", group.display()),
             }
         }
+    }
+    let is_left = |kind: &&str| !groups(container, kind).is_empty();
+    if note_of(container).is_some()
+        && !["payload", "monitor"].iter().any(is_left)
+        && let Err(error) = std::fs::remove_file(container.groups())
+    {
+        tracing::debug!("removing {} failed: {error}", container.groups().display());
     }
 }
 

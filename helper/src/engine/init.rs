@@ -45,7 +45,7 @@ impl Engine {
         let orphan = self.orphan(id).await;
         if matches!(facts.state, State::Frozen | State::Freezing) {
             match &orphan {
-                Some(_) => cgroup::thaw(&id.name),
+                Some(_) => cgroup::thaw(&self.layout(&id.name)),
                 None => self.unfreeze(id).await?,
             }
         }

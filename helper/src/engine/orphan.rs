@@ -42,7 +42,7 @@ impl Engine {
 
     /// Ends every process of such a container.
     pub(super) fn kill_orphan(&self, id: &ContainerId, init: &Process) -> Result<()> {
-        cgroup::kill_all(&id.name);
+        cgroup::kill_all(&self.layout(&id.name));
         match init.send(signals::SIGKILL) {
             Err(error) if error.raw_os_error() != Some(libc::ESRCH) => Err(Error::io(
                 format_args!("killing container '{}'", id.name),
@@ -62,7 +62,7 @@ impl Engine {
     pub(super) fn adopt_orphans(&self) {
         let stopped = self.registry().stopped();
         for name in stopped {
-            if let Some(pid) = cgroup::init_of(&name) {
+            if let Some(pid) = cgroup::init_of(&self.layout(&name)) {
                 tracing::warn!(container = %name, "it goes on without its monitor, which was killed");
                 self.registry().set_state(&name, State::Running, pid);
                 self.watch(&name);

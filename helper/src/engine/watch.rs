@@ -197,7 +197,7 @@ impl Engine {
                 if let Ok(lock) = engine.lock(&name).await
                     && !client.is_alive().await
                 {
-                    cgroup::remove_empty(&name);
+                    cgroup::remove_empty(&engine.layout(&name));
                     match engine.unload_apparmor(&name) {
                         Ok(()) => {
                             drop(lock);

@@ -12,10 +12,13 @@ use crate::failure::{At, Step, failed};
 use crate::log;
 use gantry_core::command::CgroupLayout;
 use gantry_core::idmap::{IdKind, IdMaps};
+use gantry_core::layout::{ContainerLayout, GROUPS};
 use gantry_core::monitor::FailureKind;
 use gantry_core::settings::CgroupDirs;
+use std::fs::DirBuilder;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 pub(super) const STEP: &str = "making the cgroups";
@@ -42,6 +45,8 @@ pub(crate) struct Cgroups {
     /// Whether everything lies in groups that systemd has delegated to this
     /// process's unit, and removes with the unit.
     delegated: bool,
+    /// Where it is noted which groups there are.
+    note: Option<PathBuf>,
 }
 
 impl Cgroups {
@@ -58,6 +63,7 @@ impl Cgroups {
             pivot: dirs.monitor_pivot.clone(),
             devices: bpf::Devices::default(),
             delegated: in_unit,
+            note: None,
         })
     }
 
@@ -94,7 +100,8 @@ impl Cgroups {
     }
 
     /// Makes the monitor's group, `lxc.monitor.NAME`.
-    pub(crate) fn make_monitor(&mut self, name: &str, dirs: &CgroupDirs) -> Step<()> {
+    pub(crate) fn make_monitor(&mut self, layout: &ContainerLayout, dirs: &CgroupDirs) -> Step<()> {
+        let name = layout.name();
         let wanted = dirs
             .monitor
             .clone()
@@ -108,11 +115,44 @@ impl Cgroups {
             })?;
         }
         self.monitor = Some(monitor);
+        self.take_note(layout)
+    }
+
+    /// Notes where the groups are, if they are not where the helper looks for them
+    /// anyway: it removes what is left of a monitor that was killed.
+    fn take_note(&mut self, layout: &ContainerLayout) -> Step<()> {
+        let name = layout.name();
+        let groups = [("monitor", &self.monitor), ("payload", &self.limit)];
+        let groups = groups.map(|(kind, group)| group.as_ref().map(|group| (kind, group)));
+        let groups: Vec<(&str, &String)> = groups.into_iter().flatten().collect();
+        let are_usual = self.hierarchies.iter().all(Hierarchy::is_root)
+            && groups
+                .iter()
+                .all(|(kind, group)| **group == format!("lxc.{kind}.{name}"));
+        if self.delegated || are_usual {
+            return Ok(());
+        }
+        let mut text = format!("{}\n", layout.lxc_path());
+        for hierarchy in &self.hierarchies {
+            for (kind, group) in &groups {
+                text.push_str(&format!(
+                    "{kind} {}\n",
+                    hierarchy.directory(group).display()
+                ));
+            }
+        }
+        let path = layout.groups();
+        let mut folders = DirBuilder::new();
+        let made = folders.recursive(true).mode(0o700).create(GROUPS);
+        made.and_then(|()| std::fs::write(&path, text))
+            .at(STEP, || format!("cannot write {}", path.display()))?;
+        self.note = Some(path);
         Ok(())
     }
 
     /// Makes the payload's group, `lxc.payload.NAME`.
-    pub(crate) fn make_payload(&mut self, name: &str, dirs: &CgroupDirs) -> Step<()> {
+    pub(crate) fn make_payload(&mut self, layout: &ContainerLayout, dirs: &CgroupDirs) -> Step<()> {
+        let name = layout.name();
         let wanted = dirs
             .container
             .clone()
@@ -122,7 +162,7 @@ impl Cgroups {
         if let Some(inner) = &dirs.inner {
             self.inner = Some(self.make(&format!("{limit}/{inner}"))?);
         }
-        Ok(())
+        self.take_note(layout)
     }
 
     /// Makes a group in every hierarchy under the first name that is free in
@@ -323,6 +363,11 @@ impl Cgroups {
                 ));
             }
             remove_logged(hierarchy, &path);
+        }
+        if let Some(note) = self.note.take()
+            && let Err(error) = std::fs::remove_file(&note)
+        {
+            log::error(format!("cannot remove {}: {error}", note.display()));
         }
     }
 }

@@ -161,7 +161,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     let console = Console::new(&settings.console)?;
     let interfaces = Interfaces::none(layout.name().as_str(), in_unit);
     let signals = Signals::receive()?;
-    cgroups.make_monitor(layout.name().as_str(), &settings.cgroup_dirs)?;
+    cgroups.make_monitor(&layout, &settings.cgroup_dirs)?;
     Ok(Monitor {
         notifier: Notifier::new(&settings.seccomp),
         layout,

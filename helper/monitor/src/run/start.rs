@@ -58,9 +58,8 @@ impl Monitor {
             self.notifier.begin()?;
         }
         self.run_hooks(HookStage::PreStart, &[])?;
-        let name = self.layout.name().as_str().to_owned();
         self.cgroups
-            .make_payload(&name, &self.settings.cgroup_dirs)?;
+            .make_payload(&self.layout, &self.settings.cgroup_dirs)?;
         self.cgroups.apply_limits(&self.settings.cgroup, |_| true)?;
         if !self.settings.is_privileged() {
             self.cgroups.delegate(&self.settings.idmaps)?;
