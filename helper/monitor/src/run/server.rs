@@ -7,8 +7,8 @@ use gantry_core::command::{Command, HEADER_LEN, RequestHeader, ResponseHeader, S
 use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::FailureKind;
 use nix::sys::socket::{
-    AddressFamily, Backlog, SockFlag, SockType, UnixAddr, UnixCredentials, bind, getsockopt,
-    listen, socket, sockopt,
+    AddressFamily, Backlog, Shutdown, SockFlag, SockType, UnixAddr, UnixCredentials, bind,
+    getsockopt, listen, shutdown, socket, sockopt,
 };
 use std::collections::BTreeMap;
 use std::io;
@@ -201,11 +201,21 @@ impl Connection {
         self.send(&bytes, fds);
     }
 
-    /// Sends bytes; see [`Connection::answer`].
+    /// Sends bytes; see [`Connection::answer`]. Descriptors go with the first of them
+    /// or not at all: a client that takes nothing then is let go, so that it does not
+    /// wait for them.
     pub(super) fn send(&mut self, bytes: &[u8], fds: &[&OwnedFd]) {
         let sent = match sys::send(&self.socket, bytes, fds) {
             Ok(sent) => sent,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && fds.is_empty() => 0,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                log::debug("a client does not take its answer");
+                if let Err(error) = shutdown(self.socket.as_raw_fd(), Shutdown::Both) {
+                    log::debug(format!("a client has gone: {error}"));
+                }
+                self.unsent.clear();
+                return;
+            }
             Err(error) => {
                 log::debug(format!("a client has gone: {error}"));
                 bytes.len()
@@ -266,6 +276,21 @@ mod tests {
             ResponseHeader::decode(&response).unwrap().ret,
             -libc::EINVAL
         );
+    }
+
+    #[test]
+    fn clients_that_cannot_be_given_descriptors_are_let_go() {
+        let (mut client, mut connection) = pair();
+        // Until nothing more goes in.
+        let data = vec![7; 1 << 20];
+        connection.answer(ResponseHeader::with_data(data.len()), &data, &[]);
+        assert!(connection.is_behind());
+        let file = OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        connection.answer(ResponseHeader::inline(0), &[], &[&file]);
+        assert!(!connection.is_behind());
+        // What had gone comes, and then the end.
+        assert!(client.read_to_end(&mut Vec::new()).unwrap() < HEADER_LEN + (1 << 20));
+        assert!(connection.read().is_err());
     }
 
     #[test]
