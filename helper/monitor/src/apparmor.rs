@@ -39,8 +39,12 @@ pub(crate) fn choose(settings: &Settings, layout: &ContainerLayout) -> Step<Conf
         }
         return Ok(Confinement::default());
     };
-    let chosen = apparmor::Confinement::of(settings, layout, &kernel);
-    let label = chosen.label(&kernel);
+    choose_on(&kernel, settings, layout)
+}
+
+fn choose_on(kernel: &Kernel, settings: &Settings, layout: &ContainerLayout) -> Step<Confinement> {
+    let chosen = apparmor::Confinement::of(settings, layout, kernel);
+    let label = chosen.label(kernel);
     if label.as_deref().is_some_and(|label| label != "unconfined")
         && !kernel.confines_mounts
         && !settings.apparmor.allow_incomplete
@@ -60,4 +64,42 @@ pub(crate) fn choose(settings: &Settings, layout: &ContainerLayout) -> Step<Conf
         .collect::<Result<_, _>>()
         .map_err(|reason| failure(FailureKind::StartFailed, STEP, format!("{reason}.")))?;
     Ok(Confinement { label, mounts })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gantry_core::config::{Config, SkipIncludes};
+    use gantry_core::name::ContainerName;
+    use std::path::Path;
+
+    #[test]
+    fn a_kernel_that_cannot_confine_mounts_is_taken_only_where_the_config_says_so() {
+        let layout = ContainerLayout::new("/var/lib/lxc", ContainerName::new("c1").unwrap());
+        let choose = |confines_mounts, text: &str| {
+            let kernel = Kernel {
+                confines_mounts,
+                stacks: false,
+                has_default: false,
+                caller_is_confined: false,
+            };
+            let config = Config::read(Path::new("/x"), text.to_owned(), &mut SkipIncludes);
+            let settings = Settings::from_config(&config).unwrap();
+            choose_on(&kernel, &settings, &layout)
+        };
+        let mine = "lxc.apparmor.profile = mine\n";
+        let label = |chosen: Confinement| chosen.label.unwrap_or_default();
+        assert_eq!(label(choose(true, mine).unwrap()), "mine");
+        let refused = choose(false, mine).unwrap_err();
+        assert_eq!(refused.kind, FailureKind::Unsupported);
+        assert!(
+            refused
+                .message
+                .contains("lxc.apparmor.allow_incomplete = 1")
+        );
+        let allowed = format!("{mine}lxc.apparmor.allow_incomplete = 1\n");
+        assert_eq!(label(choose(false, &allowed).unwrap()), "mine");
+        let unconfined = choose(false, "lxc.apparmor.profile = unconfined\n");
+        assert_eq!(label(unconfined.unwrap()), "unconfined");
+    }
 }
