@@ -34,6 +34,8 @@ STEPS = {
     "wires": {"sendto": [1, 2, 3, 5, 7, 9], "recvfrom": [1, 4], "connect": [1]},
     "init": {"sethostname": [1], "keyctl": [1], "symlinkat": [1, 4], "personality": [1], "capset": [1],
              "prctl": [1, 3, 6, 9], "sendmsg": [2, 4], "ioctl": [1, 6]},
+    "programs": {"execve": [2, 3, 4, 5, 6, 7], "prlimit64": [1, 2], "seccomp": [1, 2], "dup3": [1]},
+    "files": {"write": [2, 5, 9, 14, 20, 26], "openat2": [1, 8, 20], "mknodat": [1, 3], "renameat2": [1]},
 }
 CONFIG = """lxc.net.0.type = veth
 lxc.net.0.link = lxcbr0
@@ -42,6 +44,16 @@ lxc.net.0.ipv4.address = 10.0.3.{number}/24
 lxc.mount.entry = /etc/lxc mnt none ro,bind,create=dir 0 0
 lxc.hook.pre-start = /bin/true
 lxc.hook.start-host = /bin/true
+lxc.hook.mount = /bin/true
+lxc.hook.autodev = /bin/true
+lxc.hook.stop = /bin/true
+lxc.hook.post-stop = /bin/true
+lxc.tty.max = 2
+lxc.proc.oom_score_adj = 10
+lxc.prlimit.nofile = 500
+lxc.sysctl.net.ipv4.conf.eth0.forwarding = 0
+lxc.cgroup.pids.max = 100
+lxc.cgroup.devices.allow = c 10:200 rw
 lxc.init.cmd = /bin/sleep 1000
 """
 
