@@ -65,11 +65,9 @@ def test_stock_lxc_and_gantry_may_both_delete(bus):
 
 def test_an_ephemeral_container_that_others_need_stays(bus):
     """Until nothing needs it any more, and only then may it go."""
-    base = bus.create("base", template="busybox", privileged=True, config=["lxc.ephemeral = 1"])
-    clone(base, "twin", snapshot=True)
-    twin = bus.container("twin")
-    twin.call("SetConfigItem", "(sasa{sv})", "lxc.ephemeral", ["0"], {})
-    base.start()
+    base = bus.create("base", template="busybox", privileged=True, start=True)
+    twin = clone(base, "twin", snapshot=True)
+    base.call("SetConfigItem", "(sasa{sv})", "lxc.ephemeral", ["1"], {})
     base.kill()
     twin.start()
     assert twin.execute("true")[0] == 0 and set(bus.list()) == {"base", "twin"}
