@@ -110,7 +110,7 @@ impl DevicesObject {
     }
 
     /// Removes a device node below /dev from the running container, and the right to use
-    /// the device unless the config gives it. No options.
+    /// the device unless the config gives it, or List shows another node of it. No options.
     async fn remove_node(
         &self,
         container_path: &str,
