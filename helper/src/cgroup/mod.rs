@@ -235,8 +235,8 @@ fn add_processes(group: &Path, pids: &mut BTreeSet<u32>) {
 }
 
 /// Removes what a monitor that was killed left of a stopped container: its groups
-/// without any process.
-pub(crate) fn remove_empty(container: &ContainerLayout) {
+/// without any process. Gives back whether none are left.
+pub(crate) fn remove_empty(container: &ContainerLayout) -> bool {
     for kind in ["payload", "monitor"] {
         for group in groups(container, kind) {
             match remove_tree(&group) {
@@ -246,13 +246,15 @@ pub(crate) fn remove_empty(container: &ContainerLayout) {
             }
         }
     }
-    let is_left = |kind: &&str| !groups(container, kind).is_empty();
-    if note_of(container).is_some()
-        && !["payload", "monitor"].iter().any(is_left)
+    let are_gone = |kind: &str| groups(container, kind).is_empty();
+    let done = are_gone("payload") && are_gone("monitor");
+    if done
+        && note_of(container).is_some()
         && let Err(error) = std::fs::remove_file(container.groups())
     {
         tracing::debug!("removing {} failed: {error}", container.groups().display());
     }
+    done
 }
 
 /// Where the hierarchies are mounted, by the text of /proc/self/mountinfo:

@@ -197,11 +197,12 @@ impl Engine {
                 if let Ok(lock) = engine.lock(&name).await
                     && !client.is_alive().await
                 {
-                    cgroup::remove_empty(&engine.layout(&name));
+                    // What has just ended may be in them a moment longer.
+                    let are_gone = cgroup::remove_empty(&engine.layout(&name));
                     match engine.unload_apparmor(&name) {
                         Ok(()) => {
                             drop(lock);
-                            if engine.destroy_left(&id).await {
+                            if engine.destroy_left(&id).await && are_gone {
                                 return;
                             }
                         }

@@ -206,7 +206,10 @@ impl Hierarchy {
             umask(mask);
             match made {
                 Ok(()) if self.controllers.iter().any(|name| name == "cpuset") => {
-                    inherit_cpuset(&directory, &child)?;
+                    if let Err(error) = inherit_cpuset(&directory, &child) {
+                        std::fs::remove_dir(&child)?;
+                        return Err(error);
+                    }
                 }
                 Ok(()) => {}
                 Err(rustix::io::Errno::EXIST) if parts.peek().is_some() => {}
