@@ -308,7 +308,6 @@ def test_one_that_somebody_began_to_freeze_can_go_on_and_be_stopped(box):
     begin_to_freeze()
     box.call("Unfreeze", "(a{sv})", {})
     assert box.state == "RUNNING" and box.execute("true")[0] == 0
-    containers.booted(box)
     begin_to_freeze()
     box.stop(20, force=False)
     assert box.state == "STOPPED"

@@ -155,13 +155,14 @@ def test_an_ephemeral_one_leaves_nothing_but_keeps_its_snapshots(bus, backend):
         brief.kill()
         until(lambda: bus.list() == others, 60)
         until(lambda: not os.path.exists(brief.folder) and volumes() == before, 60)
-        kept = clone(web, "kept", ephemeral=True)
+        kept = clone(web, "kept", ephemeral=True, start=True)
         Snapshots(kept).take()
-        kept.start()
         kept.kill()
-        assert Snapshots(kept).names() == ["snap0"]
-        kept.start()
-        assert kept.execute("true")[0] == 0
-        kept.kill()
-        kept.destroy(snapshots=True)
+        Snapshots(kept).restore("snap0", new_name="again")
+        again = bus.container("again")
+        again.start()
+        assert again.execute("true")[0] == 0
+        again.destroy(force=True)
+        Snapshots(kept).delete("snap0")
+        kept.destroy()
         until(lambda: volumes() == before, 60)
