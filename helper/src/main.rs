@@ -32,7 +32,7 @@ use tracing::{error, info};
 
 use crate::{
     boot::Boot,
-    bus::{Resolvers, Service, Units},
+    bus::{Service, Services, Units},
     engine::{Engine, GroupAction, Selection, StopOptions, Work},
 };
 
@@ -96,8 +96,8 @@ fn boot() -> Boot {
 async fn serve() -> Result<(), Box<dyn Error>> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let names = Arc::new(Resolvers::open().await?);
-    let engine = Engine::open(Units::where_booted().await?, Some(names)).await?;
+    let services = Arc::new(Services::open().await?);
+    let engine = Engine::open(Units::where_booted().await?, Some(services)).await?;
     let mut service = Service::start(engine).await?;
     info!(version = env!("CARGO_PKG_VERSION"), "on the bus");
     tokio::select! {

@@ -23,8 +23,8 @@ mod networks;
 mod operations;
 mod options;
 mod requests;
-mod resolvers;
 mod resources;
+mod services;
 mod session;
 mod sessions;
 mod snapshots;
@@ -32,7 +32,7 @@ mod units;
 mod usage;
 
 pub(crate) use boot::{autostart, run_schedules};
-pub(crate) use resolvers::Resolvers;
+pub(crate) use services::Services;
 pub(crate) use units::Units;
 
 use std::{

@@ -83,7 +83,7 @@ pub(crate) use import::ImportRequest;
 pub(crate) use launcher::{Holder, Launcher};
 pub(crate) use lifecycle::StopOptions;
 pub(crate) use logs::LogKind;
-pub(crate) use networks::{HostNames, NetworkChange, NetworkChanges, NetworkFacts, NewForward};
+pub(crate) use networks::{HostServices, NetworkChange, NetworkChanges, NetworkFacts, NewForward};
 pub(crate) use outlets::Outlet;
 pub(crate) use session::{ExecuteRequest, Session, SessionKind, Size};
 pub(crate) use snapshots::{NewSnapshot, RestoreOptions, Snapshot};
@@ -124,7 +124,7 @@ struct Shared {
     /// Held while the registry is made fresh; when that was last done.
     refreshing: tokio::sync::Mutex<Option<Instant>>,
     programs: Programs,
-    names: Option<Arc<dyn HostNames>>,
+    services: Option<Arc<dyn HostServices>>,
     meters: usage::Meters,
     filters: Filters,
     sessions: Numbers,
@@ -144,10 +144,10 @@ impl Engine {
     /// Reads lxc.conf(5), removes what interrupted creations left behind and
     /// takes up what runs. Call it once, inside a tokio runtime. Without a
     /// `launcher` monitors and sessions detach themselves from this process, and without
-    /// `names` the host does not learn those of containers.
+    /// `services` the host's own do not learn of networks.
     pub(crate) async fn open(
         launcher: Option<Arc<dyn Launcher>>,
-        names: Option<Arc<dyn HostNames>>,
+        services: Option<Arc<dyn HostServices>>,
     ) -> Result<Self> {
         // No child may begin in, or hold on to, somebody's directory.
         std::env::set_current_dir("/").map_err(|error| Error::io("changing to /", &error))?;
@@ -185,7 +185,7 @@ impl Engine {
             registry: Mutex::new(registry),
             refreshing: tokio::sync::Mutex::default(),
             programs: Programs::open(launcher)?,
-            names,
+            services,
             meters: usage::Meters::default(),
             filters: Filters::default(),
             sessions: Numbers::default(),

@@ -4,13 +4,20 @@ use super::{HostInterface, Report, Result, Verdict, read, topic};
 use crate::engine::disk::ConfigFile;
 use crate::network::{bridge as bridges, definitions};
 use gantry_core::name::InterfaceName;
-use gantry_core::networks::Places;
 use gantry_core::networks::lxc_net::LxcNet;
+use gantry_core::networks::{Network, Places};
 
 /// LXC's bridge.
 const BRIDGE: &str = "lxcbr0";
 /// Where LXC's service keeps the process id of its DHCP server.
 const SERVER: &str = "/run/lxc/dnsmasq.pid";
+
+/// Where ufw says whether it is on, what it does by default, and what its user has added.
+const UFW: [&str; 3] = [
+    "/etc/ufw/ufw.conf",
+    "/etc/default/ufw",
+    "/etc/ufw/user.rules",
+];
 
 const FORWARDING: [(&str, &str, &str); 2] = [
     (
@@ -37,6 +44,12 @@ pub(super) fn check(report: &mut Report, links: &[HostInterface], defaults: Resu
     );
     if let Some(link) = links.iter().find(|link| link.name == BRIDGE) {
         add("DHCP and DNS", server(link));
+    }
+    let described = definitions::all().unwrap_or_default().into_iter();
+    let networks: Vec<Network> = described.filter_map(|one| one.network.ok()).collect();
+    let ufw = UFW.map(|path| read(path).unwrap_or_default());
+    if let Some(verdict) = ufw_verdict(&ufw.each_ref().map(String::as_str), &networks) {
+        add("ufw", verdict);
     }
     // By default lxc-net gives addresses of IPv4 alone.
     for (topic, (item, path, sysctl)) in [topic::NETWORK, topic::EXTRAS].into_iter().zip(FORWARDING)
@@ -121,6 +134,64 @@ fn server(link: &HostInterface) -> Verdict {
     })
 }
 
+/// What ufw(8) does to networks, if it is on: what none of its own rules lets through it
+/// drops, whatever is let through elsewhere. Its files are as in [`UFW`].
+fn ufw_verdict([conf, defaults, rules]: &[&str; 3], networks: &[Network]) -> Option<Verdict> {
+    let has = |text: &str, line: &str| text.lines().any(|one| one.trim() == line);
+    if !has(conf, "ENABLED=yes") {
+        return None;
+    }
+    let keeps_out = |policy: &str, rule: &str| {
+        !has(defaults, &format!("DEFAULT_{policy}_POLICY=\"ACCEPT\"")) && !has(rules, rule)
+    };
+    // No name that a shell takes otherwise is put into what an administrator is to run. With
+    // an uplink containers are not behind the host.
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let networks = networks
+        .iter()
+        .filter(|network| network.uplink.is_empty() && network.name.as_str().chars().all(is_plain));
+    let mut missing = Vec::new();
+    for network in networks {
+        let name = &network.name;
+        // To the host, on from there, and back in.
+        let needed = [
+            (network.has_server(), "INPUT", "input", "-i", "allow in"),
+            (
+                !network.isolated,
+                "FORWARD",
+                "forward",
+                "-i",
+                "route allow in",
+            ),
+            (
+                !network.forwards.is_empty(),
+                "FORWARD",
+                "forward",
+                "-o",
+                "route allow out",
+            ),
+        ];
+        for (is_needed, policy, chain, way, command) in needed {
+            if is_needed
+                && keeps_out(
+                    policy,
+                    &format!("-A ufw-user-{chain} {way} {name} -j ACCEPT"),
+                )
+            {
+                missing.push(format!("“ufw {command} on {name}”"));
+            }
+        }
+    }
+    Some(if missing.is_empty() {
+        Ok("It lets through what networks need.".to_owned())
+    } else {
+        Err(format!(
+            "It drops what networks need: containers get no addresses, reach only this computer, or are not reached by forwarded ports. Run {}.",
+            missing.join(" and ")
+        ))
+    })
+}
+
 fn forwarding(value: Option<&str>, name: &str) -> Verdict {
     match value {
         Some("1") => Ok("On.".to_owned()),
@@ -134,6 +205,7 @@ fn forwarding(value: Option<&str>, name: &str) -> Verdict {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gantry_core::networks::lxc_net;
 
     fn link(name: &str, kind: &str, up: bool) -> HostInterface {
         HostInterface {
@@ -151,12 +223,37 @@ mod tests {
 
     #[test]
     fn a_bridge_is_up_or_will_come_up_or_is_not_to_be() {
-        let lxc_net = |text: &str| Ok(gantry_core::networks::lxc_net::read(&[text]).unwrap());
+        let lxc_net = |text: &str| Ok(lxc_net::read(&[text]).unwrap());
         let (on, off) = (lxc_net(""), lxc_net("USE_LXC_BRIDGE=false"));
         assert!(bridge(&[link("lxcbr0", "bridge", true)], &on).is_ok());
         assert!(bridge(&[link("lxcbr0", "bridge", false)], &on).is_err());
         assert!(bridge(&[link("br0", "bridge", true)], &on).is_ok());
         let problem = bridge(&[], &off).unwrap_err();
         assert!(problem.contains("USE_LXC_BRIDGE"), "{problem}");
+    }
+
+    #[test]
+    fn ufw_is_told_of_what_it_keeps_from_each_network() {
+        let lxc = lxc_net::read(&[]).unwrap().network;
+        let mut own = Network::new(InterfaceName::new("dev0").unwrap());
+        own.isolated = true;
+        let strange = Network::new(InterfaceName::new("a;reboot").unwrap());
+        let networks = [lxc, own, strange];
+        let verdict =
+            |conf, rules| ufw_verdict(&[conf, "DEFAULT_INPUT_POLICY=\"DROP\"\n", rules], &networks);
+        assert_eq!(verdict("ENABLED=no\n", ""), None);
+        let problem = verdict("ENABLED=yes\n", "").unwrap().unwrap_err();
+        assert!(
+            problem.ends_with("Run “ufw allow in on lxcbr0” and “ufw route allow in on lxcbr0”."),
+            "{problem}"
+        );
+        let input = "-A ufw-user-input -i lxcbr0 -j ACCEPT\n";
+        let problem = verdict("ENABLED=yes\n", input).unwrap().unwrap_err();
+        assert!(
+            problem.ends_with("Run “ufw route allow in on lxcbr0”."),
+            "{problem}"
+        );
+        let both = format!("{input}-A ufw-user-forward -i lxcbr0 -j ACCEPT\n");
+        assert!(verdict("ENABLED=yes\n", &both).unwrap().is_ok());
     }
 }

@@ -8,12 +8,12 @@
 mod bridges;
 mod change;
 mod keeper;
-mod names;
+mod services;
 mod up;
 mod uplink;
 
 pub(crate) use change::{NetworkChange, NewForward};
-pub(crate) use names::HostNames;
+pub(crate) use services::HostServices;
 
 use super::{Engine, Error, Result};
 use crate::linux::netlink::Netlink;

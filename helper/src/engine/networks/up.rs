@@ -91,6 +91,7 @@ impl Engine {
     pub(in crate::engine) fn repair_networks(&self) {
         let engine = self.clone();
         tokio::spawn(async move {
+            engine.follow_firewall().await;
             let _lock = engine.0.networks.lock().await;
             // The host may have gone down with networks that were up.
             if let Err(error) = engine.forget_names().await {
@@ -198,15 +199,23 @@ impl Engine {
         bridge::bring_up(network, before).await?;
         write_record(record, network)?;
         self.plug_uplink(network).await?;
-        self.load_firewall(Some(network)).await?;
         let is_new = server::write(network)?;
         self.make_room_for_names(network).await?;
-        match keeper(&places)? {
-            None => self.start_keeper(&network.name).await?,
-            Some(keeper) if is_new || !was_there => reload(&keeper, network).await?,
-            Some(_) => {}
-        }
+        // Each is most of the time that this takes, and neither needs the other.
+        let rules = self.load_firewall(Some(network));
+        let (ruled, served) = tokio::join!(rules, self.serve(network, is_new || !was_there));
+        ruled.and(served)?;
+        self.let_through(network, true).await;
         self.tell_names(network).await
+    }
+
+    /// `is_new`: what its dnsmasq goes by, or where it does, has changed.
+    async fn serve(&self, network: &Network, is_new: bool) -> Result<()> {
+        match keeper(&network.places())? {
+            None => self.start_keeper(&network.name).await,
+            Some(keeper) if is_new => reload(&keeper, network).await,
+            Some(_) => Ok(()),
+        }
     }
 
     /// Loads the rules of all networks that are up.
@@ -250,6 +259,7 @@ impl Engine {
         self.end_trial(&network.uplink);
         bridge::remove(&places, name.as_str()).await?;
         self.load_firewall(None).await?;
+        self.let_through(&network, false).await;
         match std::fs::remove_dir_all(places.directory()) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::path(
@@ -363,7 +373,7 @@ fn is_recorded(places: &Places) -> bool {
 }
 
 /// What a network was when it was last brought up, of its record.
-fn old_network(record: &str, name: &InterfaceName) -> Network {
+pub(super) fn old_network(record: &str, name: &InterfaceName) -> Network {
     std::fs::read_to_string(record)
         .ok()
         .and_then(|text| file::read(name.clone(), &text).ok())

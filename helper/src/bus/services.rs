@@ -1,20 +1,29 @@
-//! The host's own services for names, told of networks' domains: systemd-resolved, and who
-//! starts a dnsmasq for the host.
+//! The host's own services that are told of networks: those for names (systemd-resolved, and
+//! who starts a dnsmasq for the host), and firewalld.
 
-use std::{net::IpAddr, time::Duration};
+use std::{fmt::Display, net::IpAddr, time::Duration};
 
-use futures_util::{StreamExt as _, future::BoxFuture};
+use futures_util::{
+    StreamExt as _,
+    future::{BoxFuture, ready},
+    stream::BoxStream,
+};
 use tokio::time::timeout;
 use zbus::{Connection, fdo::DBusProxy, names::BusName, proxy, zvariant::OwnedObjectPath};
 
-use crate::engine::{Asker, Error, HostNames, Result};
+use crate::engine::{Asker, Error, HostServices, Result};
 
 /// How long systemd may take to start a dnsmasq anew.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long firewalld may take to answer, who may be loading its rules.
+const FIREWALL_PATIENCE: Duration = Duration::from_secs(60);
 /// What NetworkManager is to read anew: it starts its dnsmasq once more.
 const DNS_FULL: u32 = 0x4;
 /// The service of the system's dnsmasq.
 const DNSMASQ: &str = "dnsmasq.service";
+/// firewalld's name, and the zone that the package brings for bridges of networks.
+const FIREWALLD: &str = "org.fedoraproject.FirewallD1";
+const ZONE: &str = "gantry";
 
 /// org.freedesktop.resolve1(5).
 #[proxy(
@@ -62,11 +71,66 @@ trait Systemd {
     ) -> zbus::Result<()>;
 }
 
+/// firewalld.dbus(5).
+#[proxy(
+    interface = "org.fedoraproject.FirewallD1",
+    default_service = "org.fedoraproject.FirewallD1",
+    default_path = "/org/fedoraproject/FirewallD1",
+    gen_blocking = false
+)]
+trait Firewalld {
+    #[zbus(name = "getDefaultZone")]
+    fn default_zone(&self) -> zbus::Result<String>;
+}
+
+/// Its zones as they are at present, until it reads its configuration anew.
+#[proxy(
+    interface = "org.fedoraproject.FirewallD1.zone",
+    default_service = "org.fedoraproject.FirewallD1",
+    default_path = "/org/fedoraproject/FirewallD1",
+    gen_blocking = false
+)]
+trait FirewalldZones {
+    #[zbus(name = "getZoneOfInterface")]
+    fn zone_of_interface(&self, interface: &str) -> zbus::Result<String>;
+    #[zbus(name = "changeZoneOfInterface")]
+    fn change_zone_of_interface(&self, zone: &str, interface: &str) -> zbus::Result<String>;
+    #[zbus(name = "removeInterface")]
+    fn remove_interface(&self, zone: &str, interface: &str) -> zbus::Result<String>;
+}
+
+/// Its configuration.
+#[proxy(
+    interface = "org.fedoraproject.FirewallD1.config",
+    default_service = "org.fedoraproject.FirewallD1",
+    default_path = "/org/fedoraproject/FirewallD1/config",
+    gen_blocking = false
+)]
+trait FirewalldConfig {
+    #[zbus(name = "getZoneByName")]
+    fn zone_by_name(&self, zone: &str) -> zbus::Result<OwnedObjectPath>;
+}
+
+/// A zone of it.
+#[proxy(
+    interface = "org.fedoraproject.FirewallD1.config.zone",
+    default_service = "org.fedoraproject.FirewallD1",
+    gen_blocking = false
+)]
+trait FirewalldZone {
+    #[zbus(name = "queryInterface")]
+    fn query_interface(&self, interface: &str) -> zbus::Result<bool>;
+    #[zbus(name = "addInterface")]
+    fn add_interface(&self, interface: &str) -> zbus::Result<()>;
+    #[zbus(name = "removeInterface")]
+    fn remove_interface(&self, interface: &str) -> zbus::Result<()>;
+}
+
 /// Those that are on the system bus.
 #[derive(Debug)]
-pub(crate) struct Resolvers(Connection);
+pub(crate) struct Services(Connection);
 
-impl Resolvers {
+impl Services {
     /// Connects to the bus.
     ///
     /// # Errors
@@ -144,9 +208,38 @@ impl Resolvers {
             }
         }
     }
+
+    /// In its configuration, too, which is all that it knows when it has read that anew. What
+    /// the administrator has put into another zone stays there; into the default one
+    /// NetworkManager puts every bridge that it sees.
+    async fn set_zone(&self, bridge: &str, is_up: bool) -> zbus::Result<()> {
+        if !self.is_there(FIREWALLD).await? {
+            return Ok(());
+        }
+        let zones = FirewalldZonesProxy::new(&self.0).await?;
+        let present = zones.zone_of_interface(bridge).await?;
+        let by_default = FirewalldProxy::new(&self.0).await?.default_zone().await?;
+        if ![ZONE, &by_default, ""].contains(&present.as_str()) {
+            return Ok(());
+        }
+        let config = FirewalldConfigProxy::new(&self.0).await?;
+        let zone = config.zone_by_name(ZONE).await?;
+        let zone = FirewalldZoneProxy::new(&self.0, zone).await?;
+        let is_kept = zone.query_interface(bridge).await?;
+        match (is_up, present == ZONE) {
+            (true, false) => drop(zones.change_zone_of_interface(ZONE, bridge).await?),
+            (false, true) => drop(zones.remove_interface(ZONE, bridge).await?),
+            _ => {}
+        }
+        match (is_up, is_kept) {
+            (true, false) => zone.add_interface(bridge).await,
+            (false, true) => zone.remove_interface(bridge).await,
+            _ => Ok(()),
+        }
+    }
 }
 
-impl HostNames for Resolvers {
+impl HostServices for Services {
     fn resolve<'a>(
         &'a self,
         link: u32,
@@ -157,6 +250,33 @@ impl HostNames for Resolvers {
             self.set_link(link, domain, servers)
                 .await
                 .map_err(|error| failed("systemd-resolved", &error))
+        })
+    }
+
+    fn let_through<'a>(&'a self, bridge: &'a str, is_up: bool) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let done = timeout(FIREWALL_PATIENCE, self.set_zone(bridge, is_up)).await;
+            let failed = |why: &dyn Display| {
+                Error::Failed(format!(
+                    "firewalld does not put {bridge} into its zone {ZONE}, so that containers there may get no addresses and reach nobody ({why}); run “firewall-cmd --reload” if the zone is new to it"
+                ))
+            };
+            done.map_err(|_| failed(&"it takes too long"))?
+                .map_err(|error| failed(&error))
+        })
+    }
+
+    fn firewall_begins(&self) -> BoxFuture<'_, Result<BoxStream<'static, ()>>> {
+        Box::pin(async move {
+            let owners = async {
+                let firewalld = FirewalldProxy::new(&self.0).await?;
+                firewalld.inner().receive_owner_changed().await
+            };
+            let owners = owners.await.map_err(|error| {
+                Error::Failed(format!("it is not heard when firewalld begins: {error}"))
+            })?;
+            let begun = owners.filter_map(|owner| ready(owner.map(drop)));
+            Ok(begun.boxed())
         })
     }
 
