@@ -6,7 +6,7 @@ import pytest
 
 import containers
 from gantry import LXC_PATH, run, until
-from stores import Snapshots, clone, place_for, wish
+from stores import Snapshots, clone, container_on, place_for, wish
 
 
 def fill(container, count=20_000):
@@ -46,6 +46,62 @@ def test_what_a_snapshot_and_a_state_that_was_replaced_took_is_freed(bus):
     snapshots.delete("snap0")
     assert snapshots.names() == []
     until(lambda: nothing_is_left("web"), 60)
+
+
+def dig(folder, depth, name="d"):
+    """Makes directories in one another, as a container's root can."""
+    here = os.open(folder, os.O_RDONLY)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=here)
+        below = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = below
+    os.close(here)
+
+
+def test_no_depth_is_too_much(bus):
+    """Files in 20,000 directories in one another: copied, restored and deleted, and the helper is the same all along."""
+    web = bus.create("web", template="busybox")
+    dig(f"{web.folder}/rootfs", 20_000)
+    dig(f"{web.folder}/rootfs/tmp", 100, "long" * 50)
+    run("chattr", "+i", f"{web.folder}/rootfs/{'d/' * 40}", check=False)
+    helper = containers.helper_pid(bus)
+    snapshots = Snapshots(web)
+    snapshots.take()
+    run("chattr", "-i", f"{web.folder}/rootfs/{'d/' * 40}", check=False)
+    snapshots.restore("snap0", safety=False)
+    until(lambda: nothing_is_left("web"), 120)
+    snapshots.delete("snap0")
+    web.destroy()
+    until(nothing_is_left, 120)
+    assert containers.helper_pid(bus) == helper
+
+
+def test_an_ephemeral_one_leaves_no_depth_behind(bus):
+    """Its monitor leaves to the next helper what is too deep for it."""
+    web = bus.create("web", template="busybox", ephemeral=True)
+    dig(f"{web.folder}/rootfs", 20_000)
+    web.start()
+    web.kill()
+    until(lambda: bus.list() == {}, 60)
+    containers.kill_helper(bus)
+    assert bus.list() == {}
+    until(nothing_is_left, 120)
+
+
+def test_subvolumes_go_however_they_are_nested(bus):
+    """Also those that can only be read, and that lie below where one may be deleted at once."""
+    with container_on(bus, "btrfs") as web:
+        place = f"{web.folder}/rootfs/srv"
+        for number in range(40):
+            run("btrfs", "subvolume", "create", f"{place}/sub")
+            os.mkdir(f"{place}/sub/folder")
+            if number % 10 == 0:
+                dig(f"{place}/sub", 50)
+                run("btrfs", "subvolume", "snapshot", "-r", f"{place}/sub", f"{place}/read")
+            place += "/sub/folder"
+        web.destroy()
+        until(nothing_is_left, 120)
 
 
 def test_a_directory_elsewhere_goes_with_its_container(bus):

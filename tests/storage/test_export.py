@@ -163,6 +163,29 @@ def test_one_that_runs_leaves_with_what_was_written_last(bus, backend, tmp_path)
     assert run("tar", "-xOf", "a", "rootfs/fresh/file", cwd=tmp_path).stdout == "words\n"
 
 
+def test_one_on_btrfs_goes_on_while_it_is_packed(bus, tmp_path):
+    """Unless subvolumes lie in it, which a snapshot is without: then it is held, and they are in the archive."""
+    with container_on(bus, "btrfs") as web:
+        web.start()
+        for nested, state in ((False, "RUNNING"), (True, "FROZEN")):
+            if nested:
+                run("btrfs", "subvolume", "create", f"{web.folder}/rootfs/srv/sub")
+                run("touch", f"{web.folder}/rootfs/srv/sub/file")
+            out, into = os.pipe()
+            job = start_export(web, into)
+            os.close(into)
+            # The pipe is full: it cannot go on before it is read.
+            until(lambda: job.get("Stage") == "packing" and job.get("Bytes") > 0)
+            assert web.wait(state) == state
+            with os.fdopen(out, "rb") as reader, open(tmp_path / "a", "wb") as file:
+                file.write(reader.read())
+            job.result()
+            assert web.wait("RUNNING") == "RUNNING"
+            names = names_in(tmp_path / "a")
+            assert "rootfs/bin/busybox" in names and ("rootfs/srv/sub/file" in names) == nested
+        web.kill()
+
+
 def left_of_exports():
     """What an export may make for itself: directories, volumes and datasets, devices."""
     tools = [["losetup", "-a"], ["lvs", "--noheadings", "-o", "lv_name"], ["zfs", "list", "-Ht", "all", "-o", "name"]]

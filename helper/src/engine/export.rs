@@ -124,7 +124,8 @@ impl Engine {
     /// that, or cannot make one now.
     async fn moment(&self, source: &Source, work: &Work) -> Result<Option<Moment>> {
         let backend = storage::backend(&source.backend)?;
-        if !backend.keeps_moments() {
+        let rootfs = source.rootfs.clone();
+        if !blocking(move || backend.keeps_moments(&rootfs)).await? {
             return Ok(None);
         }
         let staging = Staging::create(Path::new(self.lxc_path()))?;

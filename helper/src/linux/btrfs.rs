@@ -45,12 +45,22 @@ struct SendArgs {
     reserved: [u8; 28],
 }
 
+/// `struct btrfs_ioctl_get_subvol_rootref_args`.
+#[repr(C)]
+struct NestedArgs {
+    least: u64,
+    found: [[u64; 2]; 255],
+    count: u8,
+    unused: [u8; 7],
+}
+
 const SNAP_DESTROY: libc::Ioctl = 0x5000_940f;
 const INO_LOOKUP: libc::Ioctl = 0xd000_9412;
 const SUBVOL_SETFLAGS: libc::Ioctl = 0x4008_941a;
 const SEND: libc::Ioctl = 0x4048_9426;
 const SNAP_CREATE_V2: libc::Ioctl = 0x5000_9417;
 const SUBVOL_CREATE_V2: libc::Ioctl = 0x5000_9418;
+const GET_SUBVOL_ROOTREF: libc::Ioctl = 0xd000_943d;
 
 /// Makes an empty subvolume.
 pub(crate) fn create_subvolume(path: &Path) -> io::Result<()> {
@@ -96,27 +106,52 @@ fn make(path: &Path, request: libc::Ioctl, source: i64, flags: u64) -> io::Resul
     check(unsafe { libc::ioctl(parent.as_raw_fd(), request, &raw const args) })
 }
 
+/// Whether other subvolumes lie in a subvolume: those that a snapshot of it is without.
+pub(crate) fn has_nested(path: &Path) -> io::Result<bool> {
+    let subvolume = files::open_directory(path)?;
+    let mut args = NestedArgs {
+        least: 0,
+        found: [[0; 2]; 255],
+        count: 0,
+        unused: [0; 7],
+    };
+    // SAFETY: the kernel fills one structure of the type that the request expects.
+    match check(unsafe { libc::ioctl(subvolume.as_raw_fd(), GET_SUBVOL_ROOTREF, &raw mut args) }) {
+        Ok(()) => Ok(args.count > 0),
+        // There are more than it can name.
+        Err(error) if error.raw_os_error() == Some(libc::EOVERFLOW) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
 /// Removes a subvolume with all that is in it, at once.
+///
+/// # Errors
+/// `ENOTEMPTY` when other subvolumes lie in it.
 pub(crate) fn destroy_subvolume(path: &Path) -> io::Result<()> {
     let (parent, name) = path
         .parent()
         .zip(path.file_name())
         .ok_or(io::ErrorKind::InvalidInput)?;
-    let parent = files::open_directory(parent)?;
+    destroy_subvolume_in(files::open_directory(parent)?, name)
+}
+
+/// As [`destroy_subvolume`], by its name in an open directory.
+pub(super) fn destroy_subvolume_in(parent: impl AsFd, name: &OsStr) -> io::Result<()> {
     let args = NameArgs {
         fd: 0,
         name: padded(name)?,
     };
     // SAFETY: the kernel reads one structure of the type that the request expects.
-    check(unsafe { libc::ioctl(parent.as_raw_fd(), SNAP_DESTROY, &raw const args) })
+    check(unsafe { libc::ioctl(parent.as_fd().as_raw_fd(), SNAP_DESTROY, &raw const args) })
 }
 
-/// Makes a subvolume one that can be changed, and removed like any directory.
-pub(crate) fn make_writable(path: &Path) -> io::Result<()> {
-    let subvolume = files::open_directory(path)?;
+/// Makes a subvolume, opened at its top, one that can be changed, and removed like any
+/// directory.
+pub(super) fn make_writable(subvolume: impl AsFd) -> io::Result<()> {
     let flags = 0_u64;
     // SAFETY: the kernel reads the number that the request expects.
-    check(unsafe { libc::ioctl(subvolume.as_raw_fd(), SUBVOL_SETFLAGS, &raw const flags) })
+    check(unsafe { libc::ioctl(subvolume.as_fd().as_raw_fd(), SUBVOL_SETFLAGS, &raw const flags) })
 }
 
 /// Writes to a pipe what turns one snapshot that cannot be changed into another, without

@@ -1,8 +1,7 @@
 //! Files of root's, read and replaced with care.
 
-use super::btrfs::make_writable;
-use super::tree;
-use rustix::fs::{AtFlags, FileType, Gid, IFlags, Mode, OFlags, Uid};
+use super::{removal, tree};
+use rustix::fs::{AtFlags, FileType, Gid, Mode, OFlags, Uid};
 use std::ffi::OsString;
 use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
@@ -267,60 +266,19 @@ pub(crate) fn ensure_directory(path: &Path, mode: u32) -> io::Result<()> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
 }
 
-/// Removes a tree, also what nobody may change in it (chattr(1)). Links in it are removed,
-/// not followed; what is mounted below it is not touched and makes this fail.
+/// Removes a file or tree, however deep it is, also what nobody may change in it (chattr(1)).
+/// Links in it are removed, not followed; what is mounted below it is not touched and makes
+/// this fail. What is not there is as good.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match std::fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_dir() => match std::fs::remove_dir_all(path) {
-            // Snapshots of btrfs to be read, in what a comparison left.
-            Err(error) if error.kind() == io::ErrorKind::ReadOnlyFilesystem => {
-                for entry in std::fs::read_dir(path)?.flatten() {
-                    make_writable(&entry.path())?;
-                }
-                std::fs::remove_dir_all(path)
-            }
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
-                unlock(&open_directory(path)?)?;
-                std::fs::remove_dir_all(path)
-            }
-            result => result,
-        },
-        Ok(_) => std::fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
-    }
-}
-
-/// Takes the flags off a tree which keep root from changing files in it. What is mounted
-/// below it stays as it is.
-fn unlock(directory: &OwnedFd) -> io::Result<()> {
-    let device = rustix::fs::fstat(directory)?.st_dev;
-    clear_flags(directory)?;
-    for name in tree::names(directory)? {
-        let Some(status) = tree::look(directory, &name)?.filter(|found| found.st_dev == device)
-        else {
-            continue;
-        };
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let open = || rustix::fs::openat(directory, &name, flags, Mode::empty());
-        match tree::kind(&status) {
-            FileType::Directory => unlock(&open()?)?,
-            FileType::RegularFile => clear_flags(&open()?)?,
-            // Others have none.
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-fn clear_flags(file: &OwnedFd) -> io::Result<()> {
-    let locked = IFlags::IMMUTABLE | IFlags::APPEND;
-    match rustix::fs::ioctl_getflags(file) {
-        Ok(flags) if flags.intersects(locked) => {
-            Ok(rustix::fs::ioctl_setflags(file, flags.difference(locked))?)
-        }
-        // The file system knows none.
-        Ok(_) | Err(rustix::io::Errno::NOTTY | rustix::io::Errno::OPNOTSUPP) => Ok(()),
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
+    let above = match path.parent() {
+        Some(above) if !above.as_os_str().is_empty() => above,
+        _ => Path::new("."),
+    };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    match rustix::fs::open(above, flags, Mode::empty()) {
+        Ok(above) => removal::remove(&above, name),
+        Err(rustix::io::Errno::NOENT) => Ok(()),
         Err(error) => Err(error.into()),
     }
 }

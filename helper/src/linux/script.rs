@@ -16,14 +16,18 @@ use std::process::ExitCode;
 /// The first argument that makes this program such a worker.
 pub(crate) const WORKER: &str = "tool-worker";
 
-/// Runs the worker if the arguments say so: `tool-worker HELPER-PID PROGRAM ARG…`.
+/// The variables by which programs know their proxies, as curl(1) reads them.
+const PROXIES: [&str; 3] = ["http_proxy", "https_proxy", "ftp_proxy"];
+
+/// Runs the worker if the arguments say so: `tool-worker HELPER-PID PROXY PROGRAM
+/// ARG…`; an empty proxy is none.
 pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let mut args = std::env::args().skip(1);
     if args.next()? != WORKER {
         return None;
     }
-    let helper = args.next()?;
-    Some(match run(&helper, args) {
+    let (helper, proxy) = (args.next()?, args.next()?);
+    Some(match run(&helper, &proxy, args) {
         Ok(status) => ExitCode::from(u8::try_from(status).unwrap_or(u8::MAX)),
         Err(error) => {
             // Standard error is read by the helper.
@@ -33,7 +37,7 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     })
 }
 
-fn run(helper: &str, args: impl Iterator<Item = String>) -> io::Result<i32> {
+fn run(helper: &str, proxy: &str, args: impl Iterator<Item = String>) -> io::Result<i32> {
     set_pdeathsig(Signal::SIGKILL)?;
     // A helper that had ended before cannot be followed.
     if helper.parse().map(Pid::from_raw) != Ok(getppid()) {
@@ -43,12 +47,16 @@ fn run(helper: &str, args: impl Iterator<Item = String>) -> io::Result<i32> {
     let program = argv
         .first()
         .ok_or_else(|| io::Error::other("no program is named"))?;
-    let environment = [
+    let own = [
         c"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         c"LC_ALL=C.UTF-8",
         c"HOME=/root",
         c"DEBIAN_FRONTEND=noninteractive",
     ];
+    let mut environment: Vec<CString> = own.map(ToOwned::to_owned).into();
+    for name in PROXIES.into_iter().filter(|_| !proxy.is_empty()) {
+        environment.push(CString::new(format!("{name}={proxy}"))?);
+    }
     umask(Mode::from_bits_truncate(0o022));
     chdir("/")?;
     unshare(CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWPID)?;

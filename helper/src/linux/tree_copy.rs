@@ -3,6 +3,7 @@
 //! link is followed, in neither tree, and no path is too long.
 
 use super::replica;
+use super::steps::{Steps, below, names};
 use super::tree::{self, kind};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat};
 use rustix::io::Errno;
@@ -36,7 +37,7 @@ const PACE: Duration = Duration::from_millis(100);
 pub(super) fn copy(from: OwnedFd, to: OwnedFd) -> io::Result<()> {
     replica::undress(&to)?;
     let top = Place {
-        path: PathBuf::new(),
+        path: None,
         from,
         to,
     };
@@ -65,8 +66,7 @@ pub(super) fn copy(from: OwnedFd, to: OwnedFd) -> io::Result<()> {
 
 /// A directory and its copy.
 struct Place {
-    /// From the top.
-    path: PathBuf,
+    path: Steps,
     from: OwnedFd,
     to: OwnedFd,
 }
@@ -97,8 +97,9 @@ struct Tasks {
 struct Copying {
     /// Of the copy.
     top: OwnedFd,
-    /// The paths of files that have several names, by what they are copies of.
-    links: Mutex<HashMap<(u64, u64), PathBuf>>,
+    /// The directories of files that have several names, and one of these, by what they are
+    /// copies of.
+    links: Mutex<HashMap<(u64, u64), (Steps, OsString)>>,
     tasks: Mutex<Tasks>,
     news: Condvar,
 }
@@ -167,7 +168,7 @@ impl Copying {
                 place
             }
             Task::Below(above, name) => {
-                let path = above.path.join(&name);
+                let path = below(&above.path, &name);
                 let place = begin(&above, &name, path.clone()).map_err(|error| at(&path, error))?;
                 self.push(Task::Directory(Arc::new(place)));
                 above
@@ -224,7 +225,7 @@ impl Copying {
             } else {
                 self.other(place, &name)
             };
-            result.map_err(|error| at(&place.path.join(name), error))?;
+            result.map_err(|error| at(&below(&place.path, &name), error))?;
         }
         Ok(())
     }
@@ -263,29 +264,28 @@ impl Copying {
         }
         let mut links = lock(&self.links);
         let inode = (status.st_dev, status.st_ino);
-        if let Some(first) = links.get(&inode) {
-            let above = self.directory(first.parent().unwrap_or(Path::new("")))?;
-            let first = first.file_name().unwrap_or_default();
+        if let Some((above, first)) = links.get(&inode) {
+            let above = self.directory(above)?;
             rustix::fs::linkat(&above, first, &place.to, name, AtFlags::empty())?;
             return Ok(None);
         }
         let made = make()?;
-        links.insert(inode, place.path.join(name));
+        links.insert(inode, (place.path.clone(), name.to_owned()));
         Ok(Some(made))
     }
 
     /// A directory of the copy; its path may be longer than any that the kernel takes.
-    fn directory(&self, path: &Path) -> io::Result<OwnedFd> {
+    fn directory(&self, path: &Steps) -> io::Result<OwnedFd> {
         let mut here = open_directory(&self.top, OsStr::new("."))?;
-        for part in path {
-            here = open_directory(&here, part)?;
+        for name in names(path) {
+            here = open_directory(&here, name)?;
         }
         Ok(here)
     }
 }
 
 /// Makes a directory's copy, which only root may enter yet.
-fn begin(above: &Place, name: &OsStr, path: PathBuf) -> io::Result<Place> {
+fn begin(above: &Place, name: &OsStr, path: Steps) -> io::Result<Place> {
     let from = open_directory(&above.from, name)?;
     match rustix::fs::mkdirat(&above.to, name, Mode::from_raw_mode(0o700)) {
         // A new file system has some of its own.
@@ -315,8 +315,8 @@ fn status(directory: &OwnedFd, name: &OsStr) -> io::Result<Stat> {
 }
 
 /// Says where something failed, on one line.
-fn at(path: &Path, error: io::Error) -> io::Error {
-    let path = Path::new("/").join(path);
+fn at(path: &Steps, error: io::Error) -> io::Error {
+    let path = Path::new("/").join(names(path).iter().collect::<PathBuf>());
     let path = path.to_string_lossy();
     io::Error::new(error.kind(), format!("{}: {error}", path.escape_debug()))
 }
@@ -418,6 +418,24 @@ mod tests {
         }
         let inode = |name: &str| status(&here, OsStr::new(name)).unwrap().st_ino;
         assert_eq!(inode("one"), inode("two"));
+    }
+
+    #[test]
+    fn no_tree_is_too_deep() {
+        let trees = Trees::new();
+        let mut here = files::open_directory(&trees.from("")).unwrap();
+        for _ in 0..10_000 {
+            rustix::fs::mkdirat(&here, "d", Mode::from_raw_mode(0o755)).unwrap();
+            here = open_directory(&here, OsStr::new("d")).unwrap();
+        }
+        let mut here = files::open_directory(&trees.copy("to").unwrap()).unwrap();
+        for _ in 0..10_000 {
+            here = open_directory(&here, OsStr::new("d")).unwrap();
+        }
+        assert!(tree::names(&here).unwrap().is_empty());
+        for name in ["from", "to"] {
+            files::remove(&trees.folder.path().join(name)).unwrap();
+        }
     }
 
     #[test]

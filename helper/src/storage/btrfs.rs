@@ -1,9 +1,9 @@
 //! A root file system in a subvolume of btrfs.
 
-use super::{Backend, Below, Files, Made, Place, Places, Wish, send_stream};
+use super::{Backend, Below, Files, Made, Place, Places, Wish, detect, send_stream};
 use crate::error::{Error, Result};
 use crate::linux::btrfs::{
-    create_subvolume, destroy_subvolume, send_changes, snapshot_subvolume, snapshot_to_read,
+    create_subvolume, destroy_subvolume, has_nested, send_changes, snapshot_subvolume, snapshot_to_read,
 };
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::FsWord;
@@ -64,6 +64,17 @@ impl Backend for Btrfs {
         snapshot_subvolume(source, &root)
             .map_err(|error| Error::path("taking a snapshot of", source, &error))?;
         Ok(made(place, Vec::new()))
+    }
+
+    /// Subvolumes that were made inside would be missing in it.
+    fn keeps_moments(&self, rootfs: &RootfsPath) -> Result<bool> {
+        if detect(&rootfs.path) != "btrfs" {
+            return Ok(false);
+        }
+        let path = Path::new(&rootfs.path);
+        has_nested(path)
+            .map(|nested| !nested)
+            .map_err(|error| Error::path("looking for subvolumes in", path, &error))
     }
 
     fn files(&self, rootfs: &RootfsPath) -> Files {

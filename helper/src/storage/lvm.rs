@@ -180,8 +180,8 @@ impl Backend for Lvm {
         made(place, path, !volume.is_thin())
     }
 
-    fn keeps_moments(&self) -> bool {
-        true
+    fn keeps_moments(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(true)
     }
 
     fn size(&self, rootfs: &RootfsPath) -> Result<Option<u64>> {

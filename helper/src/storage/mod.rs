@@ -47,8 +47,8 @@ pub(crate) trait Backend: Send + Sync {
     fn snapshot(&self, source: &RootfsPath, place: &Place) -> Result<Made>;
     /// Whether a snapshot has all of a root file system as it is at one moment, and stays so
     /// while that goes on: by one a container that runs can be read.
-    fn keeps_moments(&self) -> bool {
-        false
+    fn keeps_moments(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(false)
     }
     /// Called when a container went back to a snapshot: where one of them must need the
     /// other it is the snapshot, as if it had been taken of this state.

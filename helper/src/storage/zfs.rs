@@ -90,8 +90,8 @@ impl Backend for Zfs {
         made(place, &dataset)
     }
 
-    fn keeps_moments(&self) -> bool {
-        true
+    fn keeps_moments(&self, _rootfs: &RootfsPath) -> Result<bool> {
+        Ok(true)
     }
 
     /// LXC destroys the snapshots first, which no clone may need then.

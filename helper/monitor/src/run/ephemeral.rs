@@ -13,6 +13,9 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, PathBuf};
 
+/// What has more directories in one another is left to the helper, which needs neither a
+/// descriptor nor a piece of the stack for each.
+const LEVELS: usize = 64;
 const STEP: &str = "removing the ephemeral container";
 
 /// Marks the container as one that has been started. The lock lasts as long as
@@ -70,23 +73,28 @@ pub(super) fn remove(layout: &ContainerLayout) -> Step<()> {
     let hidden = std::ffi::CString::new(hidden).at(STEP, what)?;
     renameat(&parent, layout.name().as_str(), &parent, &hidden).at(STEP, what)?;
     forget::forget(layout, &needed).at(STEP, || "cannot change lists of dependents".to_owned())?;
-    remove_tree(&parent, &hidden).at(STEP, what)
+    remove_tree(&parent, &hidden, LEVELS).at(STEP, what)
 }
 
 /// Removes a file, or a directory with all in it, but nothing of another file
-/// system that is mounted below.
-fn remove_tree(parent: &impl AsFd, name: &CStr) -> io::Result<()> {
+/// system that is mounted below, down to so many levels.
+fn remove_tree(parent: &impl AsFd, name: &CStr, levels: usize) -> io::Result<()> {
     match unlinkat(parent, name, AtFlags::empty()) {
         Err(Errno::ISDIR | Errno::PERM) => {}
         result => return Ok(result?),
     }
+    let levels = levels.checked_sub(1).ok_or_else(|| {
+        io::Error::other("it has too many directories in one another; the helper removes them when it starts")
+    })?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let directory = openat(parent, name, flags, Mode::empty())?;
     for entry in Dir::read_from(&directory)? {
         let entry = entry?;
         match (entry.file_name(), entry.file_type()) {
             (name, _) if name == c"." || name == c".." => {}
-            (name, FileType::Directory | FileType::Unknown) => remove_tree(&directory, name)?,
+            (name, FileType::Directory | FileType::Unknown) => {
+                remove_tree(&directory, name, levels)?;
+            }
             (name, _) => unlinkat(&directory, name, AtFlags::empty())?,
         }
     }
@@ -113,8 +121,11 @@ mod tests {
             Mode::empty(),
         )
         .unwrap();
-        remove_tree(&parent, c"c1").unwrap();
+        remove_tree(&parent, c"c1", LEVELS).unwrap();
         assert!(!base.join("lxc/c1").exists());
+        let deep: std::path::PathBuf = std::iter::repeat_n("d", LEVELS + 1).collect();
+        std::fs::create_dir_all(base.join("lxc/c2").join(deep)).unwrap();
+        assert!(remove_tree(&parent, c"c2", LEVELS).is_err());
         assert!(outside.join("kept").exists());
         std::fs::remove_dir_all(base).unwrap();
     }
