@@ -2,13 +2,14 @@
 
 import os
 import re
+import signal
 import time
 
 import pytest
 
 import containers
 from containers import refused
-from gantry import LXC_PATH, run, until
+from gantry import Job, LXC_PATH, options, run, until
 from stores import BACKENDS, Snapshots, container_on
 from test_clones import mark, mark_of, runs_by_turns
 
@@ -211,5 +212,60 @@ def test_the_old_place_of_snapshots_is_used_where_it_is(bus):
         assert ("changed", "/mark") in result["changes"]
         snapshots.delete("snap0")
         assert snapshots.names() == ["snap1"] and not os.path.exists(f"{web.folder}/snaps")
+        with refused("HasDependents"):
+            web.destroy()
+        with refused("HasDependents"):
+            web.call("Rename", "(sa{sv})", "other", {})
+        assert snapshots.names() == ["snap1"]
+        web.destroy(snapshots=True)
+        assert not os.path.exists(f"{old}/web")
+        # The next of that name begins with none.
+        assert Snapshots(bus.create("web", template="busybox")).list() == []
     finally:
         run("rm", "-rf", old)
+
+
+def test_one_that_was_started_meanwhile_keeps_its_files(bus):
+    """Stock LXC starts it while the snapshot is copied: it goes on with what it has."""
+    web = bus.create("web", template="busybox")
+    snapshots = Snapshots(web)
+    run("sh", "-ec", f"mkdir {web.folder}/rootfs/many; cd {web.folder}/rootfs/many; seq 20000 | xargs touch")
+    snapshots.take()
+    mark(web, "now")
+
+    def copiers():
+        return run("pgrep", "-f", "copy-worker .*/snaps/snap0/", check=False).stdout.split()
+
+    job = Job(bus, snapshots.call("Restore", "(sa{sv})", "snap0", options(safety=False)))
+    pid, = until(copiers)
+    os.kill(int(pid), signal.SIGSTOP)
+    try:
+        run("lxc-start", "-n", "web")
+    finally:
+        os.kill(int(pid), signal.SIGCONT)
+    with refused("WrongState") as caught:
+        job.result()
+    assert "just been started" in caught[0].message
+    assert web.execute("cat", "/mark")[1].strip() == "now"
+    web.kill()
+    until(lambda: os.listdir(LXC_PATH) == ["web"], 60)
+
+
+def test_one_that_others_need_says_who(bus):
+    """Also where a very old LXC only counted them."""
+    web = bus.create("web", template="busybox")
+    snapshots = Snapshots(web)
+    snapshots.take()
+    needed = f"{web.folder}/snaps/snap0/lxc_snapshots"
+    for text, who in ((f"{LXC_PATH}\ndb\n{LXC_PATH}\nmail\n", "db, mail"), ("2", "2 containers")):
+        with open(needed, "w") as file:
+            file.write(text)
+        with refused("HasDependents") as caught:
+            snapshots.delete("snap0")
+        assert who in caught[0].message
+    os.rename(needed, f"{web.folder}/lxc_snapshots")
+    with refused("HasDependents") as caught:
+        until(lambda: web.get("Dependents"))
+        web.destroy(snapshots=True)
+    assert "2 containers" in caught[0].message
+    os.unlink(f"{web.folder}/lxc_snapshots")

@@ -14,6 +14,22 @@ pub(super) fn origins_of(layout: &ContainerLayout) -> Dependents {
     read(&layout.origins()).unwrap_or_default()
 }
 
+/// Who needs a container or snapshot, in words: containers by name, and how many more
+/// where very old versions of LXC kept no names.
+///
+/// # Errors
+/// When the list cannot be read.
+pub(super) fn dependents_of(layout: &ContainerLayout) -> Result<Vec<String>> {
+    let list = read(&layout.dependents())?;
+    let mut who: Vec<String> = list.named.into_iter().map(|(_, name)| name).collect();
+    match list.unnamed {
+        0 => {}
+        1 => who.push("a container whose name LXC has not kept".to_owned()),
+        count => who.push(format!("{count} containers whose names LXC has not kept")),
+    }
+    Ok(who)
+}
+
 /// The list that names one container only.
 pub(super) fn only(layout: &ContainerLayout) -> Dependents {
     Dependents {

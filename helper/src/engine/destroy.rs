@@ -77,6 +77,10 @@ impl Engine {
         let place = layout.clone();
         let trash = blocking(move || {
             let mut elsewhere: Vec<_> = directory.map(Elsewhere::Directory).into_iter().collect();
+            let folder = snapshots::folder(&place);
+            if folder != place.snapshots() {
+                elsewhere.push(Elsewhere::Directory(folder));
+            }
             for snapshot in snapshots::list(&place)? {
                 let name = ContainerName::new(&snapshot.name)?;
                 elsewhere.extend(volume_of(&snapshot_layout(&place, name)?)?);
@@ -215,8 +219,8 @@ pub(super) fn refuse_dependents(
             facts.dependents.join(", ")
         )));
     }
-    let mut snapshots = std::fs::read_dir(layout.snapshots()).into_iter().flatten();
-    if !snapshots_too && snapshots.next().is_some() {
+    let has_some = |folder| std::fs::read_dir(folder).is_ok_and(|mut found| found.next().is_some());
+    if !snapshots_too && (has_some(layout.snapshots()) || has_some(snapshots::folder(layout))) {
         return Err(Error::HasDependents(format!(
             "container '{name}' has snapshots; delete them first, or ask for them to go, too"
         )));

@@ -1,5 +1,6 @@
 //! What the files of a container say.
 
+use super::dependents::dependents_of;
 use super::{ConfigFault, ContainerId, Error, Facts, Result};
 use crate::linux::files;
 use crate::linux::lock::FileLock;
@@ -172,7 +173,7 @@ pub(super) fn read(id: &ContainerId, layout: &ContainerLayout) -> Option<OnDisk>
             });
         }
     }
-    facts.dependents = dependents(layout);
+    facts.dependents = dependents_of(layout).unwrap_or_else(|error| vec![error.to_string()]);
     Some(OnDisk { facts, included })
 }
 
@@ -254,24 +255,6 @@ fn creation(marker: &Path) -> Creation {
     }
 }
 
-/// The containers that `lxc_snapshots` names: two lines each, LXC path and
-/// name.
-fn dependents(layout: &ContainerLayout) -> Vec<String> {
-    let Ok((file, _)) = files::open_regular(&layout.dependents()) else {
-        return Vec::new();
-    };
-    let Ok(bytes) = files::read_bounded(&file, MAX_CONFIG) else {
-        return Vec::new();
-    };
-    let text = String::from_utf8_lossy(&bytes);
-    text.lines()
-        .skip(1)
-        .step_by(2)
-        .map(|name| name.trim().to_owned())
-        .filter(|name| !name.is_empty())
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,10 +316,14 @@ mod tests {
     }
 
     #[test]
-    fn dependents_are_every_second_line() {
+    fn dependents_are_named_or_counted() {
         let (_guard, id, layout) = container("");
         std::fs::write(layout.dependents(), "/var/lib/lxc\nc2\n/var/lib/lxc\nc3\n").unwrap();
         assert_eq!(read(&id, &layout).unwrap().facts.dependents, ["c2", "c3"]);
+        // As LXC wrote it before it kept names.
+        std::fs::write(layout.dependents(), "3").unwrap();
+        let dependents = read(&id, &layout).unwrap().facts.dependents;
+        assert_eq!(dependents, ["3 containers whose names LXC has not kept"]);
     }
 
     #[test]

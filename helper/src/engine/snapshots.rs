@@ -3,7 +3,7 @@
 
 use super::clone::{CloneOptions, Source};
 use super::create::discard;
-use super::dependents::{forget_origins, list_with_origins};
+use super::dependents::{dependents_of, forget_origins, list_with_origins};
 use super::staging::{Staging, Trash};
 use super::{ContainerId, Engine, Error, Result, Work, blocking, disk, duplicate};
 use crate::linux::{files, local_time};
@@ -165,9 +165,11 @@ impl Engine {
     ) -> Result<()> {
         let (layout, snapshot) = self.find_snapshot(id, name).await?;
         let _lock = self.lock(&id.name).await?;
-        if snapshot.dependents().exists() {
+        let dependents = dependents_of(&snapshot)?;
+        if !dependents.is_empty() {
             return Err(Error::HasDependents(format!(
-                "other containers need the snapshot '{name}'; destroy those first"
+                "the snapshot '{name}' is needed by {}; destroy those first",
+                dependents.join(", ")
             )));
         }
         work.stage("removing");
@@ -255,6 +257,7 @@ impl Engine {
             )));
         }
         let _lock = self.lock(&id.name).await?;
+        self.refuse_alive(id).await?;
         if options.safety {
             let new = NewSnapshot {
                 comment: format!("before going back to {name}"),
@@ -275,6 +278,10 @@ impl Engine {
         let path = staging.path().join(CURRENT);
         files::replace(&path, name.as_str().as_bytes(), 0o600)
             .map_err(|error| Error::path("writing", &path, &error))?;
+        // Stock LXC's lxc-start takes no lock: it may have begun during the copy.
+        if let Err(error) = self.refuse_alive(id).await {
+            return Err(discard(staging, error).await);
+        }
         work.stage("replacing");
         let group = source.root_group();
         let old = blocking(move || {
@@ -349,7 +356,7 @@ pub(super) fn last_copy(layout: &ContainerLayout) -> Result<Option<(u64, u64)>> 
 
 /// Where a container's snapshots lie. LXC uses the old place, for all containers of
 /// an LXC path, where that is there.
-fn folder(layout: &ContainerLayout) -> PathBuf {
+pub(super) fn folder(layout: &ContainerLayout) -> PathBuf {
     let old = PathBuf::from(format!("{}snaps", layout.lxc_path()));
     if old.is_dir() {
         old.join(layout.name().as_str())
