@@ -1,5 +1,6 @@
 """Who may do what. Numbers in names are items of the security checklist."""
 
+import ast
 import os
 import pathlib
 import shutil
@@ -255,6 +256,35 @@ def test_40_a_clone_that_runs_hooks_has_an_action_of_its_own(bus):
         assert bob.ask((gantry.Container(bus, "db").path, *clone))[0][0] == ""
         gantry.until(lambda: "twin" in bus.list())
     assert set(bus.list()) == {"web", "db", "twin"}
+
+
+def test_40_a_snapshot_that_brings_back_more_rights_has_an_action_of_its_own(bus):
+    """What the present config has not any more comes back only with what putting it in takes."""
+    mapped = "lxc.idmap = u 0 100000 65536\nlxc.idmap = g 0 100000 65536"
+    config = pathlib.Path(place("web", mapped), "config")
+    gantry.until(lambda: "web" in bus.list())
+    path = gantry.Container(bus, "web").path
+    harmless = config.read_text()
+    for line in ("", "lxc.hook.pre-start = /bin/true\n"):
+        config.write_text(harmless + line)
+        gantry.Job(bus, bus.call(path, "Snapshots", "Take", "(sa{sv})", "", {})).result()
+
+    def restore(name, **named):
+        return path, "Snapshots", "Restore", "(sa{sv})", [name, {"safety": ("b", False), **named}]
+
+    with rule(UNSAFE), Person("bob") as bob:
+        def restored(name):
+            refusal, job = bob.ask(restore(name))[0]
+            assert refusal == "", job
+            gantry.Job(bus, ast.literal_eval(job)).result()
+
+        # The hook is in both.
+        restored("snap1")
+        config.write_text(harmless)
+        for call in (restore("snap1"), restore("snap1", new_name=("s", "twin"))):
+            assert bob.ask(call)[0][0] == "NotAuthorized"
+        restored("snap0")
+    assert "hook" not in config.read_text() and set(bus.list()) == {"web"}
 
 
 def test_40_a_name_that_runs_hooks_has_an_action_of_its_own(bus):

@@ -42,6 +42,8 @@ pub(super) enum Risk {
     /// A container like it, or like this snapshot of it, that the caller has, and the
     /// hooks that run for it.
     Clone(Option<ContainerName>),
+    /// What the config of this snapshot has and the present one has not.
+    Restore(ContainerName),
     /// The hooks that run when it gets another name.
     Rename,
 }
@@ -78,8 +80,13 @@ impl Risk {
                     ("lxc.hook.clone", has_hooks),
                 ];
                 let set = flags.into_iter().filter(|(_, set)| *set);
-                Ok(set.map(|(word, _)| word.to_owned()).collect())
+                let mut words: Vec<String> = set.map(|(word, _)| word.to_owned()).collect();
+                if let Some(snapshot) = snapshot {
+                    words.extend(engine.unsafe_snapshot(&facts.id, snapshot).await?);
+                }
+                Ok(words)
             }
+            Self::Restore(snapshot) => engine.unsafe_snapshot(&facts.id, snapshot).await,
             Self::Rename => {
                 let has_hooks = engine.has_clone_hooks(&facts.id, None);
                 Ok(Vec::from_iter(

@@ -137,7 +137,8 @@ impl SnapshotsObject {
     /// Goes back to a snapshot. The container must be stopped; its old state stays until the
     /// new one stands. Options: safety b (on): take a snapshot of the present state first;
     /// new_name s: make a new container instead, and leave this one alone; its lxc.hook.clone
-    /// needs io.gantry.manage-unsafe. The job's result has container o.
+    /// needs io.gantry.manage-unsafe, and so does either where the snapshot's config has what
+    /// equals root on the host and the present one has not. The job's result has container o.
     #[zbus(out_args("job"))]
     async fn restore(
         &self,
@@ -155,7 +156,7 @@ impl SnapshotsObject {
         });
         let risk = |(name, options): &(ContainerName, RestoreOptions)| match options.new_name {
             Some(_) => Risk::Clone(Some(name.clone())),
-            None => Risk::None,
+            None => Risk::Restore(name.clone()),
         };
         let target = Ok(self.id.clone());
         let admitted = self.bus.admit(&header, target, request, risk).await?;

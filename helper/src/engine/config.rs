@@ -2,6 +2,7 @@
 //! changed stays as it is, byte for byte.
 
 use super::client::Client;
+use super::destroy::{replace_path, rewritten};
 use super::disk::{self, ConfigFile, DiskIncludes};
 use super::{ContainerId, Engine, Error, Result};
 use crate::linux::files::{self, Replacement};
@@ -10,6 +11,7 @@ use gantry_core::config::Config;
 use gantry_core::keys::{self, FoundKey, Match, NetworkIndex};
 use gantry_core::layout::{DEFAULT_CONFIG, GLOBAL_CONFIG, global_value};
 use gantry_core::monitor::{Extension, ItemReply, SetItem};
+use gantry_core::name::ContainerName;
 use gantry_core::settings::Settings;
 use gantry_core::states::State;
 use std::path::{Path, PathBuf};
@@ -162,6 +164,34 @@ impl Engine {
     ) -> Result<Vec<String>> {
         let old = disk::read_config(&self.config_path(id)?)?.config;
         Ok(with_item(&old, key, values)?.unsafe_changes(&old))
+    }
+
+    /// As [`Engine::unsafe_config`], for going back to a snapshot: its config where it would
+    /// then be, with the root file system that a restore decides on.
+    pub(crate) async fn unsafe_snapshot(
+        &self,
+        id: &ContainerId,
+        snapshot: &ContainerName,
+    ) -> Result<Vec<String>> {
+        let path = self.config_path(id)?;
+        let (own, snapshot) = self.find_snapshot(id, snapshot).await?;
+        let config = disk::read_config(&snapshot.config())?.config;
+        // One with faults is not restored: what is wrong is said then.
+        if config.check().is_err() {
+            return Ok(Vec::new());
+        }
+        let config = match config.is_legacy() {
+            true => parse(&path, &config.to_modern().text)?,
+            false => config,
+        };
+        let (from, to) = (
+            snapshot.directory().display().to_string(),
+            own.directory().display().to_string(),
+        );
+        let there = rewritten(&config, |_, value| Ok(replace_path(value, &from, &to)))?;
+        let mut found = there.unsafe_changes(&disk::read_config(&path)?.config);
+        found.retain(|key| key != "lxc.rootfs.path");
+        Ok(found)
     }
 
     /// The text that every new container's config begins with, and its
