@@ -114,6 +114,26 @@ def test_another_try_after_making_room_succeeds(bus, disk):
     box.kill()
 
 
+def test_a_copy_leaves_the_others_room(bus, disk):
+    """It would fit, but what is kept free for containers that run would be gone."""
+    disk("size=32m")
+    web = bus.create("web", template="busybox")
+    kept = (32 << 20) // 20
+    with open(f"{web.folder}/rootfs/big", "wb") as file:
+        now = os.statvfs(LXC_PATH)
+        free, there = now.f_bavail * now.f_frsize, (now.f_blocks - now.f_bfree) * now.f_frsize
+        # Twice that, and half of what is kept.
+        file.write(os.urandom((free - there - kept // 2) // 2))
+    before = containers.tree(LXC_PATH)
+    for copy in (lambda: Job(bus, web.call("Clone", "(sa{sv})", "two", {})).result(),
+                 lambda: Job(bus, bus.call(web.path, "Snapshots", "Take", "(sa{sv})", "", {})).result()):
+        with refused("NoSpace") as caught:
+            copy()
+        assert "kept free" in caught[0].message
+        after = {path: kept for path, kept in containers.tree(LXC_PATH).items() if path != "web/snaps"}
+        assert after == before
+
+
 @pytest.mark.parametrize("how, error", [("full", "NoSpace"), ("read-only", "Failed")], ids=["full", "read-only"])
 def test_containers_run_and_what_cannot_be_written_is_refused_whole(bus, disk, how, error):
     disk("size=32m")

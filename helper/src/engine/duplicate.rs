@@ -3,15 +3,17 @@
 
 use super::launcher::{Access, Programs};
 use super::{Error, Result, Work, blocking};
+use crate::image::unpack::{Target, refuse_full};
 use crate::linux::copier::COPIER;
 use crate::linux::files;
 use crate::linux::space::occupied;
 use crate::linux::spawn::Child;
 use crate::storage::Files;
+use gantry_core::values::rootfs::{RootfsKind, RootfsPath};
 use rustix::fs::{Mode, OFlags};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
@@ -83,11 +85,36 @@ async fn end(programs: &Programs, files: &Files, how: Access, number: usize) -> 
     })
 }
 
+/// The directory on whose file system copying takes space that others need, too; none
+/// where what is copied into has its own.
+fn place_of(to: &Files) -> Option<PathBuf> {
+    let file = match to {
+        Files::At(path) => path.clone(),
+        Files::In(rootfs) => {
+            let rootfs = RootfsPath::parse(rootfs);
+            match rootfs.kind {
+                RootfsKind::Loop => PathBuf::from(rootfs.path),
+                _ => rootfs.overlay()?.upper,
+            }
+        }
+    };
+    file.parent().map(Path::to_path_buf)
+}
+
 /// Copies `from`, which nobody changes meanwhile, to `to`: a directory into one that is
 /// there as its own maker left it, a file to where there is none. Links are copied, not
-/// followed.
+/// followed. Some space stays free for those who run.
+///
+/// # Errors
+/// [`Error::NoSpace`]; [`Error::Cancelled`]; what the copier says.
 pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &Work) -> Result<()> {
     let failed = |error: io::Error| Error::io(format_args!("copying {from}"), &error);
+    let place = place_of(to);
+    let refuse_full = || match &place {
+        Some(place) => refuse_full(Target::directory(place)),
+        None => Ok(()),
+    };
+    refuse_full()?;
     let (mut child, said, mount) = start(programs, from, to).await?;
     let mut said = pipe::Receiver::from_owned_fd(said).map_err(failed)?;
     let said = tokio::spawn(async move {
@@ -113,15 +140,25 @@ pub(super) async fn copy(programs: &Programs, from: &Files, to: &Files, work: &W
                 child.ended().await;
                 return Err(Error::Cancelled("the copying was cancelled".to_owned()));
             }
-            _ = pace.tick() => work.bytes(before + written(&child)),
+            _ = pace.tick() => {
+                work.bytes(before + written(&child));
+                if let Err(error) = refuse_full() {
+                    child.kill();
+                    child.ended().await;
+                    return Err(error);
+                }
+            }
         }
     };
     let said = said.await.unwrap_or_default();
     match (status, said.lines().next()) {
-        (0, _) => match mount {
-            Some(mount) => put_on_disk(mount).await,
-            None => Ok(()),
-        },
+        (0, _) => {
+            refuse_full()?;
+            match mount {
+                Some(mount) => put_on_disk(mount).await,
+                None => Ok(()),
+            }
+        }
         (_, Some(line)) if said.contains("No space left") || said.contains("quota exceeded") => {
             Err(Error::NoSpace(format!(
                 "the disk is full ({}); free some space and try again",
