@@ -161,8 +161,9 @@ impl Metadata {
                     let name = value
                         .strip_prefix(INCLUDES)
                         .and_then(|rest| rest.strip_prefix('/'));
-                    let is_known = name.is_some_and(is_word) && Path::new(value).exists();
-                    found.includes |= is_known;
+                    let is_for_all = name.is_some_and(|name| self.may_include(name));
+                    let is_known = is_for_all && Path::new(value).exists();
+                    found.includes |= is_known && includes_common(Path::new(value));
                     is_known
                 }
                 _ => is_harmless(&line),
@@ -180,6 +181,13 @@ impl Metadata {
                 .map(str::to_owned),
         );
         found
+    }
+
+    /// Whether an image decides that one of LXC's files is included: those with what all
+    /// containers have. Others take walls away, also that for mapped containers.
+    fn may_include(&self, name: &str) -> bool {
+        let is = |kind: &str| name.strip_suffix(kind).is_some_and(|of| of.is_empty() || of.ends_with('.'));
+        is_word(name) && (is("common.conf") || (self.mapped && is("userns.conf")))
     }
 
     /// Puts the container's name in place in the files that the image names.
@@ -207,6 +215,17 @@ fn substituted(text: &str, place: Place<'_>) -> String {
         .replace("LXC_ROOTFS", &place.rootfs.to_string_lossy())
         .replace("LXC_TEMPLATE_CONFIG", INCLUDES)
         .replace("LXC_HOOK_DIR", HOOKS)
+}
+
+/// Whether one of LXC's files is the one for all containers, or includes it.
+fn includes_common(path: &Path) -> bool {
+    const COMMON: &str = "common.conf";
+    let names_it = |line: &str| {
+        let (key, value) = line.split_once('=').unwrap_or_default();
+        key.trim() == "lxc.include" && Path::new(value.trim()).ends_with(COMMON)
+    };
+    path.ends_with(COMMON)
+        || std::fs::read_to_string(path).is_ok_and(|text| text.lines().any(names_it))
 }
 
 /// Whether a line alone is right, and does not equal root on the host.
@@ -297,6 +316,19 @@ mod tests {
         assert!(!lines.includes);
         assert_eq!(lines.left_out.len(), 4, "{:?}", lines.left_out);
         assert_eq!(lines.left_out[0], "lxc.hook.start = /bin/web");
+    }
+
+    #[test]
+    fn an_image_cannot_take_walls_away_by_files_of_lxc() {
+        let mut image = metadata(&[]);
+        let may = |image: &Metadata, name| image.may_include(name);
+        assert!(may(&image, "common.conf") && may(&image, "debian.common.conf"));
+        for name in ["userns.conf", "nesting.conf", "uncommon.conf", "../common.conf"] {
+            assert!(!may(&image, name), "{name}");
+        }
+        image.mapped = true;
+        assert!(may(&image, "userns.conf") && may(&image, "debian.userns.conf"));
+        assert!(!may(&image, "nesting.conf"));
     }
 
     #[test]

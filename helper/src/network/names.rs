@@ -23,6 +23,10 @@ const ASKERS: [(Asker, &str); 2] = [
     (Asker::NetworkManager, "/etc/NetworkManager/dnsmasq.d"),
     (Asker::System, "/etc/dnsmasq.d"),
 ];
+/// How they begin.
+const HEADER: &str = "# Written by gantry-helper while the network";
+/// The longest of them, in bytes.
+const LONGEST: u64 = 1 << 16;
 /// How the files' names begin.
 const PREFIX: &str = "gantry-";
 
@@ -70,8 +74,13 @@ fn path(folder: &str, name: &InterfaceName) -> PathBuf {
     Path::new(folder).join(format!("{PREFIX}{}", name.as_str()))
 }
 
+/// Removes a file of ours; one of the same name that somebody else has written stays.
 /// Whether it was there.
 fn remove_file(path: &Path) -> Result<bool> {
+    let text = files::read_if_there(path, LONGEST).ok().flatten();
+    if !text.is_some_and(|text| text.starts_with(HEADER.as_bytes())) {
+        return Ok(false);
+    }
     match std::fs::remove_file(path) {
         Ok(()) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
@@ -99,7 +108,7 @@ fn text(asker: Asker, network: &Network) -> String {
         return String::new();
     }
     format!(
-        "# Written by gantry-helper while the network {} is up.\n{}\n",
+        "{HEADER} {} is up.\n{}\n",
         network.name.as_str(),
         lines.join("\n")
     )
@@ -108,6 +117,20 @@ fn text(asker: Asker, network: &Network) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_of_others_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let ours = file("gantry-a", &format!("{HEADER} a is up.\nbind-interfaces\n"));
+        let theirs = file("gantry-b", "# mine\nbind-interfaces\n");
+        assert!(remove_file(&ours).unwrap() && !remove_file(&ours).unwrap());
+        assert!(!remove_file(&theirs).unwrap() && theirs.exists());
+    }
 
     #[test]
     fn names_are_asked_for_and_addresses_left_alone() {
