@@ -251,14 +251,27 @@ class Site:
             if signed:
                 self.files[f"{folder}/SHA256SUMS.asc"] = signer().sign(text)
             return folder
-        items = {name.replace("rootfs", "root"): {"path": f"{folder}/{name}", "sha256": sums[name], "size": len(data),
+        if layout == "cloud":
+            # As Ubuntu calls its files.
+            content = {f"{words[1]}-{words[2]}-{name.replace('rootfs', 'root')}": data for name, data in content.items()}
+            sums = {f"{words[1]}-{words[2]}-{name.replace('rootfs', 'root')}": value for name, value in sums.items()}
+            self.files.update((f"{folder}/{name}", data) for name, data in content.items())
+            for name in ("rootfs.tar.xz", "meta.tar.xz"):
+                self.files.pop(f"{folder}/{name}", None)
+        items = {name.rpartition("-")[2].replace("rootfs", "root"): {"path": f"{folder}/{name}", "sha256": sums[name], "size": len(data),
                                                   "ftype": name} for name, data in content.items()}
         products = {":".join(words): {"os": words[0].title(), "release": words[1], "arch": words[2],
                                       "variant": words[3], "release_title": "One", "versions": {build: {"items": items}}}}
         text = json.dumps({"format": "products:1.0", "products": products}).encode()
-        self.files["streams/v1/images.json"] = text
+        name = "streams/v1/images.json"
+        if layout == "cloud":
+            name = "streams/v1/com.example:released:download.json"
+            streams = {"com.example:released:download": {"datatype": "image-downloads", "path": name},
+                       "com.example:released:ids": {"datatype": "image-ids", "path": "streams/v1/ids.json"}}
+            self.files["streams/v1/index.json"] = json.dumps({"index": streams}).encode()
+        self.files[name] = text
         if signed:
-            self.files["streams/v1/images.json.gpg"] = signer().sign(text)
+            self.files[f"{name}.gpg"] = signer().sign(text)
         return folder
 
 

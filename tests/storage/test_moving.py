@@ -291,6 +291,48 @@ def test_23_a_manifest_is_not_believed(bus, victim, what):
     import_result(bus, small(), "new")
 
 
+def test_23_snapshots_in_an_archive_are_not_those_of_others(bus):
+    """A link in the place of the folder of snapshots leads to another container's."""
+    web = bus.create("web", template="busybox")
+    Snapshots(web).take()
+    before = containers.tree(web.folder)
+    made = Archive(base=False, prefix="")
+    made.folder("rootfs")
+    made.link("snaps", f"{web.folder}/snaps")
+    made.file("config", f"lxc.rootfs.path = dir:{LXC_PATH}/old/rootfs\nlxc.net.0.type = empty\n".encode())
+    manifest = {"gantry": 1, "name": "old", "directory": f"{LXC_PATH}/old", "backend": "dir", "idmap": [], "created": 0}
+    for data in (sealed(manifest | {"snapshots": ["snap0"]}, made), sealed(manifest | {"snapshots": []}, made)):
+        try:
+            import_as(bus, data, "new").destroy(snapshots=True)
+        except containers.gantry.Refused as error:
+            assert error.name == "InvalidArgument"
+        assert containers.tree(web.folder) == before
+
+
+def test_a_plain_archive_brings_its_snapshots(bus, tmp_path):
+    """As LXC's users pack it; its files get new owners where the ids are taken here."""
+    web = bus.create("web", template="busybox")
+    with open(f"{web.folder}/rootfs/file", "w") as file:
+        file.write("then")
+    os.chown(f"{web.folder}/rootfs/file", first_id(web) + 7, first_id(web) + 8)
+    Snapshots(web).take(comment="a word")
+    os.mkdir(f"{web.folder}/snaps/broken")
+    exported = export(web, format="tar", snapshots=True)
+    run("tar", "--numeric-owner", "-cf", str(tmp_path / "a"), "-C", web.folder, "config", "rootfs", "snaps")
+    for data in (exported, (tmp_path / "a").read_bytes()):
+        result = import_result(bus, data, "twin")
+        twin = bus.container("twin")
+        assert ("broken" in "".join(result["warnings"])) == (data != exported)
+        listed, = Snapshots(twin).list()
+        assert (listed["name"], listed["comment"]) == ("snap0", "a word")
+        assert first_id(twin) != first_id(web)
+        os.unlink(f"{twin.folder}/rootfs/file")
+        Snapshots(twin).restore("snap0", safety=False)
+        info = os.stat(f"{twin.folder}/rootfs/file")
+        assert (info.st_uid - first_id(twin), info.st_gid - first_id(twin)) == (7, 8)
+        twin.destroy(snapshots=True)
+
+
 def test_23_notes_of_gantrys_own_in_an_archive_mean_nothing(bus):
     made = Archive(base=False)
     for name in (".gantry-replaced", ".gantry-elsewhere", "..gantry-renaming", ".gantry-current"):

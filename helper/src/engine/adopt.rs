@@ -68,12 +68,10 @@ impl Arrival {
                 .iter()
                 .map(|name| Ok(ContainerName::new(name)?))
                 .collect::<Result<_>>()?,
-            None => Vec::new(),
+            None => snapshots_of(base, &mut warnings),
         };
-        if manifest.is_none() && base.join("snaps").symlink_metadata().is_ok() {
-            warnings.push(
-                "its snapshots were left out; export it by Gantry to take them along".to_owned(),
-            );
+        if !snapshots.is_empty() && !is(&base.join("snaps"), std::fs::Metadata::is_dir) {
+            return Err(not_a_container("'snaps' is missing or no directory"));
         }
         Ok(Self {
             base: base.to_path_buf(),
@@ -82,6 +80,14 @@ impl Arrival {
             old,
             snapshots,
         })
+    }
+
+    /// Its root file systems, from the directory on: its own and those of its snapshots.
+    pub(super) fn trees(&self) -> Vec<PathBuf> {
+        let of = |name: &ContainerName| Path::new("snaps").join(name.as_str()).join("rootfs");
+        std::iter::once(PathBuf::from("rootfs"))
+            .chain(self.snapshots.iter().map(of))
+            .collect()
     }
 
     /// The maps that it had.
@@ -294,19 +300,53 @@ pub(super) fn find_base(tree: &Path) -> Result<PathBuf> {
 }
 
 fn check_form(base: &Path) -> Result<()> {
-    let is = |path: PathBuf, wanted: fn(&std::fs::Metadata) -> bool| {
-        path.symlink_metadata()
-            .is_ok_and(|metadata| wanted(&metadata))
-    };
-    if !is(base.to_path_buf(), std::fs::Metadata::is_dir)
-        || !is(base.join("config"), std::fs::Metadata::is_file)
+    if !is(base, std::fs::Metadata::is_dir)
+        || !is(&base.join("config"), std::fs::Metadata::is_file)
     {
         return Err(not_a_container("'config' is missing or no file"));
     }
-    if !is(base.join("rootfs"), std::fs::Metadata::is_dir) {
+    if !is(&base.join("rootfs"), std::fs::Metadata::is_dir) {
         return Err(not_a_container("'rootfs' is missing or no directory"));
     }
     Ok(())
+}
+
+fn is(path: &Path, wanted: fn(&std::fs::Metadata) -> bool) -> bool {
+    path.symlink_metadata()
+        .is_ok_and(|metadata| wanted(&metadata))
+}
+
+/// The snapshots in an archive without a manifest that are whole by themselves; what is said
+/// of the others.
+fn snapshots_of(base: &Path, warnings: &mut Vec<String>) -> Vec<ContainerName> {
+    let folder = base.join("snaps");
+    if !is(&folder, std::fs::Metadata::is_dir) {
+        return Vec::new();
+    }
+    // On other backends than directories it is empty, as LXC keeps it.
+    let has_files = |snapshot: &Path| {
+        let mut entries = std::fs::read_dir(snapshot.join("rootfs"))
+            .into_iter()
+            .flatten();
+        entries.next().is_some()
+    };
+    let has_config = |snapshot: &Path| {
+        disk::read_config(&snapshot.join("config")).is_ok_and(|file| file.config.check().is_ok())
+    };
+    let mut found = Vec::new();
+    let entries = std::fs::read_dir(&folder).into_iter().flatten();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let is_whole = check_form(&path).is_ok() && has_files(&path) && has_config(&path);
+        match entry.file_name().to_str().map(ContainerName::new) {
+            Some(Ok(name)) if is_whole => found.push(name),
+            _ => warnings.push(format!(
+                "its snapshot {:?} was left out: the archive has no root file system or no config of it; export it by Gantry to take it along",
+                entry.file_name()
+            )),
+        }
+    }
+    found
 }
 
 /// Where the container was, by the path of its root file system.

@@ -137,7 +137,7 @@ impl Engine {
         let known = self.unpack(request.archive, &tree, staging, work).await?;
         work.stage("checking");
         let backup = match known {
-            None => Backup::unfold(&tree, layout)?,
+            None => Backup::unfold(&self.0.programs, &tree, layout).await?,
             Some(_) => None,
         };
         let base = match &backup {
@@ -277,9 +277,9 @@ impl Engine {
         .await
     }
 
-    /// Gives a root file system that was unpacked as it is in the archive, where owners are
-    /// ids of a host by the maps `packed`, the owners that it is to have here. Gives the
-    /// maps.
+    /// Gives root file systems that were unpacked as they are in the archive, where owners
+    /// are ids of a host by the maps `packed`, the owners that they are to have here. Gives
+    /// the maps.
     async fn give_owners(
         &self,
         arrival: &Arrival,
@@ -302,16 +302,26 @@ impl Engine {
         };
         work.stage("giving the files their owners");
         let raw = staging.path().join(RAW);
-        std::fs::rename(&rootfs, &raw).map_err(failed)?;
+        let trees = arrival.trees();
+        move_each(&trees, &arrival.base, &raw)?;
+        let mut members: Vec<String> = trees
+            .iter()
+            .filter_map(|tree| tree.components().next())
+            .map(|top| top.as_os_str().to_string_lossy().into_owned())
+            .collect();
+        members.dedup();
         let plan = Plan {
             root: PathBuf::from(super::RUN_ROOTFS),
             tar: pack::tar()?,
             packer: Vec::new(),
             manifest: None,
-            owner: (0, 0),
+            owner: dir::root_of(&from),
             files: Vec::new(),
-            trees: vec![(PathBuf::from("rootfs"), Store::Tree(raw.clone()))],
-            members: vec!["rootfs".to_owned()],
+            trees: trees
+                .iter()
+                .map(|tree| (tree.clone(), Store::Tree(raw.join(tree))))
+                .collect(),
+            members,
         };
         let (source, sink) = io::pipe().map_err(failed)?;
         let sink = Sink::open(sink.into())?;
@@ -326,14 +336,14 @@ impl Engine {
             source.into(),
             Target::directory(&place),
             &new,
-            &["rootfs/dev/*"],
+            &DEVICES,
             &quiet,
         );
         // What fails ends the pipe, and with it the other.
         let (packed, unpacked) = tokio::join!(packed, unpacked);
         packed?;
         unpacked?;
-        std::fs::rename(place.join("rootfs"), &rootfs).map_err(failed)?;
+        move_each(&trees, &place, &arrival.base)?;
         blocking(move || {
             files::remove(&raw).map_err(|error| Error::path("removing", &raw, &error))
         })
@@ -367,6 +377,19 @@ fn move_rest(from: &Path, to: &Path) -> Result<()> {
             Ok(()) | Err(rustix::io::Errno::EXIST) => {}
             Err(error) => return Err(failed(error.into())),
         }
+    }
+    Ok(())
+}
+
+/// Moves each of these trees to another directory.
+fn move_each(trees: &[PathBuf], from: &Path, to: &Path) -> Result<()> {
+    for tree in trees {
+        let (old, new) = (from.join(tree), to.join(tree));
+        let failed = |error: io::Error| Error::path("moving", &old, &error);
+        if let Some(above) = new.parent() {
+            files::create_dirs(above, 0o700).map_err(failed)?;
+        }
+        std::fs::rename(&old, &new).map_err(failed)?;
     }
     Ok(())
 }

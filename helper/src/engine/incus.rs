@@ -2,18 +2,17 @@
 
 use super::config::parse;
 use super::create::CreateRequest;
+use super::launcher::Programs;
 use super::new_config::config_text;
 use super::{Error, Result};
+use crate::image::backup::{Instance, Told, Words};
+use crate::image::fetch;
 use crate::linux::files;
 use gantry_core::idmap::{IdMap, IdMaps, IdRange, RANGE_SIZE};
 use gantry_core::layout::ContainerLayout;
-use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
-/// The longest file of theirs that is read, in bytes.
-const LONGEST: u64 = 1 << 20;
 /// The bridge that every host with LXC has.
 const BRIDGE: &str = "lxcbr0";
 /// Where their maps begin unless they were told otherwise.
@@ -33,57 +32,18 @@ pub(super) struct Backup {
     pub(super) warnings: Vec<String>,
 }
 
-#[derive(Deserialize)]
-struct Index {
-    #[serde(default)]
-    name: String,
-    #[serde(default, rename = "type")]
-    kind: String,
-    #[serde(default)]
-    optimized: bool,
-    #[serde(default)]
-    snapshots: Vec<String>,
-    config: Option<Described>,
-}
-
-#[derive(Deserialize)]
-struct Described {
-    #[serde(alias = "instance")]
-    container: Option<Instance>,
-}
-
-type Words = BTreeMap<String, String>;
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Instance {
-    architecture: String,
-    ephemeral: bool,
-    config: Words,
-    devices: BTreeMap<String, Words>,
-    expanded_config: Words,
-    expanded_devices: BTreeMap<String, Words>,
-}
-
-/// An entry of `volatile.last_state.idmap`.
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct LastMap {
-    isuid: bool,
-    isgid: bool,
-    hostid: u32,
-    nsid: u32,
-    maprange: u32,
-}
-
 impl Backup {
     /// Makes a container's directory of an unpacked backup; none if it is something else.
-    pub(super) fn unfold(tree: &Path, target: &ContainerLayout) -> Result<Option<Self>> {
+    pub(super) async fn unfold(
+        programs: &Programs,
+        tree: &Path,
+        target: &ContainerLayout,
+    ) -> Result<Option<Self>> {
         let top = tree.join("backup");
         if !is(&top, Metadata::is_dir) || !is(&top.join("index.yaml"), Metadata::is_file) {
             return Ok(None);
         }
-        let index: Index = read(&top.join("index.yaml"))?;
+        let index = read(programs, &top, "index.yaml").await?;
         if index.optimized || (!index.kind.is_empty() && index.kind != "container") {
             return Err(Error::Unsupported(format!(
                 "the backup is of {}; make one of a container without --optimized-storage",
@@ -102,14 +62,14 @@ impl Backup {
                 ));
             }
         }
-        let described = match index.config {
-            Some(described) => described,
+        let (name, has_snapshots) = (index.name.clone(), !index.snapshots.is_empty());
+        let instance = match index.config {
+            Some(_) => index.instance(),
             // As LXD had it before version 4.
-            None => read(&base.join("backup.yaml"))?,
+            None => read(programs, &base, "backup.yaml").await?.instance(),
         };
-        let instance = described.container.unwrap_or_default();
         let mut translated = Translated::of(&instance);
-        if !index.snapshots.is_empty() {
+        if has_snapshots {
             translated.leave_out("its snapshots", "they are not taken over from backups");
         }
         let packed = packed_by(&instance)?;
@@ -127,7 +87,7 @@ impl Backup {
         let path = base.join("config");
         files::replace(&path, text.as_bytes(), 0o640)
             .map_err(|error| Error::path("writing", &path, &error))?;
-        tracing::info!("translated a backup of '{}'", index.name.escape_debug());
+        tracing::info!("translated a backup of '{}'", name.escape_debug());
         Ok(Some(Self {
             base,
             packed,
@@ -141,16 +101,12 @@ fn is(path: &Path, wanted: fn(&Metadata) -> bool) -> bool {
         .is_ok_and(|metadata| wanted(&metadata))
 }
 
-fn read<T: for<'a> Deserialize<'a>>(path: &Path) -> Result<T> {
-    let text = files::open_regular(path)
-        .and_then(|(file, _)| files::read_bounded(&file, LONGEST))
-        .map_err(|error| Error::path("reading", path, &error))?;
-    serde_saphyr::from_str(&String::from_utf8_lossy(&text)).map_err(|error| {
-        let name = path.file_name().unwrap_or_default().display();
-        let reason = error.to_string();
-        let first = reason.lines().next().unwrap_or_default().escape_debug();
-        Error::InvalidArgument(format!("the backup's {name} cannot be read: {first}"))
-    })
+/// Has one of its files read by a worker: nobody has looked at them yet.
+async fn read(programs: &Programs, folder: &Path, name: &str) -> Result<Told> {
+    let path = folder.join(name);
+    let (file, _) =
+        files::open_regular(&path).map_err(|error| Error::path("reading", &path, &error))?;
+    fetch::read_backup(programs, name, &file).await
 }
 
 /// Takes away what is theirs: only the root file system stays.
@@ -167,16 +123,11 @@ fn clear(base: &Path) -> Result<()> {
 
 /// The maps that were in force on the disk; none where it has the container's own ids.
 fn packed_by(instance: &Instance) -> Result<IdMaps> {
-    let Some(text) = instance.config.get("volatile.last_state.idmap") else {
-        return Ok(IdMaps::default());
-    };
     let unreadable = |reason: String| {
-        Error::InvalidArgument(format!("the backup's volatile.last_state.idmap: {reason}"))
+        Error::InvalidArgument(format!("the maps that the backup was packed by: {reason}"))
     };
-    let last: Vec<LastMap> =
-        serde_json::from_str(text).map_err(|error| unreadable(error.to_string()))?;
     let mut maps = IdMaps::default();
-    for map in last {
+    for map in &instance.last_maps {
         for (letter, counts) in [('u', map.isuid), ('g', map.isgid)] {
             if counts {
                 let line = format!("{letter} {} {} {}", map.nsid, map.hostid, map.maprange);

@@ -8,8 +8,15 @@ use std::collections::BTreeMap;
 const MOST: usize = 20_000;
 /// What a list begins with that is JSON (simplestreams).
 const JSON: u8 = b'{';
-/// The root file system in a list of simplestreams: what comes first is taken.
-const ROOTS: [&str; 2] = ["root.tar.xz", "root.squashfs"];
+/// The root file system in a list of simplestreams: what comes first is taken. It is called
+/// as on servers of LXC's images, whose names are no others.
+const ROOTS: [(&str, &str); 3] = [
+    ("root.tar.xz", "rootfs.tar.xz"),
+    ("root.squashfs", "rootfs.squashfs"),
+    ("squashfs", "rootfs.squashfs"),
+];
+/// The most lists of an index.
+const MOST_LISTS: usize = 16;
 
 /// The images of a list in either layout; what makes no sense is left out.
 pub(crate) fn read(text: &[u8]) -> Vec<Entry> {
@@ -84,23 +91,29 @@ fn products(text: &[u8]) -> Vec<Entry> {
                 .into_iter()
                 .rev()
                 .find_map(|(serial, version)| {
-                    let mut roots = ROOTS.iter().filter_map(|name| version.items.get(*name));
+                    let mut roots = ROOTS.iter().filter_map(|(key, _)| version.items.get(*key));
                     let root = roots.next()?;
                     let folder = root.path.rsplit_once('/')?.0.trim_matches('/').to_owned();
                     Some((serial, (folder, version)))
                 })?;
         let (folder, version) = version;
-        let files = version.items.into_values().filter_map(|item| {
-            let name = item.path.strip_prefix(&format!("{folder}/"))?.to_owned();
+        let files = version.items.into_iter().filter_map(|(key, item)| {
+            let path = item.path.trim_start_matches('/');
+            let name = path.strip_prefix(&format!("{folder}/"))?.to_owned();
             let sha256 = item.sha256.to_lowercase();
+            let root = ROOTS.iter().find(|(root, _)| *root == key);
+            let called = root.map_or(name.as_str(), |(_, called)| *called).to_owned();
             let sound = is_word(&name) && is_sha256(&sha256);
-            sound.then_some((
-                name,
-                Listed {
-                    sha256,
-                    size: item.size,
-                },
-            ))
+            sound.then(|| {
+                (
+                    called,
+                    Listed {
+                        sha256,
+                        size: item.size,
+                        name,
+                    },
+                )
+            })
         });
         Some(Entry {
             distribution: product.os.to_lowercase(),
@@ -135,8 +148,33 @@ impl Entry {
             && self
                 .files
                 .iter()
-                .all(|(name, file)| is_word(name) && is_sha256(&file.sha256))
+                .all(|(name, file)| is_word(name) && is_word(&file.name) && is_sha256(&file.sha256))
     }
+}
+
+/// The lists of images that an index of simplestreams names, by their paths; none if it
+/// makes no sense.
+pub(crate) fn lists(text: &[u8]) -> Vec<String> {
+    #[derive(Deserialize)]
+    struct Index {
+        index: BTreeMap<String, Stream>,
+    }
+    #[derive(Deserialize)]
+    struct Stream {
+        #[serde(default)]
+        datatype: String,
+        #[serde(default)]
+        path: String,
+    }
+    let streams = serde_json::from_slice::<Index>(text).map(|index| index.index);
+    streams
+        .unwrap_or_default()
+        .into_values()
+        .filter(|stream| stream.datatype == "image-downloads")
+        .map(|stream| stream.path)
+        .filter(|path| path.len() <= 512 && path.split('/').all(is_word))
+        .take(MOST_LISTS)
+        .collect()
 }
 
 /// Whether it can be one component of a path: letters, digits and `._:+~-`, no dot first.
@@ -216,7 +254,8 @@ mod tests {
             entries[0].files["rootfs.tar.xz"],
             Listed {
                 sha256: sum,
-                size: 7
+                size: 7,
+                name: "rootfs.tar.xz".to_owned(),
             }
         );
     }
@@ -232,6 +271,34 @@ mod tests {
         let entries = read(json.as_bytes());
         assert_eq!(entries[0].folder, "images/x");
         assert!(entries[0].files.contains_key("rootfs.squashfs"));
+    }
+
+    #[test]
+    fn other_names_of_a_root_are_known() {
+        let sum = "ab".repeat(32);
+        let json = format!(
+            r#"{{"products": {{"x": {{"arch": "amd64", "os": "ubuntu", "release": "noble", "versions": {{
+                "20260101": {{"items": {{
+                    "squashfs": {{"path": "noble/1/noble-amd64.squashfs", "sha256": "{sum}", "size": 7}},
+                    "disk1.img": {{"path": "noble/1/noble-amd64.img", "sha256": "{sum}", "size": 7}}
+                }}}}}}}}}}}}"#
+        );
+        let files = read(json.as_bytes()).remove(0).files;
+        assert_eq!(files["rootfs.squashfs"].name, "noble-amd64.squashfs");
+        assert_eq!(files["noble-amd64.img"].name, "noble-amd64.img");
+    }
+
+    #[test]
+    fn an_index_names_lists() {
+        let text = r#"{"index": {
+            "a": {"datatype": "image-downloads", "path": "streams/v1/com.example:released:download.json"},
+            "b": {"datatype": "image-ids", "path": "streams/v1/clouds.json"},
+            "c": {"datatype": "image-downloads", "path": "../x"}, "d": {}}}"#;
+        assert_eq!(
+            lists(text.as_bytes()),
+            ["streams/v1/com.example:released:download.json"]
+        );
+        assert!(lists(b"[").is_empty());
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Having files fetched, read and verified by workers.
 
+use super::backup::Told;
+use super::catalog::is_word;
 use super::confined::Workers;
 use super::outside::{
-    DOCUMENT, Document, Entry, FETCH, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
+    BACKUP, DOCUMENT, Document, Entry, FETCH, INDEX, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
 };
 use super::server::Server;
 use super::unpack::{Target, refuse_full};
@@ -225,6 +227,14 @@ pub(crate) async fn read(workers: &impl Workers, list: &File) -> Result<Vec<Entr
     })
 }
 
+/// Has a worker read an index of lists. Gives their paths.
+pub(crate) async fn read_index(workers: &impl Workers, index: &File) -> Result<Vec<String>> {
+    let paths: Vec<String> = read_as(workers, INDEX, index).await?.unwrap_or_default();
+    // The worker has read what nobody trusts.
+    let is_sound = |path: &String| path.len() <= 512 && path.split('/').all(is_word);
+    Ok(paths.into_iter().filter(is_sound).collect())
+}
+
 /// Has a worker read a document of an OCI image. None: it is none.
 pub(crate) async fn read_document(
     workers: &impl Workers,
@@ -241,6 +251,18 @@ pub(crate) async fn read_properties(
     Ok(read_as(workers, PROPERTIES, metadata)
         .await?
         .unwrap_or_default())
+}
+
+/// Has a worker read what a backup of Incus says of itself.
+///
+/// # Errors
+/// [`Error::InvalidArgument`] with what is wrong with it.
+pub(crate) async fn read_backup(workers: &impl Workers, name: &str, file: &File) -> Result<Told> {
+    let told: Option<std::result::Result<Told, String>> = read_as(workers, BACKUP, file).await?;
+    told.unwrap_or_else(|| Err("it is too long, or too much to read".to_owned()))
+        .map_err(|reason| {
+            Error::InvalidArgument(format!("the backup's {name} cannot be read: {reason}"))
+        })
 }
 
 /// What a worker of this kind makes of a file. None: nothing.

@@ -22,6 +22,8 @@ const LISTS: [(&str, &str); 2] = [
     ("meta/1.0/index-system", ".asc"),
     ("streams/v1/images.json", ".gpg"),
 ];
+/// Where simplestreams names lists that are called otherwise.
+const INDEX: &str = "streams/v1/index.json";
 
 /// The images of a server.
 #[derive(Debug)]
@@ -52,8 +54,28 @@ pub(crate) async fn catalog(
             return Ok(Catalog { entries, signed });
         }
     }
+    let mut catalog = Catalog {
+        entries: Vec::new(),
+        signed: true,
+    };
+    let index = fetcher.list(INDEX).await?;
+    let paths = match &index {
+        Some(index) => fetch::read_index(workers, index).await?,
+        None => Vec::new(),
+    };
+    let mut found = false;
+    for path in paths {
+        if let Some(list) = fetcher.list(&path).await? {
+            found = true;
+            catalog.signed &= fetcher.is_signed(&list, &format!("{path}.gpg")).await?;
+            catalog.entries.extend(fetch::read(workers, &list).await?);
+        }
+    }
+    if found {
+        return Ok(catalog);
+    }
     Err(Error::NotFound(format!(
-        "{} is no image server: it has neither {} nor {}",
+        "{} is no image server: it has neither {}, {} nor {INDEX}",
         server.url(),
         LISTS[0].0,
         LISTS[1].0

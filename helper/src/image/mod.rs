@@ -1,5 +1,6 @@
 //! What root file systems are made of, and the archives that containers move in.
 
+pub(crate) mod backup;
 pub(crate) mod bootstrap;
 pub(crate) mod build;
 pub(crate) mod busybox;
@@ -7,7 +8,7 @@ pub(crate) mod cache;
 mod catalog;
 pub(crate) mod confined;
 pub(crate) mod download;
-mod fetch;
+pub(crate) mod fetch;
 pub(crate) mod id;
 pub(crate) mod lists;
 pub(crate) mod metadata;

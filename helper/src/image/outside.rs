@@ -11,6 +11,8 @@ pub(crate) const WORKER: &str = "image-worker";
 pub(crate) const FETCH: &str = "fetch";
 /// Reads a list of images, on standard input: an [`Entry`] a line on standard output.
 pub(crate) const READ: &str = "read";
+/// Reads an index of simplestreams, on standard input: the paths of lists on standard output.
+pub(crate) const INDEX: &str = "index";
 /// Checks the signature [`FILE_FD`] of standard input by the keys in [`KEYS_FD`].
 pub(crate) const VERIFY: &str = "verify";
 /// Reads a document of an OCI image, on standard input: a [`Document`] on standard output.
@@ -18,6 +20,9 @@ pub(crate) const DOCUMENT: &str = "document";
 /// Reads the properties in an image's metadata.yaml, on standard input: a map of texts on
 /// standard output.
 pub(crate) const PROPERTIES: &str = "properties";
+/// Reads what a backup of Incus says, on standard input: a result of [`super::backup::Told`]
+/// on standard output.
+pub(crate) const BACKUP: &str = "backup";
 /// The descriptor of the file that is written, or of the signature.
 pub(crate) const FILE_FD: i32 = 3;
 /// The descriptor of the keys.
@@ -99,7 +104,8 @@ pub(crate) struct Entry {
     pub(crate) folder: String,
     /// What people call it; empty if the list does not say.
     pub(crate) title: String,
-    /// The files whose sizes and checksums (SHA-256) the list says.
+    /// The files whose sizes and checksums (SHA-256) the list says; the root file system is
+    /// called `rootfs.tar.xz` or `rootfs.squashfs` here, whatever its name.
     pub(crate) files: BTreeMap<String, Listed>,
 }
 
@@ -110,6 +116,8 @@ pub(crate) struct Listed {
     pub(crate) sha256: String,
     /// Its size in bytes.
     pub(crate) size: u64,
+    /// Its name on the server; empty: as it is called in the list of files.
+    pub(crate) name: String,
 }
 
 /// What a document of an OCI image says.

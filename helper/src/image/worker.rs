@@ -1,10 +1,11 @@
 //! The workers that fetch, read and verify what servers have: this program started
 //! anew, which secludes itself first. It runs before there are threads.
 
+use super::backup::Told;
 use super::catalog;
 use super::oci::document;
 use super::outside::{
-    DOCUMENT, FETCH, FILE_FD, KEYS_FD, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
+    BACKUP, DOCUMENT, FETCH, FILE_FD, INDEX, KEYS_FD, Order, PROPERTIES, READ, Said, VERIFY, WORKER,
 };
 use super::registry;
 use crate::linux::seclusion::seclude;
@@ -59,8 +60,10 @@ pub(crate) fn run_if_asked() -> Option<ExitCode> {
     let result = match what.as_str() {
         FETCH => fetch(helper),
         READ => read(helper),
+        INDEX => read_index(helper),
         DOCUMENT => read_document(helper),
         PROPERTIES => read_properties(helper),
+        BACKUP => read_backup(helper),
         VERIFY => verify(helper),
         _ => return None,
     };
@@ -97,6 +100,12 @@ fn read(helper: u32) -> io::Result<()> {
     out.flush()
 }
 
+fn read_index(helper: u32) -> io::Result<()> {
+    let text = taken(io::stdin(), MOST_TEXT)?;
+    seclude(helper, &[], false)?;
+    Ok(serde_json::to_writer(io::stdout(), &catalog::lists(&text))?)
+}
+
 fn read_document(helper: u32) -> io::Result<()> {
     let text = taken(io::stdin(), MOST_TEXT)?;
     seclude(helper, &[], false)?;
@@ -111,6 +120,12 @@ fn read_properties(helper: u32) -> io::Result<()> {
     seclude(helper, &[], false)?;
     let properties = catalog::properties(&String::from_utf8_lossy(&text));
     Ok(serde_json::to_writer(io::stdout(), &properties)?)
+}
+
+fn read_backup(helper: u32) -> io::Result<()> {
+    let text = taken(io::stdin(), MOST_WORDS)?;
+    seclude(helper, &[], false)?;
+    Ok(serde_json::to_writer(io::stdout(), &Told::read(&text))?)
 }
 
 fn verify(helper: u32) -> io::Result<()> {
