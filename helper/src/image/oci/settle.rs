@@ -23,6 +23,8 @@ const INCLUDES: [&str; 2] = [
 const MAPPED_INCLUDE: &str = "/usr/share/lxc/config/userns.conf";
 /// Where programs are looked for if the image does not say.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// What runs a program with variables of its own.
+const ENV: [&str; 2] = ["/usr/bin/env", "/bin/env"];
 /// Where nobody but root can put programs, on every host.
 const SYSTEM: [&str; 4] = ["/usr", "/bin", "/sbin", "/opt"];
 /// What asks a program to end that says nothing else: few know that of LXC.
@@ -95,31 +97,12 @@ impl ImageConfig {
         let (uid, gid) = self.ids(root)?;
         text.set("lxc.init.uid", &uid.to_string());
         text.set("lxc.init.gid", &gid.to_string());
-        let command = self.command(root, directory);
+        let kept = self.set_environment(root, &mut text, work);
+        let command = [kept, self.command(root, directory)].concat();
         text.set("lxc.execute.cmd", &command);
         let runs = text.set("lxc.init.cmd", &command);
         if !text.set("lxc.signal.halt", &self.stop_signal) {
             text.set("lxc.signal.halt", STOP_SIGNAL);
-        }
-        for variable in &self.environment {
-            let (name, _) = variable.split_once('=').unwrap_or((variable, ""));
-            let key = match reaches_init_alone(variable) {
-                true => "lxc.environment.runtime",
-                false => "lxc.environment",
-            };
-            let fits = name.len() < variable.len()
-                && !name.is_empty()
-                && name.bytes().all(|byte| byte.is_ascii_graphic());
-            let name = name.escape_debug();
-            if !fits || !text.set(key, variable) {
-                work.log(format!(
-                    "the image's variable {name} is left out: it does not fit into a line of a config"
-                ));
-            } else if key.ends_with("runtime") {
-                work.log(format!(
-                    "the image's variable {name} is kept from hooks; LXC before version 7 cannot read this config"
-                ));
-            }
         }
         if !runs {
             return Err(Error::Unsupported(
@@ -133,6 +116,39 @@ impl ImageConfig {
             includes: !includes.is_empty(),
             lines: text.0,
         })
+    }
+
+    /// Sets the image's variables. Those which hooks would heed are for what the image runs
+    /// alone: gives the words that have env(1) of the image see to that, if it has one, for
+    /// LXC has a key for it only since version 7.
+    fn set_environment(&self, root: &OwnedFd, text: &mut Lines, work: &Work) -> String {
+        let env = ENV.into_iter().find(|path| is_program(root, path));
+        let mut kept = String::new();
+        for variable in &self.environment {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            let fits = name.len() < variable.len()
+                && !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_graphic())
+                && !value.chars().any(char::is_control);
+            let is_kept = fits && reaches_init_alone(variable);
+            let why = match env {
+                Some(env) if is_kept && !name.starts_with('-') => {
+                    if kept.is_empty() {
+                        kept = format!("{env} ");
+                    }
+                    kept.push_str(&quoted(variable));
+                    kept.push(' ');
+                    "is kept from hooks"
+                }
+                _ if is_kept && text.set("lxc.environment.runtime", variable) => {
+                    "is kept from hooks; LXC before version 7 cannot read this config"
+                }
+                _ if fits && !is_kept && text.set("lxc.environment", variable) => continue,
+                _ => "is left out: it does not fit into a line of a config",
+            };
+            work.log(format!("the image's variable {} {why}", name.escape_debug()));
+        }
+        kept
     }
 
     /// The user and the group, by the files of the image.
@@ -394,6 +410,27 @@ mod tests {
         let command = command_words(read.get("lxc.init.cmd").unwrap());
         assert_eq!(command, ["/usr/bin/serve", "-c", "it's on", ""]);
         assert!(root.path().join("srv/new/app").is_dir());
+    }
+
+    #[test]
+    fn env_keeps_variables_from_hooks() {
+        let config = ImageConfig {
+            command: texts(&["env", "x y"]),
+            environment: texts(&["HOME=/a b", "A=b", "-x=LIB", "JAVA_HOME=/opt/java"]),
+            ..ImageConfig::default()
+        };
+        let (root, _) = settled(&config);
+        std::fs::copy(root.path().join("usr/bin/serve"), root.path().join("usr/bin/env")).unwrap();
+        let fd = files::open_directory(root.path()).unwrap();
+        let (work, _observer) = Work::new();
+        let mut lines = Lines::default();
+        let kept = config.set_environment(&fd, &mut lines, &work);
+        let command = [kept, config.command(&fd, "/")].concat();
+        assert_eq!(
+            command_words(&command),
+            ["/usr/bin/env", "HOME=/a b", "JAVA_HOME=/opt/java", "/usr/bin/env", "x y"]
+        );
+        assert_eq!(lines.0, "lxc.environment = A=b\nlxc.environment.runtime = -x=LIB\n");
     }
 
     #[test]
