@@ -1,6 +1,7 @@
 """The template `download`, from a server of the test's own."""
 
 import glob
+import json
 import os
 import time
 from contextlib import contextmanager
@@ -284,6 +285,38 @@ def test_simplestreams_and_a_proxy(bus, site):
             bus.create("second", cache="refresh", **options)
     finally:
         os.rename(f"{image_server.KEYS}/images.invalid.asc", f"{image_server.KEYS}/{site.authority}.asc")
+
+
+def test_lists_and_files_may_be_called_otherwise(bus, site):
+    """As on Ubuntu's servers: an index says where the list is, and that how its files are called."""
+    site.publish(layout="cloud", meta=None, twin=False)
+    download(bus, site)
+    assert os.path.exists(f"{LXC_PATH}/box/rootfs/bin/busybox")
+    assert site.asked("/one-amd64-root.tar.xz")
+    with open(f"{CACHED}/.gantry.json") as file:
+        assert json.load(file)["signed"]
+
+
+def test_an_image_is_read_whole_again_only_after_a_change(bus, site):
+    """The next container of an image waits for no checksum, and an image that somebody has written to is noticed."""
+    site.publish()
+    download(bus, site)
+    note = f"{CACHED}/.gantry.json"
+    with open(note) as file:
+        record = json.load(file)
+    # Whether it is read shows by a checksum that cannot be right.
+    with open(note, "w") as file:
+        json.dump({**record, "sha256": "0" * 64}, file)
+    download(bus, site, "second", cache="only")
+    os.utime(f"{CACHED}/rootfs.tar.xz")
+    with refused("NotFound"):
+        download(bus, site, "third", cache="only")
+    with open(note, "w") as file:
+        json.dump(record, file)
+    download(bus, site, "third", cache="only")
+    with open(note) as file:
+        assert json.load(file)["stamp"] != record["stamp"]
+    download(bus, site, "fourth", cache="only")
 
 
 @pytest.mark.parametrize("layout", ["index", "simplestreams"])

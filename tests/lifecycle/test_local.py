@@ -7,6 +7,7 @@ import time
 import pytest
 
 import containers
+import image_server
 from archives import Archive, create_local, file_of, start_create, stream, write_all
 from containers import refused
 from gantry import GLib, LXC_PATH, until
@@ -27,6 +28,27 @@ def test_an_archive_becomes_a_container_that_runs(bus, kind, source):
     box.start()
     assert box.execute("hostname")[1] == "box\n"
     assert box.get("Privileged") is False
+
+
+def test_texts_of_an_image_may_come_along(bus):
+    """As LXC's template takes them by -m: what it may say in the config, and where its name goes."""
+    rootfs = Archive()
+    rootfs.file("etc/motd", b"This is LXC_NAME.\n")
+    texts = image_server.tar_xz({"config": "lxc.environment = LANG=C\nlxc.hook.start-host = /bin/true\n",
+                                 "templates": "/etc/motd\n", "create-message": "Log in as root.\n"})
+    with file_of(rootfs.bytes()) as fd, file_of(texts) as more:
+        with bus.signals("Job", "Log") as lines:
+            box = bus.create("box", fds=[fd, more], template="local", rootfs=GLib.Variant("h", 0),
+                             metadata=GLib.Variant("h", 1))
+            until(lambda: any("start-host" in line for *_x, (line,) in lines), pump=True)
+        assert any(line == "Log in as root." for *_x, (line,) in lines)
+        with open(f"{LXC_PATH}/box/rootfs/etc/motd") as file:
+            assert file.read() == "This is box.\n"
+        config = containers.config_of("box").decode()
+        assert "LANG=C" in config and "start-host" not in config
+        assert sorted(os.listdir(box.folder)) == ["config", "rootfs"]
+        with refused("InvalidArgument"):
+            bus.create("other", fds=[fd], metadata=GLib.Variant("h", 0))
 
 
 def rich():

@@ -28,8 +28,12 @@ echo "lxc.mount.fstab = $path/fstab" >>"$path/config"
 touch "$path/fstab"
 """
 DEBSTRAP = """#!/bin/sh
-echo "argument $*"
+echo "argument proxy $http_proxy $*"
 for argument; do case $argument in */tar) cp /run/stand-in.tar "$argument" ;; esac; done
+"""
+SLOW = """#!/bin/sh
+echo begun >>/run/begun
+while [ ! -e /run/go ]; do sleep 0.05; done
 """
 
 
@@ -57,6 +61,11 @@ def stand_in(path, text):
     finally:
         os.remove("/run/stand-in.tar")
         os.remove(path)
+
+
+def start(bus, name, **options):
+    """The job of a creation."""
+    return gantry.Job(bus, bus.manager("CreateContainer", "(sa{sv})", name, gantry.options(**options)))
 
 
 def log_of(bus, name, **options):
@@ -111,6 +120,13 @@ def test_debian_from_its_packages(bus):
             assert "passwd" in job.result()["first_login"]
             assert not [1 for *_x, (line,) in lines if line.startswith("argument")], "made anew"
         log_of(bus, "third", cache="refresh", **options)
+        more = dict(template_args=["--include=vim,g++", "--components=main,contrib"], proxy="http://proxy.invalid:3128")
+        (said,) = [line for line in log_of(bus, "more", **options, **more) if line.startswith("argument")]
+        assert ",vim,g++" in said and "--components=main,contrib" in said
+        assert said.count("--include") == 1 and "proxy http://proxy.invalid:3128" in said
+        for wrong in ("--setup-hook=id", "--include=a,-o", "/etc/passwd"):
+            with refused("InvalidArgument"):
+                bus.create("none", **options, template_args=[wrong])
     try:
         with open(f"{LXC_PATH}/box/rootfs/etc/hostname") as file:
             assert file.read() == "box\n"
@@ -122,3 +138,29 @@ def test_debian_from_its_packages(bus):
                 bus.create("none", **{**options, **wrong})
     finally:
         run("rm", "-rf", "/var/cache/lxc/debootstrap")
+
+
+def test_two_who_want_the_same_debian_make_it_once(bus):
+    """And what a helper that was killed left of one is gone when the next is made."""
+    options = dict(template="debootstrap", release="trixie")
+    cache = "/var/cache/lxc/debootstrap"
+    with stand_in("/run/mmdebstrap", SLOW + DEBSTRAP), covered("/usr/bin/mmdebstrap", "/run/mmdebstrap"):
+        try:
+            start(bus, "one", **options)
+            until(lambda: os.path.exists("/run/begun"))
+            containers.kill_helper(bus)
+            assert bus.list() == {}
+            assert [name for name in os.listdir(cache) if os.path.isdir(f"{cache}/{name}")]
+            os.remove("/run/begun")
+            jobs = [start(bus, name, **options) for name in ("one", "two")]
+            until(lambda: any(job.get("Stage").startswith("waiting for another") for job in jobs))
+            until(lambda: os.path.exists("/run/begun"))
+            open("/run/go", "w").close()
+            for job in jobs:
+                job.result()
+            with open("/run/begun") as file:
+                assert file.read() == "begun\n"
+            assert set(bus.list()) == {"one", "two"}
+            assert not [name for name in os.listdir(cache) if os.path.isdir(f"{cache}/{name}")]
+        finally:
+            run("rm", "-rf", cache, "/run/begun", "/run/go")

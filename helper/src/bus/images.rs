@@ -230,7 +230,7 @@ pub(super) fn choose_image(
         ("variant", variant.is_some(), downloads || bootstraps),
         ("cache", cache.is_some(), fetches || bootstraps),
         ("server", server.is_some(), fetches),
-        ("proxy", proxy.is_some(), fetches),
+        ("proxy", proxy.is_some(), fetches || bootstraps),
         ("untrusted", untrusted, fetches),
         ("username", username.is_some(), oci && fetches),
         ("password", password.is_some(), oci && fetches),
@@ -238,7 +238,7 @@ pub(super) fn choose_image(
         (
             "template_args",
             !request.template_args.is_empty(),
-            !request.is_built_in(),
+            !request.is_built_in() || bootstraps,
         ),
     ];
     if let Some((option, ..)) = misplaced
@@ -298,6 +298,8 @@ pub(super) fn choose_image(
         request.bootstrap = Some(BootstrapRequest {
             id,
             mirror,
+            arguments: std::mem::take(&mut request.template_args),
+            proxy,
             freshness,
         });
         return Ok(());

@@ -76,12 +76,14 @@ impl ManagerObject {
     /// to log in as, where that is known. Options: template s (busybox; local: of rootfs h, a
     /// tar stream, plain or compressed; download; debootstrap; oci; or the name of a script in
     /// /usr/share/lxc/templates, with template_args as; busybox, or local when rootfs is
-    /// given). For download and debootstrap: distribution s, release s, architecture s (the
+    /// given). For local: metadata h, a tar stream of an image's texts (meta.tar.xz). For
+    /// download and debootstrap: distribution s, release s, architecture s (the
     /// host's), variant s, cache s ('only' what is in the cache, or 'refresh'; left out: the
     /// cache until it expires). For download: server s (https://HOST; that of LXC's
     /// template), proxy s (http://HOST:PORT; that of the helper's environment), untrusted b
     /// (also an image that is not signed with a key that this host knows, which needs
-    /// io.gantry.image-untrusted). For debootstrap: mirror s. For oci: rootfs h, a directory
+    /// io.gantry.image-untrusted). For debootstrap: mirror s, proxy s, template_args as
+    /// (--include=PACKAGE,… and --components=NAME,…). For oci: rootfs h, a directory
     /// or a tar archive with an image layout, of which release s names the image where there
     /// are several; or distribution s, an image of the registry server s
     /// (https://registry-1.docker.io), with release s (a digest sha256:…, or a tag, which

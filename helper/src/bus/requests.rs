@@ -167,6 +167,12 @@ pub(super) fn create_request(name: &str, options: Dictionary) -> gantry_api::Res
         }
         let mut request = CreateRequest::new(name, &template);
         request.rootfs = rootfs;
+        request.texts = options.take("metadata")?;
+        if request.texts.is_some() && template != "local" {
+            return Err(Error::InvalidArgument(format!(
+                "the template '{template}' takes no option \"metadata\"; leave it out, or choose local"
+            )));
+        }
         choose_image(options, &mut request)?;
         if let Some(backend) = options.take("backend")? {
             request.backend = backend;

@@ -51,6 +51,8 @@ pub(crate) struct CreateRequest {
     pub(crate) template_args: Vec<String>,
     /// What the image says, once it is there.
     pub(super) metadata: Option<Metadata>,
+    /// For the template local: a tar stream of texts, as an image's `meta.tar.xz` has them.
+    pub(crate) texts: Option<OwnedFd>,
     /// The image for `oci`, once it is there.
     pub(super) oci_image: Option<OciImage>,
     /// And what it has become.
@@ -87,6 +89,7 @@ impl CreateRequest {
             bootstrap: None,
             template_args: Vec::new(),
             metadata: None,
+            texts: None,
             oci_image: None,
             settled: None,
             rootfs: None,
@@ -235,6 +238,7 @@ impl Engine {
         staging: &Staging,
         work: &Work,
     ) -> Result<Option<u32>> {
+        self.open_texts(request, layout, staging, work).await?;
         let (maps, made) = self.begin(request, layout, staging).await?;
         self.run_script(request, layout, &made.path, staging, work)
             .await?;

@@ -11,9 +11,12 @@ use crate::image::id::ImageId;
 use crate::image::lists;
 use crate::image::metadata::{ConfigLines, Metadata, Place};
 use crate::image::oci::{self, Name};
-use crate::image::{bootstrap, busybox, server::Server};
+use crate::image::server::{Server, usual_proxy};
+use crate::image::unpack::{self, Target};
+use crate::image::{bootstrap, busybox};
 use crate::linux::files;
 use crate::storage::dir;
+use gantry_core::idmap::IdMaps;
 use gantry_core::layout::ContainerLayout;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -21,6 +24,10 @@ use std::os::fd::{AsFd, OwnedFd};
 const BUILT: &str = "built";
 /// Where an archive of an image is unpacked, below the staging directory.
 const LAYOUT: &str = "layout";
+/// Where LXC's scripts fetch from, if not from elsewhere: whether a proxy is for that.
+const TEMPLATES_SERVER: &str = "https://images.linuxcontainers.org";
+/// Where the texts of a root file system are unpacked, below the staging directory.
+const TEXTS: &str = "texts";
 /// The most bytes of a config that a script leaves.
 const MOST_CONFIG: u64 = 1 << 20;
 
@@ -127,13 +134,31 @@ impl Engine {
         metadata.mapped = !request.privileged;
         request.rootfs = Some(OwnedFd::from(image.rootfs));
         let message = metadata.message();
-        for line in message.lines() {
-            work.log(line);
-        }
-        for line in request.image_config(&self.layout(&request.name)).left_out {
-            work.log(format!("the image's '{line}' is left out: it needs what is not here, or equals root on the host"));
-        }
+        request.tell(&self.layout(&request.name), work);
         Ok(message)
+    }
+
+    /// Has the texts at hand that a caller gave with a root file system, if there are any.
+    pub(super) async fn open_texts(
+        &self,
+        request: &mut CreateRequest,
+        layout: &ContainerLayout,
+        staging: &Staging,
+        work: &Work,
+    ) -> Result<()> {
+        let Some(given) = request.texts.take() else {
+            return Ok(());
+        };
+        let place = staging.path().join(TEXTS);
+        let failed = |error: std::io::Error| Error::path("making", &place, &error);
+        files::ensure_directory(&place, 0o700).map_err(failed)?;
+        let (programs, quiet) = (&self.0.programs, work.unshown());
+        let (target, maps) = (Target::directory(&place), IdMaps::default());
+        unpack::unpack(programs, given, target, &maps, &[], &quiet).await?;
+        let metadata = request.metadata.insert(Metadata::load(&place)?);
+        metadata.mapped = !request.privileged;
+        request.tell(layout, work);
+        dir::remove(&place).map_err(failed)
     }
 
     /// Has the image at hand that a caller gave, if the request is of one.
@@ -185,6 +210,7 @@ impl Engine {
         let tool = Tool {
             program: build::script(&request.template)?,
             arguments,
+            proxy: usual_proxy(TEMPLATES_SERVER).unwrap_or_default(),
         };
         tool.run(&self.0.programs, staging.path(), work).await?;
         let path = staging.path().join("config");
@@ -208,6 +234,17 @@ impl Engine {
 }
 
 impl CreateRequest {
+    /// Says what the image has to say, and what of it is left out.
+    fn tell(&self, layout: &ContainerLayout, work: &Work) {
+        let message = self.metadata.as_ref().map(Metadata::message);
+        for line in message.unwrap_or_default().lines() {
+            work.log(line);
+        }
+        for line in self.image_config(layout).left_out {
+            work.log(format!("the image's '{line}' is left out: it needs what is not here, or equals root on the host"));
+        }
+    }
+
     /// What the image has the config say.
     pub(super) fn image_config(&self, layout: &ContainerLayout) -> ConfigLines {
         if let Some(settled) = &self.settled {

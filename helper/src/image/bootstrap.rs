@@ -6,9 +6,12 @@ use super::catalog::is_word;
 use super::confined::Workers;
 use super::download::Freshness;
 use super::id::ImageId;
+use super::server::usual_proxy;
 use crate::error::{Error, Result};
 use crate::linux::files;
+use crate::linux::lock::FileLock;
 use crate::work::Work;
+use gantry_core::layout::fnv1a_64;
 use rustix::fs::{Gid, Mode, OFlags, ResolveFlags, Uid};
 use std::fs::File;
 use std::io::{self, Write};
@@ -29,6 +32,13 @@ const PROGRAMS: [&str; 3] = [
 /// What a container needs besides the essential packages: an init, its bus, and a network
 /// that asks for an address.
 const PACKAGES: &str = "systemd-sysv,dbus,iproute2,netbase,ifupdown,isc-dhcp-client";
+/// What may be given besides.
+const INCLUDE: &str = "--include=";
+const COMPONENTS: &str = "--components=";
+/// Between two looks whether another has made what is wanted.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The mirror that Debian's programs take by themselves: whether a proxy is for that.
+const MIRROR: &str = "http://deb.debian.org/debian";
 /// What is to be known for logging in.
 pub(crate) const FIRST_LOGIN: &str = "root has no password, so that nobody can log in on the console yet: \
     open a shell in the container and set one with passwd.";
@@ -41,6 +51,11 @@ pub(crate) struct BootstrapRequest {
     /// Where the packages are from, `http://` or `https://`; the program's own choice
     /// unless given.
     pub(crate) mirror: Option<String>,
+    /// More packages (`--include=A,B`) and where they are looked for (`--components=A,B`).
+    pub(crate) arguments: Vec<String>,
+    /// The proxy to go through, `http://HOST:PORT`; that of the helper's environment unless
+    /// given, none if empty.
+    pub(crate) proxy: Option<String>,
     /// How new.
     pub(crate) freshness: Freshness,
 }
@@ -62,6 +77,12 @@ impl BootstrapRequest {
                 mirror.escape_debug()
             )));
         }
+        if let Some(wrong) = self.arguments.iter().find(|given| !is_argument(given)) {
+            return Err(Error::InvalidArgument(format!(
+                "'{}' is no argument that debootstrap is given; use --include=PACKAGE,… or --components=NAME,…",
+                wrong.escape_debug()
+            )));
+        }
         program().map(drop)
     }
 
@@ -77,7 +98,11 @@ impl BootstrapRequest {
                 }
             })
             .collect();
-        Path::new(CACHE).join(format!("{}@{word}.tar", self.id.word()))
+        let more = match self.arguments.as_slice() {
+            [] => String::new(),
+            arguments => format!("+{:016x}", fnv1a_64(arguments.join(" ").as_bytes())),
+        };
+        Path::new(CACHE).join(format!("{}@{word}{more}.tar", self.id.word()))
     }
 }
 
@@ -86,6 +111,20 @@ fn is_address(text: &str) -> bool {
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));
     rest.is_some_and(|rest| text.len() <= 200 && rest.trim_end_matches('/').split('/').all(is_word))
+}
+
+/// What names packages, or components of an archive.
+fn is_argument(text: &str) -> bool {
+    let is_name = |name: &str| {
+        let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        name.bytes().next().is_some_and(is_plain)
+            && name.bytes().all(|byte| is_plain(byte) || b"+.-".contains(&byte))
+    };
+    text.len() <= 2000
+        && [INCLUDE, COMPONENTS]
+            .iter()
+            .filter_map(|option| text.strip_prefix(option))
+            .any(|names| names.split(',').all(is_name))
 }
 
 /// The program that does the work.
@@ -100,39 +139,92 @@ pub(crate) fn program() -> Result<&'static str> {
         })
 }
 
-/// The root file system as a tar.
+/// The root file system as a tar. Two who want the same make it once.
 pub(crate) async fn obtain(
     workers: &impl Workers,
     request: &BootstrapRequest,
     work: &Work,
 ) -> Result<File> {
     let path = request.path();
-    if let Ok((file, metadata)) = files::open_regular(&path) {
-        let age = metadata
-            .modified()
-            .ok()
-            .and_then(|made| made.elapsed().ok());
-        let fresh = age.is_none_or(|age| age < LIFE);
-        if request.freshness == Freshness::Cached
-            || (fresh && request.freshness == Freshness::Usual)
-        {
-            return Ok(file);
-        }
-    } else if request.freshness == Freshness::Cached {
+    let failed = |error: io::Error| Error::path("making", &path, &error);
+    if let Some(file) = kept(&path, request.freshness) {
+        return Ok(file);
+    }
+    if request.freshness == Freshness::Cached {
         return Err(Error::NotFound(format!(
             "{} was never made here; leave the option 'cache' out",
             request.id
         )));
     }
-    let failed = |error: io::Error| Error::path("making", &path, &error);
-    files::create_dirs(Path::new(CACHE), 0o700).map_err(failed)?;
-    let letters = files::random_letters(8).map_err(failed)?;
-    let workshop = Workshop(Path::new(CACHE).join(format!(".{letters}")));
+    let place = workshop_of(&path);
+    let mut waited = false;
+    let _lock = loop {
+        match FileLock::try_take(&lock_of(&place)).map_err(failed)? {
+            Some(lock) => break lock,
+            None => {
+                work.stage("waiting for another who makes the same");
+                waited = true;
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => {}
+                    () = work.cancelled() => work.check()?,
+                }
+            }
+        }
+    };
+    if waited && let Some(file) = kept(&path, Freshness::Usual) {
+        return Ok(file);
+    }
+    remove_left(Path::new(CACHE)).map_err(failed)?;
+    let workshop = Workshop(place);
+    files::remove(&workshop.0).map_err(failed)?;
     files::create_dirs(&workshop.0, 0o700).map_err(failed)?;
     let new = workshop.0.join("tar");
     make(workers, request, &workshop.0, &new, work).await?;
     std::fs::rename(&new, &path).map_err(failed)?;
     Ok(files::open_regular(&path).map_err(failed)?.0)
+}
+
+/// What was made before, if it will do.
+fn kept(path: &Path, freshness: Freshness) -> Option<File> {
+    let (file, metadata) = files::open_regular(path).ok()?;
+    let age = metadata
+        .modified()
+        .ok()
+        .and_then(|made| made.elapsed().ok());
+    let is_fresh = age.is_none_or(|age| age < LIFE);
+    let will_do = match freshness {
+        Freshness::Cached => true,
+        Freshness::Usual => is_fresh,
+        Freshness::Newest => false,
+    };
+    will_do.then_some(file)
+}
+
+/// Where the file at a path is made.
+fn workshop_of(path: &Path) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().display();
+    path.with_file_name(format!(".{name}"))
+}
+
+/// The lock of whoever works there.
+fn lock_of(workshop: &Path) -> PathBuf {
+    let name = workshop.file_name().unwrap_or_default().display();
+    workshop.with_file_name(format!("{name}.lock"))
+}
+
+/// Removes the workshops of those who were killed.
+fn remove_left(cache: &Path) -> io::Result<()> {
+    for entry in std::fs::read_dir(cache)? {
+        let entry = entry?;
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if is_hidden && entry.file_type()?.is_dir() {
+            let lock = FileLock::try_take(&lock_of(&entry.path()))?;
+            if lock.is_some() {
+                files::remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// A directory that goes when it is dropped.
@@ -162,10 +254,15 @@ async fn make(
     let tree = place.join("tree");
     let target = if whole { new } else { &tree };
     let id = &request.id;
-    let mut arguments = vec![
-        format!("--variant={}", id.variant),
-        format!("--include={PACKAGES}"),
-    ];
+    let mut packages = vec![PACKAGES];
+    let mut arguments = vec![format!("--variant={}", id.variant)];
+    for given in &request.arguments {
+        match given.strip_prefix(INCLUDE) {
+            Some(more) => packages.push(more),
+            None => arguments.push(given.clone()),
+        }
+    }
+    arguments.push(format!("{INCLUDE}{}", packages.join(",")));
     if whole {
         arguments.extend([
             format!("--architectures={}", id.architecture),
@@ -184,6 +281,11 @@ async fn make(
     Tool {
         program: program.into(),
         arguments,
+        proxy: request
+            .proxy
+            .clone()
+            .or_else(|| usual_proxy(request.mirror.as_deref().unwrap_or(MIRROR)))
+            .unwrap_or_default(),
     }
     .run(workers, place, work)
     .await?;
@@ -250,6 +352,8 @@ mod tests {
         BootstrapRequest {
             id: ImageId::new(distribution, "trixie", "amd64", "minbase").unwrap(),
             mirror: mirror.map(str::to_owned),
+            arguments: Vec::new(),
+            proxy: None,
             freshness: Freshness::Usual,
         }
     }
@@ -279,6 +383,38 @@ mod tests {
             request("debian", None).path(),
             request("debian", Some("http://x/y")).path()
         );
+    }
+
+    #[test]
+    fn arguments_name_packages() {
+        for good in ["--include=vim", "--include=g++,libc6-dev", "--components=main,contrib"] {
+            assert!(is_argument(good), "{good}");
+        }
+        for bad in [
+            "--include=",
+            "--include=a,-o=x",
+            "--include=./a.deb",
+            "--setup-hook=id",
+            "vim",
+            "--include=a b",
+        ] {
+            assert!(!is_argument(bad), "{bad}");
+        }
+        let mut with = request("debian", None);
+        with.arguments.push("--include=vim".to_owned());
+        assert_ne!(with.path(), request("debian", None).path());
+    }
+
+    #[test]
+    fn only_what_nobody_works_on_is_removed() {
+        let cache = tempfile::tempdir().unwrap();
+        let [busy, left] = ["busy", "left"].map(|name| workshop_of(&cache.path().join(name)));
+        for place in [&busy, &left] {
+            std::fs::create_dir(place).unwrap();
+        }
+        let _lock = FileLock::try_take(&lock_of(&busy)).unwrap().unwrap();
+        remove_left(cache.path()).unwrap();
+        assert!(busy.exists() && !left.exists());
     }
 
     #[test]

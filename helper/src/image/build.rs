@@ -61,6 +61,8 @@ pub(crate) struct Tool {
     /// Its absolute path.
     pub(crate) program: PathBuf,
     pub(crate) arguments: Vec<String>,
+    /// The proxy that it is told of, `http://HOST:PORT`; may be empty.
+    pub(crate) proxy: String,
 }
 
 impl Tool {
@@ -121,7 +123,7 @@ impl Tool {
     ) -> Result<Child> {
         let helper = std::process::id().to_string();
         let program = self.program.to_string_lossy();
-        let mut args = vec![WORKER, &helper, &program];
+        let mut args = vec![WORKER, &helper, &self.proxy, &program];
         args.extend(self.arguments.iter().map(String::as_str));
         workers.start(&args, fds)
     }
@@ -146,6 +148,7 @@ pub(crate) fn packer(tree: &Path, to: &str) -> Result<Tool> {
     Ok(Tool {
         program: tar()?.into(),
         arguments,
+        proxy: String::new(),
     })
 }
 

@@ -14,10 +14,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is not there whole; no distribution has such a name.
 const WORKSHOP: &str = "/var/cache/lxc/download/.gantry";
+/// In it: what servers have.
+const LISTS: &str = "lists";
+/// How long what has come of an image waits for the rest.
+const LIFE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// The root file system of an image.
 pub(crate) const ROOTFS: &str = "rootfs.tar.xz";
 /// Which build it is.
@@ -36,6 +40,29 @@ pub(crate) struct Record {
     pub(crate) signed: bool,
     /// The SHA-256 of the root file system.
     pub(crate) sha256: String,
+    /// The root file system's when it was last looked at whole.
+    #[serde(default)]
+    pub(crate) stamp: Option<Stamp>,
+}
+
+/// What a file has that nobody has written to since: inode, bytes, and the time of change
+/// in seconds and nanoseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Stamp(u64, u64, i64, i64);
+
+impl Stamp {
+    /// That of an open file.
+    pub(crate) fn of(file: &File) -> Result<Self> {
+        let found = file
+            .metadata()
+            .map_err(|error| Error::io("looking at an image", &error))?;
+        Ok(Self(
+            found.ino(),
+            found.size(),
+            found.mtime(),
+            found.mtime_nsec(),
+        ))
+    }
 }
 
 /// What is noted of an image of a registry; its layers are beside, by their checksums.
@@ -133,6 +160,18 @@ impl Cached {
             .is_some_and(|expiry| expiry < now.as_secs())
     }
 
+    /// Notes that its root file system, which has this stamp, is what its checksum says.
+    pub(crate) fn note_whole(&mut self, id: &ImageId, stamp: Stamp) -> Result<()> {
+        let Some(record) = &mut self.record else {
+            return Ok(());
+        };
+        record.stamp = Some(stamp);
+        let path = id.directory().join(RECORD);
+        let failed = |error: io::Error| Error::path("writing", &path, &error);
+        let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        files::replace(&path, &text, 0o644).map_err(failed)
+    }
+
     /// Notes that it is used, in the file's time of access.
     pub(crate) fn touch(&self) -> Result<()> {
         touch(&self.rootfs)
@@ -155,6 +194,33 @@ fn touch(file: &File) -> Result<()> {
     };
     rustix::fs::futimens(file, &times)
         .map_err(|error| Error::io("noting the use of an image", &error.into()))
+}
+
+/// Takes away what has come of images that nobody has gone on with for long.
+pub(crate) fn expire() -> Result<()> {
+    expire_in(Path::new(WORKSHOP), SystemTime::now())
+        .map_err(|error| Error::path("removing old files in", Path::new(WORKSHOP), &error))
+}
+
+fn expire_in(workshops: &Path, now: SystemTime) -> io::Result<()> {
+    for entry in std::fs::read_dir(workshops)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || entry.file_name() == LISTS {
+            continue;
+        }
+        let changed = |path: PathBuf| path.symlink_metadata()?.modified();
+        let mut last = changed(entry.path())?;
+        for file in std::fs::read_dir(entry.path())? {
+            last = last.max(changed(file?.path())?);
+        }
+        if now.duration_since(last).is_ok_and(|age| age > LIFE) {
+            let lock = format!("{}.lock", entry.file_name().display());
+            if FileLock::try_take(&workshops.join(lock))?.is_some() {
+                files::remove(&entry.path())?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Every image there is.
@@ -267,7 +333,7 @@ impl Workshop {
 
     /// The place for lists.
     pub(crate) fn lists() -> PathBuf {
-        Path::new(WORKSHOP).join("lists")
+        Path::new(WORKSHOP).join(LISTS)
     }
 
     /// Makes the image nobody else's business. None: it is somebody's.
@@ -327,7 +393,12 @@ impl Workshop {
                 files::replace(&new.join(&name), &bytes, 0o644).map_err(failed)?;
             }
         }
-        let record = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+        let (rootfs, _) = files::open_regular(&self.path.join(ROOTFS)).map_err(failed)?;
+        let record = Record {
+            stamp: Some(Stamp::of(&rootfs)?),
+            ..record.clone()
+        };
+        let record = serde_json::to_vec(&record).map_err(|error| failed(error.into()))?;
         self.complete(&new, [ROOTFS], serial, &record)
     }
 
@@ -383,5 +454,43 @@ impl Workshop {
                 )?)
             })
             .map_err(|error| Error::path("linking", &path, &error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_goes_on_with_expires() {
+        let workshops = tempfile::tempdir().unwrap();
+        let path = |name: &str| workshops.path().join(name);
+        for name in ["busy", "left", LISTS] {
+            std::fs::create_dir(path(name)).unwrap();
+            std::fs::write(path(name).join(ROOTFS), "half").unwrap();
+        }
+        let _lock = FileLock::try_take(&path("busy.lock")).unwrap().unwrap();
+        let now = SystemTime::now();
+        expire_in(workshops.path(), now + LIFE / 2).unwrap();
+        assert!(path("left").exists());
+        expire_in(workshops.path(), now + LIFE * 2).unwrap();
+        assert!(!path("left").exists() && path("busy").exists() && path(LISTS).exists());
+    }
+
+    #[test]
+    fn a_file_that_was_written_to_has_another_stamp() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(ROOTFS);
+        let stamp = || Stamp::of(&File::open(&path).unwrap()).unwrap();
+        std::fs::write(&path, "text").unwrap();
+        let first = stamp();
+        touch(&File::open(&path).unwrap()).unwrap();
+        std::fs::rename(&path, folder.path().join("moved")).unwrap();
+        std::fs::rename(folder.path().join("moved"), &path).unwrap();
+        assert_eq!(first, stamp());
+        let later = SystemTime::now() + Duration::from_secs(2);
+        std::fs::write(&path, "txet").unwrap();
+        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        assert_ne!(first, stamp());
     }
 }

@@ -1,6 +1,6 @@
 //! Images of servers: fetched when the cache has none that will do.
 
-use super::cache::{self, Cached, ROOTFS, Record, Workshop};
+use super::cache::{self, Cached, ROOTFS, Record, Stamp, Workshop};
 use super::catalog::checksums;
 use super::confined::Workers;
 use super::fetch::{self, Fetched, Fetcher, Wanted};
@@ -90,6 +90,7 @@ pub(crate) async fn obtain(
     let workshop = Workshop::of(&request.id);
     let lists = Workshop::lists();
     files::create_dirs(&lists, 0o700).map_err(|error| Error::path("making", &lists, &error))?;
+    cache::expire()?;
     let fetcher = Fetcher {
         workers,
         server: &request.server,
@@ -124,10 +125,12 @@ impl<W: Workers> Download<'_, W> {
     async fn run(&self) -> Result<Cached> {
         let (request, work) = (self.request, self.fetcher.work);
         let cached = cache::open(&request.id)?;
-        let mut usable = match cached {
-            Some(image) if self.is_allowed(&image) && self.is_whole(&image).await? => Some(image),
-            _ => None,
-        };
+        let mut usable = cached.filter(|image| self.is_allowed(image));
+        if let Some(image) = &mut usable
+            && !self.is_whole(image).await?
+        {
+            usable = None;
+        }
         let asks = match request.freshness {
             Freshness::Usual => usable.as_ref().is_none_or(Cached::has_expired),
             Freshness::Cached => false,
@@ -178,13 +181,20 @@ impl<W: Workers> Download<'_, W> {
         }
     }
 
-    /// Whether the disk has kept it as it was.
-    async fn is_whole(&self, image: &Cached) -> Result<bool> {
+    /// Whether the disk has kept it as it was: read whole only if somebody has written to
+    /// it since that was done last. What unpacks it looks for damage, too.
+    async fn is_whole(&self, image: &mut Cached) -> Result<bool> {
         let Some(record) = &image.record else {
             return Ok(true);
         };
+        let stamp = Stamp::of(&image.rootfs)?;
+        if record.stamp == Some(stamp) {
+            return Ok(true);
+        }
         let whole = sha256(&image.rootfs, self.fetcher.work).await? == record.sha256;
-        if !whole {
+        if whole {
+            image.note_whole(&self.request.id, stamp)?;
+        } else {
             self.fetcher.work.log(format!(
                 "the image {} in the cache is damaged; it is downloaded again",
                 self.request.id
@@ -251,6 +261,7 @@ impl<W: Workers> Download<'_, W> {
             server: request.server.url().to_owned(),
             signed: trusted(root),
             sha256,
+            stamp: None,
         };
         self.workshop.publish(&meta, &entry.serial, &record)
     }
@@ -382,7 +393,8 @@ impl<W: Workers> Download<'_, W> {
         limit: u64,
         sum: Option<&Sum>,
     ) -> Result<Option<String>> {
-        let path = format!("{}/{name}", entry.folder);
+        let called = entry.files.get(name).map_or(name, |listed| &listed.name);
+        let path = format!("{}/{called}", entry.folder);
         let file = self.workshop.file(name)?;
         // Only a checksum tells whether the parts are of one file.
         let mut resumed = sum.is_some() && file.metadata().is_ok_and(|found| found.len() > 0);

@@ -142,13 +142,18 @@ impl Server {
         if let Some(proxy) = &self.proxy {
             return Some(proxy.clone()).filter(|proxy| !proxy.is_empty());
         }
-        proxy(&self.url, |name| {
-            std::env::var(name)
-                .or_else(|_| std::env::var(name.to_uppercase()))
-                .ok()
-                .filter(|value| !value.is_empty())
-        })
+        usual_proxy(&self.url)
     }
+}
+
+/// The proxy by which the helper's environment has an address reached, as curl(1) reads it.
+pub(crate) fn usual_proxy(url: &str) -> Option<String> {
+    proxy(url, |name| {
+        std::env::var(name)
+            .or_else(|_| std::env::var(name.to_uppercase()))
+            .ok()
+            .filter(|value| !value.is_empty())
+    })
 }
 
 /// What servers call this host's architecture.
