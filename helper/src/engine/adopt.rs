@@ -300,8 +300,7 @@ pub(super) fn find_base(tree: &Path) -> Result<PathBuf> {
 }
 
 fn check_form(base: &Path) -> Result<()> {
-    if !is(base, std::fs::Metadata::is_dir)
-        || !is(&base.join("config"), std::fs::Metadata::is_file)
+    if !is(base, std::fs::Metadata::is_dir) || !is(&base.join("config"), std::fs::Metadata::is_file)
     {
         return Err(not_a_container("'config' is missing or no file"));
     }

@@ -278,7 +278,8 @@ impl Engine {
         let path = staging.path().join(CURRENT);
         files::replace(&path, name.as_str().as_bytes(), 0o600)
             .map_err(|error| Error::path("writing", &path, &error))?;
-        // Stock LXC's lxc-start takes no lock: it may have begun during the copy.
+        // An lxc-start of stock LXC holds the lock only while it reads the config: one that
+        // had done that has gone on during the copy.
         if let Err(error) = self.refuse_alive(id).await {
             return Err(discard(staging, error).await);
         }

@@ -118,7 +118,9 @@ fn is_argument(text: &str) -> bool {
     let is_name = |name: &str| {
         let is_plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         name.bytes().next().is_some_and(is_plain)
-            && name.bytes().all(|byte| is_plain(byte) || b"+.-".contains(&byte))
+            && name
+                .bytes()
+                .all(|byte| is_plain(byte) || b"+.-".contains(&byte))
     };
     text.len() <= 2000
         && [INCLUDE, COMPONENTS]
@@ -387,7 +389,11 @@ mod tests {
 
     #[test]
     fn arguments_name_packages() {
-        for good in ["--include=vim", "--include=g++,libc6-dev", "--components=main,contrib"] {
+        for good in [
+            "--include=vim",
+            "--include=g++,libc6-dev",
+            "--components=main,contrib",
+        ] {
             assert!(is_argument(good), "{good}");
         }
         for bad in [

@@ -490,7 +490,12 @@ mod tests {
         assert_eq!(first, stamp());
         let later = SystemTime::now() + Duration::from_secs(2);
         std::fs::write(&path, "txet").unwrap();
-        File::options().write(true).open(&path).unwrap().set_modified(later).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_modified(later)
+            .unwrap();
         assert_ne!(first, stamp());
     }
 }

@@ -186,7 +186,10 @@ impl Metadata {
     /// Whether an image decides that one of LXC's files is included: those with what all
     /// containers have. Others take walls away, also that for mapped containers.
     fn may_include(&self, name: &str) -> bool {
-        let is = |kind: &str| name.strip_suffix(kind).is_some_and(|of| of.is_empty() || of.ends_with('.'));
+        let is = |kind: &str| {
+            name.strip_suffix(kind)
+                .is_some_and(|of| of.is_empty() || of.ends_with('.'))
+        };
         is_word(name) && (is("common.conf") || (self.mapped && is("userns.conf")))
     }
 
@@ -323,7 +326,12 @@ mod tests {
         let mut image = metadata(&[]);
         let may = |image: &Metadata, name| image.may_include(name);
         assert!(may(&image, "common.conf") && may(&image, "debian.common.conf"));
-        for name in ["userns.conf", "nesting.conf", "uncommon.conf", "../common.conf"] {
+        for name in [
+            "userns.conf",
+            "nesting.conf",
+            "uncommon.conf",
+            "../common.conf",
+        ] {
             assert!(!may(&image, name), "{name}");
         }
         image.mapped = true;

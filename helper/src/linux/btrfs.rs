@@ -151,7 +151,13 @@ pub(super) fn destroy_subvolume_in(parent: impl AsFd, name: &OsStr) -> io::Resul
 pub(super) fn make_writable(subvolume: impl AsFd) -> io::Result<()> {
     let flags = 0_u64;
     // SAFETY: the kernel reads the number that the request expects.
-    check(unsafe { libc::ioctl(subvolume.as_fd().as_raw_fd(), SUBVOL_SETFLAGS, &raw const flags) })
+    check(unsafe {
+        libc::ioctl(
+            subvolume.as_fd().as_raw_fd(),
+            SUBVOL_SETFLAGS,
+            &raw const flags,
+        )
+    })
 }
 
 /// Writes to a pipe what turns one snapshot that cannot be changed into another, without

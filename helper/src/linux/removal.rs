@@ -75,7 +75,9 @@ impl Removal<'_> {
             };
             match below {
                 Some(below) => self.directory(directory, name, &below, levels)?,
-                None => forced(directory, name, || unlink(directory, name, AtFlags::empty()))?,
+                None => forced(directory, name, || {
+                    unlink(directory, name, AtFlags::empty())
+                })?,
             }
         }
         Ok(())
@@ -116,9 +118,7 @@ impl Removal<'_> {
             let number = self.brought.get() + 1;
             self.brought.set(number);
             let new = format!(".gantry-deep-{number}");
-            let moved = forced(above, name, || {
-                rustix::fs::renameat(above, name, to, &new)
-            });
+            let moved = forced(above, name, || rustix::fs::renameat(above, name, to, &new));
             match moved {
                 Err(error) if is_taken(&error) => {}
                 result => return result,

@@ -53,7 +53,10 @@ mod tests {
             path = below(&path, OsStr::new(&number.to_string()));
         }
         let names = names(&path);
-        assert_eq!((names.len(), names[0], names[7]), (200_000, OsStr::new("0"), OsStr::new("7")));
+        assert_eq!(
+            (names.len(), names[0], names[7]),
+            (200_000, OsStr::new("0"), OsStr::new("7"))
+        );
         drop(path);
     }
 }

@@ -3,7 +3,8 @@
 use super::{Backend, Below, Files, Made, Place, Places, Wish, detect, send_stream};
 use crate::error::{Error, Result};
 use crate::linux::btrfs::{
-    create_subvolume, destroy_subvolume, has_nested, send_changes, snapshot_subvolume, snapshot_to_read,
+    create_subvolume, destroy_subvolume, has_nested, send_changes, snapshot_subvolume,
+    snapshot_to_read,
 };
 use gantry_core::values::rootfs::RootfsPath;
 use rustix::fs::FsWord;

@@ -84,7 +84,9 @@ fn remove_tree(parent: &impl AsFd, name: &CStr, levels: usize) -> io::Result<()>
         result => return Ok(result?),
     }
     let levels = levels.checked_sub(1).ok_or_else(|| {
-        io::Error::other("it has too many directories in one another; the helper removes them when it starts")
+        io::Error::other(
+            "it has too many directories in one another; the helper removes them when it starts",
+        )
     })?;
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let directory = openat(parent, name, flags, Mode::empty())?;

@@ -146,7 +146,10 @@ impl ImageConfig {
                 _ if fits && !is_kept && text.set("lxc.environment", variable) => continue,
                 _ => "is left out: it does not fit into a line of a config",
             };
-            work.log(format!("the image's variable {} {why}", name.escape_debug()));
+            work.log(format!(
+                "the image's variable {} {why}",
+                name.escape_debug()
+            ));
         }
         kept
     }
@@ -420,7 +423,11 @@ mod tests {
             ..ImageConfig::default()
         };
         let (root, _) = settled(&config);
-        std::fs::copy(root.path().join("usr/bin/serve"), root.path().join("usr/bin/env")).unwrap();
+        std::fs::copy(
+            root.path().join("usr/bin/serve"),
+            root.path().join("usr/bin/env"),
+        )
+        .unwrap();
         let fd = files::open_directory(root.path()).unwrap();
         let (work, _observer) = Work::new();
         let mut lines = Lines::default();
@@ -428,9 +435,18 @@ mod tests {
         let command = [kept, config.command(&fd, "/")].concat();
         assert_eq!(
             command_words(&command),
-            ["/usr/bin/env", "HOME=/a b", "JAVA_HOME=/opt/java", "/usr/bin/env", "x y"]
+            [
+                "/usr/bin/env",
+                "HOME=/a b",
+                "JAVA_HOME=/opt/java",
+                "/usr/bin/env",
+                "x y"
+            ]
         );
-        assert_eq!(lines.0, "lxc.environment = A=b\nlxc.environment.runtime = -x=LIB\n");
+        assert_eq!(
+            lines.0,
+            "lxc.environment = A=b\nlxc.environment.runtime = -x=LIB\n"
+        );
     }
 
     #[test]
