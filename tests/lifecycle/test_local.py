@@ -34,7 +34,7 @@ def test_texts_of_an_image_may_come_along(bus):
     """As LXC's template takes them by -m: what it may say in the config, and where its name goes."""
     rootfs = Archive()
     rootfs.file("etc/motd", b"This is LXC_NAME.\n")
-    texts = image_server.tar_xz({"config": "lxc.environment = LANG=C\nlxc.hook.start-host = /bin/true\n",
+    texts = image_server.tar_xz({"config": "lxc.tty.max = 7\nlxc.hook.start-host = /bin/true\n",
                                  "templates": "/etc/motd\n", "create-message": "Log in as root.\n"})
     with file_of(rootfs.bytes()) as fd, file_of(texts) as more:
         with bus.signals("Job", "Log") as lines:
@@ -45,7 +45,7 @@ def test_texts_of_an_image_may_come_along(bus):
         with open(f"{LXC_PATH}/box/rootfs/etc/motd") as file:
             assert file.read() == "This is box.\n"
         config = containers.config_of("box").decode()
-        assert "LANG=C" in config and "start-host" not in config
+        assert "lxc.tty.max = 7" in config and "start-host" not in config
         assert sorted(os.listdir(box.folder)) == ["config", "rootfs"]
         with refused("InvalidArgument"):
             bus.create("other", fds=[fd], metadata=GLib.Variant("h", 0))

@@ -246,8 +246,6 @@ mod tests {
             fs::create_dir(tree.join(name)).unwrap();
             dig(&tree.join(name), 100, &"long".repeat(50));
         }
-        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-        assert!(limit.current.is_some_and(|most| most < 20_000));
         files::remove(&tree).unwrap();
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
