@@ -45,8 +45,7 @@ pub(crate) struct Record {
     pub(crate) stamp: Option<Stamp>,
 }
 
-/// What a file has that nobody has written to since: inode, bytes, and the time of change
-/// in seconds and nanoseconds.
+/// What a file has that nobody has written to since: inode, bytes, seconds, nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Stamp(u64, u64, i64, i64);
 
