@@ -104,16 +104,12 @@ fn products(text: &[u8]) -> Vec<Entry> {
             let root = ROOTS.iter().find(|(root, _)| *root == key);
             let called = root.map_or(name.as_str(), |(_, called)| *called).to_owned();
             let sound = is_word(&name) && is_sha256(&sha256);
-            sound.then(|| {
-                (
-                    called,
-                    Listed {
-                        sha256,
-                        size: item.size,
-                        name,
-                    },
-                )
-            })
+            let listed = Listed {
+                sha256,
+                size: item.size,
+                name,
+            };
+            sound.then_some((called, listed))
         });
         Some(Entry {
             distribution: product.os.to_lowercase(),
