@@ -83,7 +83,7 @@ impl ManagerObject {
     /// template), proxy s (http://HOST:PORT; that of the helper's environment), untrusted b
     /// (also an image that is not signed with a key that this host knows, which needs
     /// io.gantry.image-untrusted). For debootstrap: mirror s, proxy s, template_args as
-    /// (--include=PACKAGE,… and --components=NAME,…). For oci: rootfs h, a directory
+    /// (include=PACKAGE,… and components=NAME,…, after two dashes). For oci: rootfs h, a directory
     /// or a tar archive with an image layout, of which release s names the image where there
     /// are several; or distribution s, an image of the registry server s
     /// (https://registry-1.docker.io), with release s (a digest sha256:…, or a tag, which
