@@ -216,7 +216,7 @@ class App:
 
     def write(self, name, text):
         """Sets the text of the entry called `name`; one for searching has a role of its own."""
-        entry = wait_until(lambda: next(iter(self.all("text", name) + self.all("entry", name)), None),
+        entry = wait_until(lambda: next(iter(self.all("text", name) + self.all("entry", name) + self.all("password text", name)), None),
                            lambda: f"no entry {name!r} in:\n{self.outline()}")
         if not Atspi.EditableText.set_text_contents(entry, text):
             raise NotThere(f"{name!r} takes no text")

@@ -68,12 +68,26 @@ def test_a_container_goes_back_to_a_snapshot_and_is_cloned(web, bus, driver):
     web.write("New Name", "web1")
     web.find("label", "There is a container “web1” already.")
     web.write("New Name", "web3")
+    web.press("check box", "Keep the Host Name")
     web.press("check box", "Start It Afterwards")
     driver.screenshot("clone")
     web.answer("Clone “web1”", "Clone")
     web.find("list item", "web3, Running", 90)
     assert bus.container("web3").get("Backend") == "dir"
+    assert bus.container("web3").call("GetConfigItem", "(s)", "lxc.uts.name") == ["web1"]
     gantry.until(lambda: [one["name"] for one in kept(container)] == ["snap0"], 20)
+
+
+def test_a_container_is_deleted_with_its_snapshots(web, bus, driver):
+    """What goes with it is said before."""
+    container = bus.container("web1")
+    gantry.Job(bus, bus.call(container.path, "Snapshots", "Take", "(sa{sv})", "", {})).result()
+    web.menu("Container Menu", "d")
+    web.find("label", "Its files, its configuration and its snapshot are removed. This cannot be undone.")
+    driver.screenshot("delete-snapshots")
+    web.answer("Delete “web1”?", "Delete")
+    web.gone("list item", "web1,", 60)
+    assert not os.path.exists(container.folder)
 
 
 def test_a_container_is_packed_and_comes_back_stored_otherwise(web, bus, driver, tmp_path):
@@ -144,6 +158,9 @@ def test_changes_are_listed_and_searched(pretend, driver):
     app.gone("list item", "/etc/passwd")
     app.find("list item", "/etc/apt/sources.list.d/backports.sources")
     assert not app.all("button", "Restore “/etc/apt"), "what was not there cannot come back"
+    app.press("check box", "Read Every File")
+    app.write("Search the Changes", "machine-id")
+    app.find("list item", "/etc/machine-id")
     app.write("Search the Changes", "passwd")
     app.press("button", "Restore “/etc/passwd”")
     app.answer("Restore “/etc/passwd”?", "Restore")

@@ -33,6 +33,8 @@ pub enum Action {
     Unfreeze,
     /// Remove it with its root file system; a running one is killed first.
     Delete,
+    /// Remove its snapshots with it.
+    DeleteAll,
 }
 
 impl Action {
@@ -61,6 +63,7 @@ impl Action {
             Self::Freeze => "freeze",
             Self::Unfreeze => "unfreeze",
             Self::Delete => "delete",
+            Self::DeleteAll => "delete-all",
         }
     }
 
@@ -75,7 +78,7 @@ impl Action {
             }
             Self::Kill => matches!(state, Running | Starting | Stopping | Freezing | Frozen),
             Self::Unfreeze => matches!(state, Freezing | Frozen),
-            Self::Delete => true,
+            Self::Delete | Self::DeleteAll => true,
         }
     }
 
@@ -89,7 +92,7 @@ impl Action {
             Self::Kill => mark("“{name}” Could Not Be Killed"),
             Self::Freeze => mark("“{name}” Could Not Be Frozen"),
             Self::Unfreeze => mark("“{name}” Could Not Be Unfrozen"),
-            Self::Delete => mark("“{name}” Could Not Be Deleted"),
+            Self::Delete | Self::DeleteAll => mark("“{name}” Could Not Be Deleted"),
         };
         tr_name(heading, name)
     }
@@ -117,7 +120,8 @@ impl Backend {
                 proxy.stop(options).await.map(Some)
             }
             Action::Reboot => proxy.reboot(options).await.map(Some),
-            Action::Delete => {
+            Action::Delete | Action::DeleteAll => {
+                options.insert("snapshots", (action == Action::DeleteAll).into());
                 // Only asked for after the dialog has said that it runs.
                 if container.state != ContainerState::Stopped {
                     options.insert("force", true.into());

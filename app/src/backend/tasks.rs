@@ -110,6 +110,8 @@ pub struct CloneOptions {
     pub backend: String,
     /// Whether it has the same hardware addresses.
     pub keep_mac: bool,
+    /// Whether it has the same host name inside.
+    pub keep_name: bool,
     /// Whether it is removed when it stops.
     pub ephemeral: bool,
     /// Whether it is started once it is there.
@@ -190,6 +192,7 @@ impl Backend {
             } => {
                 options.insert("snapshot", how.copy_on_write.into());
                 options.insert("keep_mac", how.keep_mac.into());
+                options.insert("keep_name", how.keep_name.into());
                 options.insert("ephemeral", how.ephemeral.into());
                 options.insert("start", how.start.into());
                 if !how.backend.is_empty() {

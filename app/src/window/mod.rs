@@ -186,6 +186,8 @@ pub enum Answer {
         /// The job, or what went wrong.
         result: gantry_api::Result<Option<String>>,
     },
+    /// The container at this path, which may be removed, has so many snapshots.
+    Snapshots(String, usize),
     /// A task has begun, or has not.
     Begun(Task, gantry_api::Result<String>),
     /// The job of a group's containers has begun.
@@ -344,6 +346,7 @@ impl Component for Window {
             } => {
                 self.acted((path, &name), (action, then), result, &sender, root);
             }
+            Answer::Snapshots(path, count) => self.ask_delete(path, count, &sender, root),
             Answer::Begun(task, result) => self.begun(task, result, &sender, root),
             Answer::ActedOnGroup {
                 group,

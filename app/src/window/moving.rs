@@ -22,8 +22,8 @@ impl Window {
         let (format, compression, snapshots) = (tr("For"), tr("Compression"), tr("With Snapshots"));
         let option = |value: &str, words: String| (value.to_owned(), words);
         let formats = [
-            option("gantry", tr("Gantry, with checksums")),
-            option("tar", tr("Any LXC, a plain tar")),
+            option("gantry", tr("Gantry")),
+            option("tar", tr("Any LXC (tar)")),
         ];
         let compressions = [
             option("zstd", tr("zstd, fast")),

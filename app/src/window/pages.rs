@@ -3,7 +3,7 @@ use relm4::{Component as _, ComponentController as _, ComponentSender, adw};
 
 use super::{Link, Message, Root, Shown, Window};
 use crate::{
-    computer,
+    computer, networks,
     container::{self, ContainerPage},
     text::tr,
 };
@@ -64,6 +64,7 @@ impl Window {
         let parts = root.imp();
         self.shown = Shown::Networks;
         self.list.select(None);
+        self.networks.emit(networks::Message::Shown);
         parts.pages.set_visible_child(self.networks.widget());
         parts.content.set_title(&tr("Networks"));
         parts.split.set_show_content(true);

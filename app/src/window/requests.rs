@@ -5,7 +5,7 @@ use super::{Answer, Message, OwnJob, Root, Window};
 use crate::{
     backend::{Action, Problem, Task},
     known::report,
-    text::{mark, tr, tr_name},
+    text::{count, mark, tr, tr_name},
     widgets::ask,
 };
 
@@ -21,33 +21,68 @@ impl Window {
         let Some(container) = self.list.get(&path) else {
             return;
         };
-        let stopped = container.state == ContainerState::Stopped;
-        let (heading, body, verb) = match action {
-            Action::Delete if stopped => (
-                mark("Delete “{name}”?"),
-                mark("Its files and its configuration are removed. This cannot be undone."),
-                mark("_Delete"),
+        match action {
+            Action::Delete => {
+                let backend = self.backend.clone();
+                sender.oneshot_command(async move {
+                    // Who cannot be told of them is told by the helper that they stand in the way.
+                    let snapshots = backend.list_snapshots(&path).await.unwrap_or_default();
+                    Answer::Snapshots(path, snapshots.len())
+                });
+            }
+            Action::Kill => {
+                let input = sender.input_sender().clone();
+                let heading = tr_name("Kill “{name}”?", &container.name);
+                let body =
+                    tr("All its processes are ended at once, and none of them can save its work.");
+                ask::confirm(root, &heading, &body, &tr("_Kill"), move || {
+                    input.emit(Message::Act(path, action));
+                });
+            }
+            _ => sender.input(Message::Act(path, action)),
+        }
+    }
+
+    /// Asks whether a container is to be removed, with so many snapshots of it.
+    pub(super) fn ask_delete(
+        &self,
+        path: String,
+        snapshots: usize,
+        sender: &ComponentSender<Self>,
+        root: &Root,
+    ) {
+        let Some(container) = self.list.get(&path) else {
+            return;
+        };
+        let (action, lost) = match snapshots {
+            0 => (
+                Action::Delete,
+                tr("Its files and its configuration are removed."),
             ),
-            Action::Delete => (
+            n => (
+                Action::DeleteAll,
+                count(
+                    n,
+                    "Its files, its configuration and its snapshot are removed.",
+                    "Its files, its configuration and its {n} snapshots are removed.",
+                ),
+            ),
+        };
+        let (heading, body, verb) = match container.state {
+            ContainerState::Stopped => (mark("Delete “{name}”?"), lost, mark("_Delete")),
+            _ => (
                 mark("Kill and Delete “{name}”?"),
-                mark(
-                    "It is running. All its processes are ended at once, then its files and its configuration are removed. This cannot be undone.",
+                format!(
+                    "{} {lost}",
+                    tr("It is running. All its processes are ended at once.")
                 ),
                 mark("_Kill and Delete"),
             ),
-            Action::Kill => (
-                mark("Kill “{name}”?"),
-                mark("All its processes are ended at once, and none of them can save its work."),
-                mark("_Kill"),
-            ),
-            _ => {
-                sender.input(Message::Act(path, action));
-                return;
-            }
         };
-        let input = sender.input_sender().clone();
         let heading = tr_name(heading, &container.name);
-        ask::confirm(root, &heading, &tr(body), &tr(verb), move || {
+        let body = format!("{body} {}", tr("This cannot be undone."));
+        let input = sender.input_sender().clone();
+        ask::confirm(root, &heading, &body, &tr(verb), move || {
             input.emit(Message::Act(path, action));
         });
     }

@@ -77,13 +77,14 @@ impl Window {
         let copy = tr("Files");
         let backend = tr("Stored As");
         let mac = tr("Keep the Hardware Addresses");
+        let host_name = tr("Keep the Host Name");
         let ephemeral = tr("Remove It When It Stops");
         let start = tr("Start It Afterwards");
         let copies = [
             (String::new(), tr("Copied in full")),
             ("snapshot".to_owned(), tr("Shared until they change")),
         ];
-        let same = tr_name("As the original ({name})", &container.backend);
+        let same = tr_name("Same ({name})", &container.backend);
         let backends = backends(("", same));
         let fields = [
             Field::Text {
@@ -100,6 +101,10 @@ impl Window {
             },
             Field::Switch {
                 label: &mac,
+                on: false,
+            },
+            Field::Switch {
+                label: &host_name,
                 on: false,
             },
             Field::Switch {
@@ -128,7 +133,8 @@ impl Window {
         };
         let (input, of) = (sender.input_sender().clone(), Named::from(&container));
         ask::form(root, &form, check, move |values| {
-            let Ok([new, copy, backend, mac, ephemeral, start]) = <[String; 6]>::try_from(values)
+            let Ok([new, copy, backend, mac, host_name, ephemeral, start]) =
+                <[String; 7]>::try_from(values)
             else {
                 return;
             };
@@ -136,6 +142,7 @@ impl Window {
                 copy_on_write: !copy.is_empty(),
                 backend,
                 keep_mac: !mac.is_empty(),
+                keep_name: !host_name.is_empty(),
                 ephemeral: !ephemeral.is_empty(),
                 start: !start.is_empty(),
             };
