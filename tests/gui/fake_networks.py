@@ -68,7 +68,9 @@ class Networks:
         found = [("enp4s0", "physical", True, whole), ("enp5s0", "physical", False, whole),
                  ("wlp3s0", "physical", False, ["ipvlan"]), ("lxcbr0", "bridge", False, ["veth", "macvlan", "ipvlan", "vlan"])]
         return [], "(aa{sv})", ([{"name": v("s", name), "kind": v("s", kind), "wireless": v("b", name == "wlp3s0"),
-                                  "uplink": v("b", way_out), "serves": v("as", serves)}
+                                  "uplink": v("b", way_out), "serves": v("as", serves), "up": v("b", name != "enp5s0"),
+                  "addresses": v("as", ["192.0.2.7/24"] if way_out else []),
+                  "note": v("s", "A wireless card cannot be bridged." if name == "wlp3s0" else "")}
                                  for name, kind, way_out, serves in found],)
 
     # --- changes of the host's interfaces on trial

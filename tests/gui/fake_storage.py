@@ -81,7 +81,7 @@ class Storage:
 
         return [], "(o)", (self.job("RestorePaths", [path], work),)
 
-    def Diff(self, path, source, target, _options):
+    def Diff(self, path, source, target, options):
         v = GLib.Variant
 
         def work():
@@ -89,6 +89,8 @@ class Storage:
                 return {"changes": v("a(ss)", []), "truncated": v("b", False)}
             changes = [("changed", "/etc/passwd"), ("added", "/etc/apt/sources.list.d/backports.sources"),
                        ("removed", "/var/lib/dpkg/lock"), ("metadata", "/usr/bin/sudo")]
+            if options["content"]:
+                changes.append(("changed", "/etc/machine-id"))
             return {"changes": v("a(ss)", changes), "truncated": v("b", source == "snap0")}
 
         return [], "(o)", (self.job("Diff", [path], None if self.name(path).startswith("slow") else work),)

@@ -85,7 +85,7 @@ def test_a_device_is_given_and_taken_back(web, running, bus, driver):
     web.find("label", "Give the device’s whole path")
     driver.screenshot("devices-form")
     web.write("Device of This Computer", "/dev/zero")
-    web.write("Path in the Container, if Another", "/dev/nil")
+    web.write("Path Inside, if Another", "/dev/nil")
     web.answer("Give “web1” a Device", "Add")
     web.find("label", "/dev/nil")
     web.find("label", "Character device 1:5")
@@ -116,7 +116,7 @@ def test_an_interface_is_lent_and_comes_back(web, running, bus, driver):
         web.press("button", "Add Interface…")
         # The first one is chosen, and the sandbox has no other.
         web.find("label", "lend0 · veth")
-        web.write("Name in the Container, if Another", "eth7")
+        web.write("Name Inside, if Another", "eth7")
         driver.screenshot("devices-interface")
         web.answer("Give “web1” a Network Interface", "Add")
         web.find("label", "“lend0” of this computer")

@@ -66,10 +66,13 @@ def test_a_container_is_made_of_an_image_of_a_registry(pretend, driver):
     assert not driver.is_sensitive(app.find("button", "Create"))
     app.write("Image, Such as library/debian", "library/redis")
     app.write("Tag or Digest, if Not latest", "7")
+    app.write("User There, if Any", "me")
+    app.write("Password", "secret")
     driver.screenshot("create-registry")
     app.press("button", "Create")
     asked = app.helper.stdout.readline()
     assert "'template': 'oci'" in asked and "'distribution': 'library/redis'" in asked and "'release': '7'" in asked
+    assert "'username': 'me'" in asked and "'password': 'secret'" in asked
     # Nothing vouches for a tag.
     assert "'untrusted': True" in asked
     app.find("list item", "app1, Running")

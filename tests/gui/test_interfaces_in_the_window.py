@@ -13,7 +13,7 @@ def network_of(app, name="web1"):
 
 def add(app, driver):
     """The dialog's own button; the page below has one that begins like it."""
-    dialog = app.find("dialog", "New Network Interface")
+    dialog = app.find("dialog", "New Interface")
 
     def button():
         nodes = [node for node in app.nodes(dialog) if node.get_name() == "Add"]
@@ -66,10 +66,10 @@ def test_a_cable_is_dragged_to_a_network(pretend, driver):
 def test_an_interface_is_added_and_a_wrong_one_says_why_while_it_is_typed(pretend, driver):
     app = network_of(pretend("web1"))
     app.press("button", "Add Interface…")
-    app.write("Hardware Address, if Not Drawn", "00:16")
+    app.write("Hardware Address", "00:16")
     app.find("label", "Give a hardware address such as 00:16:3e:xx:xx:xx")
     driver.screenshot("interface-wrong")
-    app.write("Hardware Address, if Not Drawn", "")
+    app.write("Hardware Address", "")
     app.choose("combo box", "Kind", "VLAN (vlan)")
     app.choose("combo box", "Plugged Into", "enp4s0 · physical")
     app.find("label", "The number of a VLAN is from 1 to 4094.")
@@ -84,7 +84,7 @@ def test_an_interface_is_added_and_a_wrong_one_says_why_while_it_is_typed(preten
     app.menu("Actions of “eth1”", "f")
     app.find("dialog", "Configure “eth1”")
     assert not driver.is_sensitive(app.find("button", "Apply"))
-    app.write("Largest Packet (MTU), if Not the Usual", "1400")
+    app.write("Largest Packet (MTU)", "1400")
     app.press("button", "Apply")
     app.gone("dialog")
     assert said(app, "set") == "set 1 {'mtu': 1400}\n"

@@ -17,6 +17,9 @@ def test_every_network_is_listed_and_one_of_another_program_says_so(pretend, dri
     app.press("button", "Networks")
     app.find("label", "Up · 10.0.3.1/24 · 1 interface")
     app.find("label", "Down · 10.77.0.1/24")
+    # What this computer itself has is seen below them.
+    app.find("label", "physical · up · 192.0.2.7/24\nThis computer reaches others by it.")
+    app.find("label", "physical · up\nA wireless card cannot be bridged.")
     app.tab_to(app.find("list item", "virbr0"))
     driver.screenshot("networks")
     driver.key("Return")

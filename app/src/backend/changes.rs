@@ -17,8 +17,9 @@ pub struct Change {
 pub type Changes = (Vec<Change>, bool);
 
 impl Backend {
-    /// Compares two snapshots, of which an empty name is the present state; none when nobody
-    /// wants to know any more.
+    /// Compares two snapshots, of which an empty name is the present state, on request by
+    /// what is in files whose size and time are the same; none when nobody wants to know any
+    /// more.
     ///
     /// # Errors
     /// Those of `Snapshots.Diff` in the contract, and those of its job.
@@ -26,10 +27,12 @@ impl Backend {
         &self,
         container: &str,
         (from, to): (&str, &str),
+        content: bool,
         unwanted: Unwanted,
     ) -> Result<Option<Changes>> {
         let proxy = self.snapshots(container).await?;
-        let job = proxy.diff(from, to, HashMap::new()).await?;
+        let options = HashMap::from([("content", content.into())]);
+        let job = proxy.diff(from, to, options).await?;
         let outcome = self.outcome(&job, unwanted).await?;
         Ok(outcome.map(|outcome| {
             let mut found: Vec<(String, String)> = Vec::new();

@@ -74,6 +74,16 @@ pub struct HostInterface {
     pub name: String,
     /// What it is, in the helper's word: `physical`, `bridge`…
     pub kind: String,
+    /// Whether it is switched on.
+    pub is_up: bool,
+    /// This computer's addresses on it, with the lengths of their prefixes.
+    pub addresses: Vec<String>,
+    /// The bridge it is a port of; empty: none.
+    pub master: String,
+    /// The containers whose configurations name it.
+    pub used_by: Vec<String>,
+    /// What else is to be known of it, in the helper's words; may be empty.
+    pub note: String,
     /// Whether it is a card for a net without cables.
     pub is_wireless: bool,
     /// Whether this computer reaches others by it.
@@ -150,6 +160,11 @@ impl Backend {
             let mut interface = HostInterface::default();
             read(from, "name", &mut interface.name);
             read(from, "kind", &mut interface.kind);
+            read(from, "up", &mut interface.is_up);
+            read(from, "addresses", &mut interface.addresses);
+            read(from, "master", &mut interface.master);
+            read(from, "used_by", &mut interface.used_by);
+            read(from, "note", &mut interface.note);
             read(from, "wireless", &mut interface.is_wireless);
             read(from, "uplink", &mut interface.is_way_out);
             read(from, "serves", &mut interface.serves);

@@ -99,6 +99,13 @@ impl Component for ChangesDialog {
             let to = input.clone();
             choice.connect_selected_notify(move |_| to.emit(Message::Load));
         }
+        // The others know what was written to without looking into it.
+        let copied = matches!(model.container.backend.as_str(), "dir" | "loop");
+        parts.content.set_visible(copied);
+        let to = input.clone();
+        parts
+            .content
+            .connect_active_notify(move |_| to.emit(Message::Load));
         let to = input.clone();
         root.connect_closed(move |_| to.emit(Message::Closed));
         sender.input(Message::Load);
@@ -157,10 +164,13 @@ impl ChangesDialog {
         self.wanted = Some(wanted);
         let parts = root.imp();
         let (from, to) = (self.chosen(&parts.from), self.chosen(&parts.to));
+        let content = parts.content.is_active();
         let (backend, path) = (self.backend.clone(), self.container.path.clone());
         // Not ended with the dialog: the helper would go on to compare.
         sender.command(move |out, _| async move {
-            let found = backend.changes(&path, (&from, &to), unwanted).await;
+            let found = backend
+                .changes(&path, (&from, &to), content, unwanted)
+                .await;
             let found = found.transpose();
             if let Some(found) = found {
                 // Fails only when the dialog is gone.

@@ -9,6 +9,7 @@ widget! {
     {
         from: adw::ComboRow,
         to: adw::ComboRow,
+        content: adw::SwitchRow,
         search: gtk::SearchEntry,
         more: adw::Banner,
         states: super::States,

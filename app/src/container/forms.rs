@@ -58,8 +58,8 @@ pub(super) fn command(container: &str, sender: &ComponentSender<ContainerPage>, 
         tr("Command"),
         tr("User Number, if Not Root’s"),
         tr("Folder, if Not /"),
-        tr("Environment (NAME=VALUE …)"),
-        tr("Namespaces, if Not All (mnt pid net …)"),
+        tr("Environment"),
+        tr("Namespaces, if Not All"),
     ];
     let elevated = tr("With the Rights of Root on This Computer");
     let mut fields: Vec<Field<'_>> = labels
@@ -75,9 +75,11 @@ pub(super) fn command(container: &str, sender: &ComponentSender<ContainerPage>, 
     let check = |values: &[String]| read_command(values).map(|_| ());
     let form = Form {
         heading: &heading,
+        body: &tr(
+            "Its environment is given as NAME=VALUE, its namespaces by names: mnt, pid, net.",
+        ),
         fields: &fields,
         verb: &verb,
-        ..Form::default()
     };
     ask::form(root, &form, check, move |values| {
         if let Ok(command) = read_command(&values) {

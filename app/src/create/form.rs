@@ -98,7 +98,8 @@ impl CreateDialog {
         parts.untrusted.set_visible(kind == Kind::Image);
         let archive = matches!(kind, Kind::Archive | Kind::OciArchive);
         parts.archive_row.set_visible(archive);
-        for row in [&parts.repository, &parts.registry] {
+        let password: &adw::EntryRow = parts.password.upcast_ref();
+        for row in [&parts.repository, &parts.registry, &parts.user, password] {
             row.set_visible(kind == Kind::Registry);
         }
         let is_oci = matches!(kind, Kind::Registry | Kind::OciArchive);
@@ -165,6 +166,8 @@ impl CreateDialog {
             ("release", text(&parts.release)),
             ("release", text(&parts.tag)),
             ("server", text(&parts.registry)),
+            ("username", text(&parts.user)),
+            ("password", text(parts.password.upcast_ref())),
             ("mirror", text(&parts.mirror)),
             ("backend", self.backend(root)),
             ("dir", text(&parts.folder)),

@@ -23,6 +23,8 @@ widget! {
         repository: adw::EntryRow,
         tag: adw::EntryRow,
         registry: adw::EntryRow,
+        user: adw::EntryRow,
+        password: adw::PasswordEntryRow,
         distribution: adw::EntryRow,
         release: adw::EntryRow,
         mirror: adw::EntryRow,

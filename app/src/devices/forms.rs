@@ -16,10 +16,7 @@ pub(super) fn node(
     root: &Root,
 ) {
     let heading = tr_name("Give “{name}” a Device", container);
-    let (host, inside) = (
-        tr("Device of This Computer"),
-        tr("Path in the Container, if Another"),
-    );
+    let (host, inside) = (tr("Device of This Computer"), tr("Path Inside, if Another"));
     let fields = [
         Field::Text {
             label: &host,
@@ -33,9 +30,9 @@ pub(super) fn node(
     let input = sender.input_sender().clone();
     let form = Form {
         heading: &heading,
+        body: &tr("It has the device until it stops."),
         fields: &fields,
         verb: &tr("_Add"),
-        ..Form::default()
     };
     ask::form(root, &form, check_paths, move |values| {
         if let Some(gift) = gift_of(values) {
@@ -66,10 +63,7 @@ pub(super) fn interface(
         .iter()
         .map(|one| (one.name.clone(), one.words()))
         .collect();
-    let (host, inside) = (
-        tr("Interface of This Computer"),
-        tr("Name in the Container, if Another"),
-    );
+    let (host, inside) = (tr("Interface"), tr("Name Inside, if Another"));
     let fields = [
         Field::Choice {
             label: &host,
@@ -84,9 +78,9 @@ pub(super) fn interface(
     let content = |_: &[String]| Ok(());
     let form = Form {
         heading: &heading,
+        body: &tr("It is taken from this computer until the container stops."),
         fields: &fields,
         verb: &tr("_Add"),
-        ..Form::default()
     };
     ask::form(root, &form, content, move |values| {
         if let Some(gift) = gift_of(values) {

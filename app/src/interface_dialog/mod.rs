@@ -106,7 +106,7 @@ impl Form for InterfaceForm {
     fn words(&self) -> (String, String) {
         match &self.old {
             Some(old) => (tr_name("Configure “{name}”", &old.title()), tr("_Apply")),
-            None => (tr("New Network Interface"), tr("_Add")),
+            None => (tr("New Interface"), tr("_Add")),
         }
     }
 

@@ -11,13 +11,14 @@ use relm4::{
 };
 
 pub use root::Root;
-pub use row::{NetworkRow, state_sign, state_word};
+pub use row::{NetworkRow, host_facts, state_sign, state_word};
 
 use crate::{
-    backend::{Backend, Network},
+    backend::{Backend, HostInterface, Network, Problem},
     network::{self, NetworkPage},
     network_dialog::NetworkDialog,
-    widgets::{States, install_actions},
+    text::tr,
+    widgets::{Rows, States, install_actions},
 };
 
 /// The page's state.
@@ -26,6 +27,8 @@ pub struct NetworksPage {
     backend: Backend,
     /// By name, which is the order of the list.
     networks: BTreeMap<String, (Network, NetworkRow)>,
+    /// This computer's own interfaces.
+    host: Rows,
     /// The helper has told once what there is.
     loaded: bool,
     /// The page of the network that is opened.
@@ -39,6 +42,10 @@ pub struct NetworksPage {
 /// What happened, or what the user wants.
 #[derive(Clone, Debug)]
 pub enum Message {
+    /// The page is in sight.
+    Shown,
+    /// Ask which interfaces this computer has.
+    Load,
     /// Whether there is a helper.
     Online(bool),
     /// These are all networks.
@@ -59,11 +66,15 @@ pub enum Message {
     Configure(Network),
 }
 
+/// The interfaces that this computer has, or what went wrong.
+#[derive(Debug)]
+pub struct Host(gantry_api::Result<Vec<HostInterface>>);
+
 impl Component for NetworksPage {
     type Init = Backend;
     type Input = Message;
     type Output = ();
-    type CommandOutput = ();
+    type CommandOutput = Host;
     type Root = Root;
     type Widgets = ();
 
@@ -82,12 +93,13 @@ impl Component for NetworksPage {
         let model = Self {
             backend,
             networks: BTreeMap::new(),
+            host: Rows::new(&root.imp().host),
             loaded: false,
             network,
             opened: None,
             dialog: None,
         };
-        install_actions(&root, "networks", input, [("new", Message::New)]);
+        install_actions(&root, "networks", input, [("new", Message::New), ("load", Message::Load)]);
         let parts = root.imp();
         let to = input.clone();
         parts
@@ -102,8 +114,19 @@ impl Component for NetworksPage {
         ComponentParts { model, widgets: () }
     }
 
-    fn update(&mut self, message: Message, _: ComponentSender<Self>, root: &Root) {
+    fn update(&mut self, message: Message, sender: ComponentSender<Self>, root: &Root) {
+        // What a network is or has may be what an interface serves as.
+        let host_may_differ = match &message {
+            Message::Shown | Message::Load => true,
+            Message::Put(_) | Message::Gone(_) => root.is_mapped(),
+            _ => false,
+        };
+        if host_may_differ {
+            let backend = self.backend.clone();
+            sender.oneshot_command(async move { Host(backend.host_interfaces().await) });
+        }
         match message {
+            Message::Shown | Message::Load => (),
             Message::Online(online) => self.network.emit(network::Message::Online(online)),
             Message::All(networks) => self.replace(networks, root),
             Message::Put(network) => self.put(network, root),
@@ -124,6 +147,29 @@ impl Component for NetworksPage {
             Message::Configure(network) => self.open_dialog(Some(network), root),
         }
         self.render(root);
+    }
+
+    fn update_cmd(&mut self, Host(result): Host, _: ComponentSender<Self>, _: &Root) {
+        match result {
+            Ok(host) => {
+                let rows = host.iter().map(|one| {
+                    adw::ActionRow::builder()
+                        .title(&one.name)
+                        .subtitle(host_facts(one))
+                        .use_markup(false)
+                        .build()
+                });
+                self.host.replace(rows, &tr("There are none."));
+            }
+            Err(error) => {
+                let heading = tr("This Computer’s Interfaces Could Not Be Listed");
+                if let Some(problem) = Problem::from_error(&heading, &error) {
+                    let none: [adw::ActionRow; 0] = [];
+                    self.host
+                        .replace(none, &format!("{heading}: {}", problem.cause));
+                }
+            }
+        }
     }
 }
 

@@ -11,5 +11,6 @@ widget! {
         navigation: adw::NavigationView,
         states: super::States,
         list: gtk::ListBox,
+        host: adw::PreferencesGroup,
     }
 }

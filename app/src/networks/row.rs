@@ -2,8 +2,8 @@ use adw::{prelude::*, subclass::prelude::*};
 use relm4::{adw, gtk};
 
 use crate::{
-    backend::Network,
-    text::{count, tr},
+    backend::{HostInterface, Network},
+    text::{count, tr, tr_name},
     widgets::widget,
 };
 
@@ -50,6 +50,27 @@ pub fn state_sign(network: &Network) -> (&'static str, &'static str) {
     }
 }
 
+/// What there is to know of an interface of this computer.
+#[must_use]
+pub fn host_facts(interface: &HostInterface) -> String {
+    let on = match interface.is_up {
+        true => tr("up"),
+        false => tr("down"),
+    };
+    let facts = [interface.kind.clone(), on].into_iter();
+    let facts: Vec<String> = facts.chain(interface.addresses.iter().cloned()).collect();
+    let master = Some(&interface.master).filter(|master| !master.is_empty());
+    let users = interface.used_by.join(", ");
+    let lines = [
+        Some(facts.join(" · ")),
+        (interface.is_way_out).then(|| tr("This computer reaches others by it.")),
+        master.map(|bridge| tr_name("It is a port of “{name}”.", bridge)),
+        (!users.is_empty()).then(|| tr_name("Used by {name}.", &users)),
+        Some(interface.note.clone()).filter(|note| !note.is_empty()),
+    ];
+    lines.into_iter().flatten().collect::<Vec<_>>().join("\n")
+}
+
 fn summary(network: &Network) -> String {
     let ports = network.ports.len();
     let facts = [
@@ -65,6 +86,22 @@ fn summary(network: &Network) -> String {
 mod tests {
     use super::*;
     use crate::backend::Port;
+
+    #[test]
+    fn an_interface_says_what_it_does() {
+        let interface = HostInterface {
+            kind: "physical".into(),
+            is_up: true,
+            is_way_out: true,
+            addresses: vec!["192.0.2.7/24".into()],
+            used_by: vec!["db".into(), "web1".into()],
+            ..HostInterface::default()
+        };
+        assert_eq!(
+            host_facts(&interface),
+            "physical · up · 192.0.2.7/24\nThis computer reaches others by it.\nUsed by db, web1."
+        );
+    }
 
     #[test]
     fn a_row_has_the_short_address_and_what_is_plugged_in() {
