@@ -99,7 +99,12 @@ impl Component for NetworksPage {
             opened: None,
             dialog: None,
         };
-        install_actions(&root, "networks", input, [("new", Message::New), ("load", Message::Load)]);
+        install_actions(
+            &root,
+            "networks",
+            input,
+            [("new", Message::New), ("load", Message::Load)],
+        );
         let parts = root.imp();
         let to = input.clone();
         parts

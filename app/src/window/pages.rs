@@ -3,8 +3,9 @@ use relm4::{Component as _, ComponentController as _, ComponentSender, adw};
 
 use super::{Link, Message, Root, Shown, Window};
 use crate::{
-    computer, networks,
+    computer,
     container::{self, ContainerPage},
+    networks,
     text::tr,
 };
 
