@@ -323,11 +323,7 @@ impl Component for Window {
             Message::Rename(path, name) => self.rename(path, name, &sender),
             Message::OnShown(action) => self.act_on_shown(&action, root),
             Message::Settle(interface, keep) => self.settle(interface, keep, &sender),
-            Message::CancelJob(path) => {
-                let backend = self.backend.clone();
-                sender
-                    .oneshot_command(async move { Answer::Cancelled(backend.cancel(&path).await) });
-            }
+            Message::CancelJob(path) => self.cancel_job(path, &sender),
             Message::Problem(problem) => report(root, &problem, None),
             Message::About => view::about(root),
         }

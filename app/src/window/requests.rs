@@ -112,6 +112,12 @@ impl Window {
         });
     }
 
+    /// Asks a job to end early.
+    pub(super) fn cancel_job(&self, path: String, sender: &ComponentSender<Self>) {
+        let backend = self.backend.clone();
+        sender.oneshot_command(async move { Answer::Cancelled(backend.cancel(&path).await) });
+    }
+
     pub(super) fn acted(
         &mut self,
         (path, name): (String, &str),
