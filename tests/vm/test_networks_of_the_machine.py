@@ -136,3 +136,49 @@ def test_a_network_of_open_vswitch_goes_as_a_whole(machine):
         ip link show plug >/dev/null
         ip netns del outside
     """, 600)
+
+
+def test_what_is_below_a_vlan_or_behind_a_switch_is_the_hosts_way_out(machine):
+    machine.run(WORDS + """
+        ip netns add world
+        ip link add card type veth peer name wall netns world
+        ip link set card up; ip -n world link set wall up
+        ip link add link card name card.5 type vlan id 5
+        ip -n world link add link wall name wall.5 type vlan id 5
+        ip link set card.5 up; ip -n world link set wall.5 up
+        ip addr add 10.9.5.2/24 dev card.5; ip -n world addr add 10.9.5.1/24 dev wall.5
+        ip route add default via 10.9.5.1
+        outside() { ping -c1 -W2 10.9.5.1 >/dev/null; }
+        leads_by() { ip route show default | grep -q "dev $1 "; }
+        waits() { busctl --timeout=300 get-property io.gantry.Gantry1 $manager Unconfirmed | grep -q '"card"'; }
+        way_out() { busctl --timeout=300 --json=short call io.gantry.Gantry1 $manager ListHostInterfaces | jq -e --arg name "$1" '.data[0][] | select(.name.data == $name).uplink.data' >/dev/null; }
+        await outside
+        way_out card; way_out card.5
+
+        # As a bridge's port, and back.
+        gantry $manager CreateNetwork 'sa{sv}' br9 1 uplink s card
+        gantry $(network br9) Up
+        waits
+        await outside
+        gantry $manager ConfirmInterface 'sa{sv}' card 0
+        gantry $(network br9) Delete 'a{sv}' 0
+        await outside
+
+        # In a container, whose going down takes the VLAN's routes, and back.
+        wires=/io/gantry/Gantry1/container/system/ondev0
+        gantry $wires io.gantry.Gantry1.Interfaces Add 'a{sv}' 3 type s phys link s card name s card
+        waits
+        not ip link show card 2>/dev/null
+        gantry $wires io.gantry.Gantry1.Interfaces Revert 'ua{sv}' 1 0
+        await leads_by card.5
+        await outside
+        ip link del card.5
+
+        # Behind a bridge of Open vSwitch that somebody else has made.
+        ovs-vsctl add-br sw9 -- add-port sw9 card
+        ip link set sw9 up; ip addr add 10.9.0.2/24 dev sw9; ip -n world addr add 10.9.0.1/24 dev wall
+        ip route add default via 10.9.0.1
+        way_out sw9; way_out card
+        not way_out dev0
+        ovs-vsctl del-br sw9; ip link del card; ip netns del world
+    """, 900)
