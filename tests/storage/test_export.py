@@ -205,7 +205,7 @@ def test_a_container_whose_root_is_elsewhere_has_nothing_of_the_host_held(bus, t
                 script.write("exec chroot /lent /bin/sh -c 'while :; do sleep 1; done'\n")
         web.start()
         until(lambda: os.path.realpath(f"/proc/{web.get('InitPid')}/root").endswith("lent"))
-        with refused("Failed"):
+        with refused("WrongState"):
             export_to(web, tmp_path / "a")
         with open(f"{lent}/written", "w") as file:
             file.write("as ever")

@@ -1,12 +1,15 @@
 """Single files and directories that come back from a snapshot, on every backend."""
 
 import os
+import pathlib
+import shutil
+import tempfile
 
 import pytest
 
 import containers
 from containers import refused
-from gantry import LXC_PATH, run
+from gantry import LXC_PATH, run, until
 from stores import BACKENDS, Snapshots, clone, container_on
 from test_diff import diff, inside
 
@@ -27,6 +30,7 @@ SELECTED = ["/d/file", "/d/tree", "/d/tree/deep", "/d/gone/g", "/d/kind", "/etc"
 @pytest.fixture(params=BACKENDS)
 def web(bus, request):
     with container_on(bus, request.param) as container:
+        container.backend = request.param
         yield container
 
 
@@ -97,6 +101,37 @@ def test_nothing_is_reached_by_links(bus, victim):
     run("sh", "-ec", f"ln -s {victim} {root}/d/sub/link; mkdir {root}/d/sub/x; ln -s {victim} {root}/d/sub/x/link")
     restore(web, "old", "/d/sub")
     assert os.listdir(f"{root}/d/sub") == ["file"]
+
+
+@pytest.fixture
+def lent():
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        yield pathlib.Path(folder)
+
+
+def test_what_was_lent_to_a_container_is_not_its_root(web, lent):
+    """A container may make a directory of the host its root: nothing is looked at or put there."""
+    (lent / "etc").mkdir()
+    (lent / "etc/passwd").write_text("the host's")
+    shutil.copy(shutil.which("busybox"), lent / "busybox")
+    Snapshots(web).take("old")
+    containers.append_config("web", f"lxc.mount.entry = {lent} lent none bind,create=dir 0 0",
+                             "lxc.init.cmd = /bin/busybox chroot /lent /busybox sleep 1000")
+    web.start()
+    until(lambda: os.path.exists(f"/proc/{web.get('InitPid')}/root/busybox"))
+    room = lambda: web.bus.call(web.path, "Resources", "GetRoom", "(a{sv})", {})
+    if web.backend in ("dir", "btrfs"):
+        # They lie on the host as they are.
+        restore(web, "old", "/etc/passwd")
+        assert room()["size"] > 0
+    else:
+        for look in room, lambda: restore(web, "old", "/etc/passwd"):
+            with refused("WrongState") as caught:
+                look()
+            assert "stop it first" in caught[0].message
+    assert os.listdir(lent / "etc") == ["passwd"] and (lent / "etc/passwd").read_text() == "the host's"
+    web.kill()
 
 
 def test_what_cannot_be_restored_changes_nothing(bus):

@@ -5,7 +5,6 @@ use super::compare::{DiffOptions, Difference, compare};
 use super::launcher::Access;
 use super::staging::Staging;
 use super::{ContainerId, Engine, Error, Result, Work, blocking, duplicate};
-use crate::linux::mounts::root_of;
 use crate::linux::tree::Tree;
 use crate::storage::{self, Places};
 use gantry_core::name::ContainerName;
@@ -58,21 +57,14 @@ impl Engine {
         let source = Source::read(layout)?;
         let facts = self.get(id).await?;
         if snapshot.is_none() && facts.init_pid != 0 && storage::is_device(&source.backend) {
-            let root = root_of(facts.init_pid)
-                .and_then(Tree::in_container)
-                .map_err(|error| {
-                    Error::io(
-                        format_args!("looking into the running container '{}'", id.name),
-                        &error,
-                    )
-                })?;
-            if self.get(id).await?.init_pid != facts.init_pid {
-                return Err(Error::Conflict(format!(
-                    "container '{}' was stopped meanwhile; try again",
-                    id.name
-                )));
-            }
-            return Ok((source, root));
+            let top = self.top(id, &source, Access::Read).await?;
+            let tree = Tree::in_container(top).map_err(|error| {
+                Error::io(
+                    format_args!("looking into the running container '{}'", id.name),
+                    &error,
+                )
+            })?;
+            return Ok((source, tree));
         }
         let files = storage::files(&source.rootfs);
         let view = duplicate::open(&self.0.programs, &files, Access::Read).await?;

@@ -4,9 +4,9 @@
 
 use super::client::Client;
 use super::clone::Source;
+use super::top::seen_by;
 use super::{ContainerId, Engine, Error, RUN, Result, blocking};
-use crate::linux::mounts::{root_of, root_on};
-use crate::linux::{files, freeze, loop_device};
+use crate::linux::{files, freeze};
 use gantry_core::layout::ContainerLayout;
 use gantry_core::name::ContainerName;
 use std::io;
@@ -36,24 +36,25 @@ impl Engine {
         files::create_dirs(&marks(), 0o700)
             .and_then(|()| files::replace(&mark, &[], 0o600))
             .map_err(|error| Error::path("writing", &mark, &error))?;
-        let (name, image) = (id.name.clone(), PathBuf::from(&source.rootfs.path));
-        blocking(move || {
-            // Whose root is elsewhere must not have that held: it may be the host's.
-            let held = loop_device::showing(&image)
-                .and_then(|devices| root_on(init, &devices))
-                .and_then(|top| freeze::freeze(&top).map(|()| top));
-            match held {
-                Ok(top) => Ok(Some(HeldDevice { top, mark })),
-                Err(error) => {
-                    forget(&mark);
-                    Err(Error::io(
-                        format_args!("holding the file system of container '{name}'"),
-                        &error,
-                    ))
-                }
+        let held = match seen_by(id, init, source).await {
+            Ok(top) => {
+                blocking(move || {
+                    let frozen = freeze::freeze(&top);
+                    frozen
+                        .map(|()| top)
+                        .map_err(|error| Error::io("holding its file system", &error))
+                })
+                .await
             }
-        })
-        .await
+            Err(error) => Err(error),
+        };
+        match held {
+            Ok(top) => Ok(Some(HeldDevice { top, mark })),
+            Err(error) => {
+                forget(&mark);
+                Err(error)
+            }
+        }
     }
 
     /// Lets those go on that a helper held which was killed before it could.
@@ -63,15 +64,23 @@ impl Engine {
                 let init = Client::new(&ContainerLayout::new(self.lxc_path(), name.clone()))
                     .init_pid()
                     .await;
-                let thawed = || freeze::thaw(root_of(init)?);
                 if init != 0
-                    && let Err(error) = thawed()
+                    && let Err(error) = self.thaw(&name, init).await
                 {
                     tracing::error!(container = %name, "its file system is still held: {error}");
                 }
             }
             forget(&entry.path());
         }
+    }
+}
+
+impl Engine {
+    async fn thaw(&self, name: &ContainerName, init: u32) -> Result<()> {
+        let source = Source::read(self.layout(name))?;
+        let top = seen_by(&ContainerId::system(name.clone()), init, &source).await?;
+        freeze::thaw(&top)
+            .map_err(|error| Error::io("letting the container's file system go on", &error))
     }
 }
 

@@ -53,6 +53,7 @@ mod schedule;
 mod session;
 mod snapshots;
 mod staging;
+mod top;
 mod trial;
 mod usage;
 mod watch;

@@ -4,7 +4,6 @@ use super::clone::Source;
 use super::launcher::Access;
 use super::{ContainerId, Engine, Error, Result, Work, blocking, duplicate};
 use crate::linux::files;
-use crate::linux::mounts::root_of;
 use crate::linux::transplant::{Transplant, directory, parent};
 use crate::linux::tree::{self, Tree, kind};
 use crate::storage::{self, Files};
@@ -51,7 +50,7 @@ impl Engine {
         );
         let old = storage::files(&old.rootfs);
         let view = duplicate::open(&self.0.programs, &old, Access::Read).await?;
-        let root = self.root_to_change(id, now).await?;
+        let root = self.root_to_change(id, &now).await?;
         let note = note_of(&self.layout(&id.name));
         files::replace(&note, b"", 0o600).map_err(|error| Error::path("writing", &note, &error))?;
         let (work, name) = (work.clone(), name.clone());
@@ -68,26 +67,17 @@ impl Engine {
         .await
     }
 
-    /// The top of a container's files as it has them, or would have when it started.
-    async fn root_to_change(&self, id: &ContainerId, source: Source) -> Result<OwnedFd> {
-        let facts = self.get(id).await?;
-        if facts.state == State::Stopped || storage::is_tree(&source.backend) {
-            let files = storage::files(&source.rootfs);
-            return duplicate::open(&self.0.programs, &files, Access::Write).await;
-        }
+    /// The top of a container's files, where something can be put into them.
+    async fn root_to_change(&self, id: &ContainerId, source: &Source) -> Result<OwnedFd> {
         let options = source.config.get("lxc.rootfs.options").unwrap_or_default();
-        if options.contains("idmap=") {
+        let is_running = self.get(id).await?.state != State::Stopped;
+        if is_running && !storage::is_tree(&source.backend) && options.contains("idmap=") {
             return Err(Error::WrongState(format!(
                 "container '{}' runs with ids mapped by its mount; stop it first",
                 id.name
             )));
         }
-        root_of(facts.init_pid).map_err(|error| {
-            Error::io(
-                format_args!("looking into the running container '{}'", id.name),
-                &error,
-            )
-        })
+        self.top(id, source, Access::Write).await
     }
 }
 

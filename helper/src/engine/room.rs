@@ -2,11 +2,10 @@
 
 use super::clone::Source;
 use super::launcher::Access;
-use super::{ContainerId, Engine, Error, Result, Work, blocking, duplicate};
-use crate::linux::mounts::root_of;
+use super::{ContainerId, Engine, Error, Result, Work, blocking};
 use crate::linux::{resize, space};
 use crate::storage;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::path::Path;
 
 /// What a root file system has.
@@ -74,20 +73,5 @@ impl Engine {
             Ok(size)
         })
         .await
-    }
-
-    /// The top of a container's files, as it has them if it runs.
-    async fn top(&self, id: &ContainerId, source: &Source, how: Access) -> Result<OwnedFd> {
-        let init = self.get(id).await?.init_pid;
-        if init == 0 {
-            let files = storage::files(&source.rootfs);
-            return duplicate::open(&self.0.programs, &files, how).await;
-        }
-        root_of(init).map_err(|error| {
-            Error::io(
-                format_args!("looking into the running container '{}'", id.name),
-                &error,
-            )
-        })
     }
 }

@@ -63,19 +63,14 @@ fn type_at<'a>(mounts: &'a str, path: &Path) -> Option<&'a str> {
         .map(|(_, kind)| kind)
 }
 
-/// Opens the root of a process in namespaces of its own. What a program of its owner's
-/// answers for (FUSE) is not opened: it could keep whoever looks waiting for ever.
-pub(crate) fn root_of(pid: u32) -> io::Result<OwnedFd> {
-    open_root(pid, None)
-}
-
-/// As [`root_of`], if it is a file system on one of these devices: a process can make
-/// another directory its root, also one of the host's that was lent to it.
-pub(crate) fn root_on(pid: u32, devices: &[PathBuf]) -> io::Result<OwnedFd> {
-    open_root(pid, Some(devices))
-}
-
-fn open_root(pid: u32, devices: Option<&[PathBuf]>) -> io::Result<OwnedFd> {
+/// Opens the root of a process in namespaces of its own, if what is mounted there comes from
+/// one of `sources` (for overlayfs: has it as its upper layer).
+///
+/// # Errors
+/// `PermissionDenied` where it is another directory: a process can make any its root, also
+/// one of the host's that was lent to it. What a program of its owner's answers for (FUSE) is
+/// not opened either: it could keep whoever looks waiting for ever.
+pub(crate) fn root_from(pid: u32, sources: &[PathBuf]) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = rustix::fs::open(format!("/proc/{pid}/root"), flags, Mode::empty())?;
     let status = rustix::fs::statx(
@@ -84,27 +79,51 @@ fn open_root(pid: u32, devices: Option<&[PathBuf]>) -> io::Result<OwnedFd> {
         AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC,
         StatxFlags::MNT_ID,
     )?;
+    // A mount is listed where the process can reach its top: not below a directory in it.
     let mounts = proc::text(format!("/proc/{pid}/mountinfo"))?;
-    let (kind, source) =
-        type_and_source(&mounts, status.stx_mnt_id).ok_or(io::ErrorKind::NotFound)?;
-    let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
-    if kind.starts_with("fuse") {
-        return refused("its root is a file system of a program's");
-    }
-    if devices.is_some_and(|devices| !devices.iter().any(|device| device == Path::new(source))) {
-        return refused("its root is not its own file system any more");
+    let is_own = Mount::find(&mounts, status.stx_mnt_id).is_some_and(|mount| {
+        !mount.kind.starts_with("fuse") && sources.iter().any(|source| mount.is_from(source))
+    });
+    if !is_own {
+        let why = "its root is not its own file system any more";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     Ok(rustix::fs::openat(&root, ".", flags, Mode::empty())?)
 }
 
-fn type_and_source(mounts: &str, id: u64) -> Option<(&str, &str)> {
-    let id = id.to_string();
-    let line = mounts
-        .lines()
-        .find(|line| line.split(' ').next() == Some(&id))?;
-    let mut fields = line.split_once(" - ")?.1.split(' ');
-    Some((fields.next()?, fields.next()?))
+/// A line of proc_pid_mountinfo(5).
+struct Mount<'a> {
+    kind: &'a str,
+    source: &'a str,
+    options: &'a str,
+}
+
+impl<'a> Mount<'a> {
+    fn find(mounts: &'a str, id: u64) -> Option<Self> {
+        let id = id.to_string();
+        let line = mounts
+            .lines()
+            .find(|line| line.split(' ').next() == Some(&id))?;
+        let mut fields = line.split_once(" - ")?.1.split(' ');
+        Some(Self {
+            kind: fields.next()?,
+            source: fields.next()?,
+            options: fields.next()?,
+        })
+    }
+
+    fn is_from(&self, source: &Path) -> bool {
+        let is = |text: &str| unescape(text).is_ok_and(|text| Path::new(&text) == source);
+        if self.kind != "overlay" {
+            return is(self.source);
+        }
+        let mut options = self.options.split(',');
+        let upper = options.find_map(|option| option.strip_prefix("upperdir="));
+        // Mounted by its descriptor, as monitors do it, a layer has no name. Who mounts one
+        // in a container has no more rights by it than before (overlayfs.rst).
+        upper.is_some_and(|upper| is(upper) || upper.starts_with("/proc/self/fd/"))
+    }
 }
 
 #[cfg(test)]
@@ -137,9 +156,27 @@ mod tests {
         let kind = |path: &str| type_at(mounts, Path::new(path));
         assert_eq!(kind("/var/lib/lxc"), Some("xfs"));
         assert_eq!(kind("/var"), Some("ext4"));
-        assert_eq!(
-            (type_and_source(mounts, 31), type_and_source(mounts, 3)),
-            (Some(("xfs", "none")), None)
-        );
+    }
+
+    #[test]
+    fn a_mount_is_known_by_what_it_comes_from() {
+        let mounts = "40 1 7:3 / / rw - ext4 /dev/loop3 rw\n\
+            41 1 0:40 / / rw shared:1 - overlay none rw,lowerdir=/a,upperdir=/b\\040c/delta,workdir=/w\n\
+            42 1 0:41 / / rw - overlay overlay rw,lowerdir=/proc/self/fd/7,upperdir=/proc/self/fd/8\n\
+            43 1 254:0 /srv /srv rw - ext4 /dev/vda rw\n\
+            44 1 0:42 / / ro - overlay overlay ro,lowerdir=/dev/loop3\n";
+        let comes = |id, source: &str| {
+            Mount::find(mounts, id).is_some_and(|mount| mount.is_from(Path::new(source)))
+        };
+        assert!(comes(40, "/dev/loop3") && comes(41, "/b c/delta") && comes(42, "/b c/delta"));
+        for other in [
+            (40, "/dev/loop30"),
+            (41, "/a"),
+            (43, "/dev/loop3"),
+            (44, "/dev/loop3"),
+            (4, ""),
+        ] {
+            assert!(!comes(other.0, other.1), "{other:?}");
+        }
     }
 }

@@ -46,6 +46,17 @@ impl Backend for Loopback {
         Ok(())
     }
 
+    /// The devices that show the image.
+    fn sources(&self, rootfs: &RootfsPath) -> Result<Vec<PathBuf>> {
+        loop_device::showing(Path::new(&rootfs.path)).map_err(|error| {
+            Error::path(
+                "looking for devices that show",
+                Path::new(&rootfs.path),
+                &error,
+            )
+        })
+    }
+
     /// The image, if no other one is wished for. Of btrfs no two may have one id.
     fn copy(&self, source: &RootfsPath, wish: &Wish, place: &Place) -> Result<Made> {
         let kind = file_system::kind_on(Path::new(&source.path));

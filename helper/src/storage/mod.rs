@@ -64,6 +64,11 @@ pub(crate) trait Backend: Send + Sync {
     fn files(&self, rootfs: &RootfsPath) -> Files {
         Files::In(text_of(rootfs))
     }
+    /// What the kernel names as the source of a root file system that a container has
+    /// mounted: one of these (of an overlay, as its upper layer).
+    fn sources(&self, rootfs: &RootfsPath) -> Result<Vec<PathBuf>> {
+        Ok(vec![PathBuf::from(&rootfs.path)])
+    }
     /// The bytes that a root file system has for itself; none where it shares them with
     /// others.
     fn size(&self, _rootfs: &RootfsPath) -> Result<Option<u64>> {

@@ -56,6 +56,10 @@ impl Backend for Overlay {
         Ok(made)
     }
 
+    fn sources(&self, rootfs: &RootfsPath) -> Result<Vec<PathBuf>> {
+        Ok(vec![layers_of(rootfs)?.upper])
+    }
+
     /// What one of the two upper layers has.
     fn differing(&self, from: &RootfsPath, to: &RootfsPath, _scratch: &Path) -> Result<Places> {
         let (from, to) = (layers_of(from)?, layers_of(to)?);

@@ -119,6 +119,10 @@ impl Backend for Zfs {
         zfs(&["set", &format!("{QUOTA}={size}"), &dataset]).map(drop)
     }
 
+    fn sources(&self, rootfs: &RootfsPath) -> Result<Vec<PathBuf>> {
+        Ok(vec![existing(&rootfs.path)?.into()])
+    }
+
     fn files(&self, rootfs: &RootfsPath) -> Files {
         match rootfs.path.starts_with('/') {
             // A config of old: where the dataset is mounted.
