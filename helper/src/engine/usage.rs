@@ -3,8 +3,7 @@
 use super::client::Client;
 use super::{ContainerId, Engine, Error, Result};
 use crate::cgroup::{Groups, Sample};
-use crate::network::links::{LinkTraffic, Links};
-use crate::network::traffic::Counters;
+use crate::network::traffic::{self, LinkTraffic, Traffic};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -27,8 +26,7 @@ pub(crate) struct Usage {
 struct Meter {
     init_pid: u32,
     groups: Groups,
-    traffic: Counters,
-    links: Option<Links>,
+    traffic: Option<Traffic>,
 }
 
 /// The meters of the containers that somebody looked at.
@@ -58,12 +56,16 @@ impl Engine {
                 meter
             }
         };
-        let (rx, tx) = meter.traffic.read().unzip();
+        let traffic = meter.traffic.as_ref().map(Traffic::read);
+        if traffic.as_ref().is_some_and(|traffic| traffic.is_outdated) {
+            self.0.meters.forget(id);
+        }
+        let (rx, tx) = traffic.as_ref().and_then(|traffic| traffic.total).unzip();
         Ok(Usage {
             group: meter.groups.sample(),
             rx,
             tx,
-            links: meter.links.as_ref().map(Links::read).unwrap_or_default(),
+            links: traffic.map(|traffic| traffic.links).unwrap_or_default(),
         })
     }
 
@@ -79,19 +81,21 @@ impl Engine {
         if let Ok(group) = client.cgroup(None).await {
             groups.add_version_2(&group);
         }
-        let traffic = match self.0.programs.netlink(init_pid).await {
-            Ok(socket) => Counters::open(&socket).await,
+        let ends = match self.0.programs.netlink(init_pid).await {
+            Ok(socket) => traffic::ends(&socket).await,
             Err(error) => Err(error),
         };
-        let traffic = traffic.unwrap_or_else(|error| {
-            tracing::debug!("the traffic of container {} is not known: {error}", id.name);
-            Counters::default()
+        let ends = ends.unwrap_or_else(|error| {
+            tracing::debug!(
+                "the host's ends of {}'s links are not known: {error}",
+                id.name
+            );
+            HashMap::new()
         });
         Ok(Meter {
             init_pid,
             groups,
-            traffic,
-            links: Links::of(init_pid).ok(),
+            traffic: Traffic::of(init_pid, ends).ok(),
         })
     }
 }

@@ -5,7 +5,6 @@ pub(crate) mod bridge;
 pub(crate) mod definitions;
 pub(crate) mod firewall;
 pub(crate) mod interfaces;
-pub(crate) mod links;
 pub(crate) mod names;
 pub(crate) mod ovs;
 pub(crate) mod server;
