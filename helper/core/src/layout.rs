@@ -138,6 +138,11 @@ impl ContainerLayout {
         Path::new(GROUPS).join(self.name.as_str())
     }
 
+    /// What bridges do otherwise with its ports ([`crate::ports`]).
+    pub fn ports(&self) -> PathBuf {
+        self.directory().join(".gantry-ports")
+    }
+
     /// The log of starts when `lxc.log.file` is unset.
     pub fn log_file(&self) -> PathBuf {
         let directory = if self.lxc_path == DEFAULT_LXC_PATH {

@@ -21,6 +21,7 @@ pub mod name;
 pub mod namespaces;
 pub mod netlink;
 pub mod networks;
+pub mod ports;
 pub mod retention;
 pub mod seccomp;
 pub mod settings;

@@ -38,7 +38,7 @@ fn serve(layout: &ContainerLayout, starter: &OwnedFd, init: &OwnedFd) -> Step<Ve
     };
     let (config, settings, mut included) = config::load(layout)?;
     let namespace = namespace(layout, init)?;
-    let mut interfaces = Interfaces::of_others(layout.name().as_str(), &settings, &namespace)?;
+    let mut interfaces = Interfaces::of_others(layout, &settings, &namespace)?;
     match request {
         WireRequest::List => {}
         WireRequest::Change {

@@ -209,8 +209,8 @@ impl NetworkObject {
             .collect())
     }
 
-    /// Has the bridge treat a port, by the host's name for it, otherwise until the port is
-    /// gone. Options: hairpin b (frames go back by the port that they came from), isolated
+    /// Has the bridge treat a port, by the host's name for it, otherwise: a container's also
+    /// after its next start, another's until it is gone. Options: hairpin b (frames go back by the port that they came from), isolated
     /// b (nothing passes between this port and others that are isolated).
     async fn set_port(
         &self,

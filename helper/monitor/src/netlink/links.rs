@@ -3,6 +3,7 @@
 use super::message::Message;
 use super::{ACK, CREATE, DUMP, Netlink};
 use gantry_core::netlink::{attributes, u16_at, u32_at};
+use gantry_core::ports::Treatment;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -36,6 +37,10 @@ const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_INFO_SLAVE_DATA: u16 = 5;
+const IFLA_BRPORT_MODE: u16 = 4;
+const IFLA_BRPORT_ISOLATED: u16 = 33;
 const IFLA_BR_VLAN_FILTERING: u16 = 7;
 const IFLA_BR_VLAN_DEFAULT_PVID: u16 = 39;
 const IFLA_BRIDGE_FLAGS: u16 = 0;
@@ -363,6 +368,20 @@ impl Netlink {
     /// Makes an interface a bridge's port, or with 0 nobody's.
     pub(crate) fn set_master(&mut self, index: u32, bridge: u32) -> io::Result<()> {
         self.change(index, |message| message.number(IFLA_MASTER, Some(bridge)))
+    }
+
+    /// Has a bridge treat its port like this.
+    pub(crate) fn treat_port(&mut self, index: u32, treatment: Treatment) -> io::Result<()> {
+        // What is a port's own is not set by RTM_SETLINK.
+        let mut message = Message::new(RTM_NEWLINK, ACK, &link_part(index, None));
+        message.nest(IFLA_LINKINFO, |message| {
+            message.text(IFLA_INFO_SLAVE_KIND, "bridge");
+            message.nest(IFLA_INFO_SLAVE_DATA, |message| {
+                message.attribute(IFLA_BRPORT_MODE, &[treatment.hairpin.into()]);
+                message.attribute(IFLA_BRPORT_ISOLATED, &[treatment.isolated.into()]);
+            });
+        });
+        self.request(message)
     }
 
     /// Moves an interface to another namespace, where it has a name and, if

@@ -12,6 +12,7 @@ use crate::failure::{At, Step, failed};
 use crate::log;
 use crate::netlink::Link;
 use gantry_core::config::Config;
+use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{FailureKind, LiveWire};
 use gantry_core::settings::{Network, NetworkKind, Settings, inner_names};
 use gantry_core::values::network::VethMode;
@@ -236,11 +237,11 @@ impl Interfaces {
 
     /// Finds what another's monitor has made of a config.
     pub(crate) fn of_others(
-        container: &str,
+        layout: &ContainerLayout,
         settings: &Settings,
         namespace: &OwnedFd,
     ) -> Step<Self> {
-        let mut found = Self::none(container, false);
+        let mut found = Self::none(layout, false);
         found.custody = super::Custody::Others;
         let mut ground = Ground::open(namespace)?;
         let what = || "cannot look at the container's interfaces".to_owned();

@@ -28,6 +28,7 @@ use crate::failure::{At, Step, failed, failure};
 use crate::hooks::Script;
 use crate::log;
 use crate::netlink::Netlink;
+use gantry_core::layout::ContainerLayout;
 use gantry_core::monitor::{Failure, FailureKind};
 use gantry_core::settings::{
     Network, NetworkKind, Settings, WiringFault, check_wiring, inner_names,
@@ -36,6 +37,7 @@ use lent::Lent;
 use names::random_name;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use undo::{Debt, Undo};
 use wire::{Ground, Wire};
 
@@ -80,6 +82,8 @@ enum Custody {
 /// What was made.
 pub(crate) struct Interfaces {
     container: String,
+    /// Where it stands what bridges do otherwise with its ports.
+    ports: PathBuf,
     custody: Custody,
     made: BTreeMap<u32, Made>,
     /// Keeps the namespace where something in it is on top of an interface of the
@@ -111,9 +115,10 @@ struct HostEnd {
 }
 
 impl Interfaces {
-    pub(crate) fn none(container: &str, in_unit: bool) -> Self {
+    pub(crate) fn none(layout: &ContainerLayout, in_unit: bool) -> Self {
         Self {
-            container: container.to_owned(),
+            container: layout.name().to_string(),
+            ports: layout.ports(),
             custody: Custody::Ours { in_unit },
             made: BTreeMap::new(),
             inside: None,

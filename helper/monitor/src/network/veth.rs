@@ -10,10 +10,15 @@ use crate::failure::{At, Step, failed, failure};
 use crate::netlink::{Link, NewKind, NewLink, Route};
 use crate::sys;
 use gantry_core::monitor::{Failure, FailureKind};
+use gantry_core::ports::{LONGEST, Treatment, parse};
 use gantry_core::settings::Veth;
 use gantry_core::values::network::{NativeVlan, VethMode};
-use std::io;
+use rustix::fs::{Mode, OFlags, open};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::path::Path;
 
 /// The MTU range of the kernel's veth driver.
 pub(super) const MTU_RANGE: (u32, u32) = (68, 65535);
@@ -182,7 +187,30 @@ pub(super) fn connect(
         format!("cannot make {name} a port of '{}'", bridge.name)
     })?;
     set_vlans(veth, index, bridge, ground)
-        .at(STEP, || format!("cannot set the VLANs of the port {name}"))
+        .at(STEP, || format!("cannot set the VLANs of the port {name}"))?;
+    match treatment(&interfaces.ports, wire.name, &bridge.name)? {
+        Some(treatment) => ground.host.treat_port(index, treatment).at(STEP, || {
+            format!("cannot isolate the port {name}, or have it return frames")
+        }),
+        None => Ok(()),
+    }
+}
+
+/// How the bridge is to treat the port, if otherwise than others.
+fn treatment(ports: &Path, interface: &str, bridge: &str) -> Step<Option<Treatment>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let read = || -> io::Result<String> {
+        let mut text = String::new();
+        match open(ports, flags, Mode::empty()) {
+            Ok(file) => File::from(file).take(LONGEST).read_to_string(&mut text)?,
+            Err(Errno::NOENT) => 0,
+            Err(error) => return Err(error.into()),
+        };
+        Ok(text)
+    };
+    let text = read().at(STEP, || format!("cannot read {}", ports.display()))?;
+    let port = (interface.to_owned(), bridge.to_owned());
+    Ok(parse(&text).remove(&port))
 }
 
 fn set_vlans(veth: &Veth, index: u32, bridge: &Link, ground: &mut Ground<'_>) -> io::Result<()> {

@@ -159,7 +159,7 @@ fn prepare(layout: ContainerLayout, offer: Offer, in_unit: bool) -> Step<Monitor
     };
     let hooks = Hooks::new(&layout, &settings, &mount_point, is_run_here)?;
     let console = Console::new(&settings.console)?;
-    let interfaces = Interfaces::none(layout.name().as_str(), in_unit);
+    let interfaces = Interfaces::none(&layout, in_unit);
     let signals = Signals::receive()?;
     cgroups.make_monitor(&layout, &settings.cgroup_dirs)?;
     Ok(Monitor {

@@ -321,7 +321,7 @@ impl Monitor {
         }
         let namespace = open_namespace(init.pid, Namespace::Net)?;
         // Apart meanwhile, as clients are served while scripts run.
-        let none = Interfaces::none(self.layout.name().as_str(), false);
+        let none = Interfaces::none(&self.layout, false);
         let mut interfaces = std::mem::replace(&mut self.interfaces, none);
         let settings = self.settings.clone();
         let waiting = self.wires_to_confirm(&settings)?;

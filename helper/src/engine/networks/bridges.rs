@@ -4,9 +4,12 @@ use super::change::refusal;
 use super::up::is_link_local;
 use super::{network_name, no_network};
 use crate::engine::{Engine, Error, Result};
+use crate::linux::files;
 use crate::network::definitions::{self, Source};
 use crate::network::{bridge, ovs};
+use gantry_core::name::ContainerName;
 use gantry_core::networks::{Driver, Network, Subnet};
+use gantry_core::ports;
 use std::net::IpAddr;
 
 impl Engine {
@@ -35,7 +38,8 @@ impl Engine {
         definitions::write(Source::Own, &network)
     }
 
-    /// Has a network's bridge treat a port otherwise, for as long as the port is there.
+    /// Has a network's bridge treat a port otherwise. A container's has it also at its next
+    /// start; another one for as long as it is there.
     pub(crate) async fn set_port(
         &self,
         name: &str,
@@ -65,6 +69,25 @@ impl Engine {
                     format_args!("setting the port {port} of the network {name}"),
                     &error,
                 )
-            })
+            })?;
+        let whose = link.alias.strip_prefix("gantry:");
+        let Some((container, interface)) = whose.and_then(|mark| mark.split_once(':')) else {
+            return Ok(());
+        };
+        let layout = self.layout(&ContainerName::new(container)?);
+        if !layout.directory().is_dir() {
+            return Ok(());
+        }
+        let path = layout.ports();
+        let text = files::read_if_there(&path, ports::LONGEST)
+            .map_err(|error| Error::path("reading", &path, &error))?
+            .unwrap_or_default();
+        let mut treatments = ports::parse(&String::from_utf8_lossy(&text));
+        let of_port = (interface.to_owned(), name.to_owned());
+        let treatment = treatments.entry(of_port).or_default();
+        treatment.hairpin = hairpin.unwrap_or(treatment.hairpin);
+        treatment.isolated = isolated.unwrap_or(treatment.isolated);
+        files::replace(&path, ports::write(&treatments).as_bytes(), 0o600)
+            .map_err(|error| Error::path("writing", &path, &error))
     }
 }
