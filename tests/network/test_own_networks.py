@@ -2,12 +2,13 @@
 
 import os
 import re
+import socket
 
 import pytest
 
 import containers
 import wires
-from gantry import options, run, until
+from gantry import Job, options, run, until
 from networks import DIRECTORY, addresses, create, leased, listener, names, rules, start, wired
 
 MAC = "00:16:3e:00:00:09"
@@ -110,6 +111,54 @@ def test_containers_know_each_other_by_name_and_the_outside_comes_in_by_a_port(b
         dev0.delete()
     assert "configs of db, web" in told[0].message
     dev0.delete(force=True)
+
+
+def test_an_isolated_port_is_so_at_every_start_until_it_is_not(bus, dev0):
+    boxes = {name: start(bus, name, "dev0")[0] for name in ("web", "db")}
+
+    def reaches(seconds):
+        return wires.reaches(boxes["db"].get("InitPid"), leased(boxes["web"]), seconds)
+
+    def isolate(isolated):
+        for port, _container, _inside in dev0.get("Ports"):
+            dev0.call("SetPort", "(sa{sv})", port, options(isolated=isolated))
+
+    isolate(True)
+    for start_again in (lambda box: (box.kill(), box.start())), (lambda box: Job(bus, box.call("Reboot", "(a{sv})", {})).result(60)):
+        for box in boxes.values():
+            pid = box.get("InitPid")
+            start_again(box)
+            until(lambda: box.get("InitPid") not in (0, pid))
+        assert not reaches(2) and wires.reaches(boxes["db"].get("InitPid"), "10.77.0.1")
+    isolate(False)
+    assert reaches(10)
+    boxes["web"].kill()
+    boxes["web"].start()
+    assert reaches(10)
+
+
+def test_a_port_that_the_host_serves_itself_is_left_to_it(bus, dev0):
+    start(bus, "web", "dev0", MAC)
+    with socket.create_server(("0.0.0.0", 8080)), socket.create_server(("127.0.0.1", 8081)) as own:
+        with containers.refused("Exists") as told:
+            dev0.call("AddForward", "(susua{sv})", "tcp", 8080, "web", 80, {})
+        assert "8080" in told[0].message and dev0.call("Forwards") == []
+        # What only the host itself can reach stays where it was.
+        dev0.call("AddForward", "(susua{sv})", "tcp", 8081, "web", 80, {})
+        with socket.create_connection(("127.0.0.1", 8081), timeout=10):
+            own.accept()[0].close()
+
+
+def test_ports_and_addresses_of_a_container_go_with_it(bus, dev0):
+    web, _address = start(bus, "web", "dev0", MAC)
+    dev0.call("AddForward", "(susua{sv})", "tcp", 8080, "web", 80, {})
+    dev0.call("AddReservation", "(sss)", "00:16:3e:00:00:10", "10.77.0.200", "shop")
+    web.kill()
+    web.call("Rename", "(sa{sv})", "blog", {})
+    assert dev0.call("Forwards") == [("tcp", 8080, "blog", 80)]
+    bus.container("blog").destroy()
+    assert dev0.call("Forwards") == [] and "dnat" not in rules()
+    assert [name for _mac, _address, name in dev0.call("Reservations")] == ["shop"]
 
 
 @pytest.mark.parametrize("name, asked, error, words", [

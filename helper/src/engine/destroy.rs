@@ -95,6 +95,9 @@ impl Engine {
         self.refresh().await?;
         let trash = blocking(move || trash.leave_elsewhere()).await?;
         self.free(trash);
+        if let Some(config) = &config {
+            self.leave_networks(&id.name, config).await;
+        }
         Ok(())
     }
 

@@ -72,6 +72,7 @@ impl Engine {
             }
         }
         self.refresh().await?;
+        self.rename_in_networks(&id.name, new).await;
         Ok(ContainerId::system(new.clone()))
     }
 

@@ -10,6 +10,7 @@ pub(crate) mod files;
 pub(crate) mod freeze;
 pub(crate) mod journal;
 mod layering;
+pub(crate) mod listeners;
 pub(crate) mod local_time;
 pub(crate) mod lock;
 pub(crate) mod loop_device;

@@ -195,11 +195,16 @@ fn network_rules(network: &Network) -> Vec<Rule> {
     rules
 }
 
-/// A port of the host, asked for by others and by the host itself.
+/// A port of the host, asked for by others and by the host itself: at any of its addresses
+/// but loopback's, which no other interface may carry (RFC 1122, 3.2.1.3).
 fn forward_rules(forward: &Forward) -> Vec<Rule> {
-    let (family, target) = match forward.address {
-        IpAddr::V4(address) => ("ip", address.to_string()),
-        IpAddr::V6(address) => ("ip6", address.to_string()),
+    let (family, target, loopback) = match forward.address {
+        IpAddr::V4(address) => (
+            "ip",
+            address.to_string(),
+            json!({"prefix": {"addr": "127.0.0.0", "len": 8}}),
+        ),
+        IpAddr::V6(address) => ("ip6", address.to_string(), json!("::1")),
     };
     ["prerouting", "output"]
         .map(|chain| {
@@ -210,6 +215,7 @@ fn forward_rules(forward: &Forward) -> Vec<Rule> {
                     json!(if family == "ip" { "ipv4" } else { "ipv6" }),
                 ),
                 is(local, json!("local")),
+                matches("!=", payload(family, "daddr"), loopback.clone()),
                 is(
                     payload(&forward.protocol, "dport"),
                     json!(forward.host_port),

@@ -35,7 +35,7 @@ pub(crate) fn write(network: &Network) -> Result<Vec<Asker>> {
     let mut changed = Vec::new();
     for (asker, folder) in ASKERS.into_iter().filter(|(_, folder)| exists(folder)) {
         let path = path(folder, &network.name);
-        let text = text(asker, network);
+        let text = text(asker, network, binds_itself());
         if text.is_empty() {
             changed.extend(remove_file(&path)?.then_some(asker));
         } else if std::fs::read_to_string(&path).ok().as_ref() != Some(&text) {
@@ -66,6 +66,18 @@ pub(crate) fn remove_unless(is_up: impl Fn(&str) -> bool) -> Result<Vec<Asker>> 
     Ok(changed)
 }
 
+/// Whether the system's dnsmasq was told to bind to addresses as they come and go: it does
+/// not take both words for that (dnsmasq(8)).
+fn binds_itself() -> bool {
+    let (_, folder) = ASKERS[1];
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let files = entries.map(|entry| entry.path());
+    files
+        .chain([PathBuf::from("/etc/dnsmasq.conf")])
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .any(|text| text.lines().any(|line| line.trim() == "bind-dynamic"))
+}
+
 fn exists(folder: &str) -> bool {
     Path::new(folder).is_dir()
 }
@@ -89,11 +101,11 @@ fn remove_file(path: &Path) -> Result<bool> {
 }
 
 /// dnsmasq.conf(5); empty if there is nothing to say.
-fn text(asker: Asker, network: &Network) -> String {
+fn text(asker: Asker, network: &Network, binds_itself: bool) -> String {
     let mut lines = Vec::new();
     if network.has_server() {
         if asker == Asker::System {
-            lines.push("bind-interfaces".to_owned());
+            lines.extend((!binds_itself).then(|| "bind-interfaces".to_owned()));
             lines.push(format!("except-interface={}", network.name.as_str()));
         }
         if !network.domain.is_empty() {
@@ -137,13 +149,13 @@ mod tests {
         let mut network = Network::new(InterfaceName::new("dev0").unwrap());
         network.ipv4 = "10.4.0.1/24".parse().ok();
         network.dhcp = true;
-        assert_eq!(text(Asker::NetworkManager, &network), "");
-        assert!(
-            text(Asker::System, &network).ends_with("bind-interfaces\nexcept-interface=dev0\n")
-        );
+        assert_eq!(text(Asker::NetworkManager, &network, false), "");
+        let of_system = |binds_itself| text(Asker::System, &network, binds_itself);
+        assert!(of_system(false).ends_with(".\nbind-interfaces\nexcept-interface=dev0\n"));
+        assert!(of_system(true).ends_with(".\nexcept-interface=dev0\n"));
         network.domain = "dev".to_owned();
         for asker in [Asker::NetworkManager, Asker::System] {
-            assert!(text(asker, &network).ends_with("\nserver=/dev/10.4.0.1\n"));
+            assert!(text(asker, &network, false).ends_with("\nserver=/dev/10.4.0.1\n"));
         }
     }
 }

@@ -90,8 +90,11 @@ fn config(network: &Network, user: &str) -> String {
     );
     if let Some((first, last)) = network.range() {
         lines.extend([
-            format!("dhcp-range={first},{last}"),
-            format!("dhcp-lease-max={}", network.lease_limit),
+            match network.lease_time.as_str() {
+                "" => format!("dhcp-range={first},{last}"),
+                time => format!("dhcp-range={first},{last},{time}"),
+            },
+            format!("dhcp-lease-max={}", network.leases()),
             format!("dhcp-leasefile={}", places.leases()),
             "dhcp-no-override".to_owned(),
             "dhcp-authoritative".to_owned(),

@@ -139,10 +139,9 @@ fn network(variables: &Variables) -> Result<Network, Impossible> {
     };
     let net = |name: &str| variables.parse::<Subnet>(name, "a net such as 10.0.3.0/24");
     network.nat4 = net("LXC_NETWORK")?;
-    network.dhcp_range = range(variables)?;
+    (network.dhcp_range, network.lease_time) = range(variables, network.ipv4)?;
     network.dhcp = network.dhcp_range.is_some();
-    let limit = variables.parse("LXC_DHCP_MAX", "a number")?;
-    network.lease_limit = limit.unwrap_or(network.lease_limit);
+    network.lease_limit = variables.parse("LXC_DHCP_MAX", "a number")?;
     network.dhcp_ping = variables.get("LXC_DHCP_PING") != "false";
     network.dnsmasq_file = match variables.get("LXC_DHCP_CONFILE") {
         "/dev/null" => String::new(),
@@ -165,18 +164,45 @@ fn network(variables: &Variables) -> Result<Network, Impossible> {
     Ok(network)
 }
 
-/// `10.0.3.2,10.0.3.254`, after which dnsmasq would take a mask and a lease time.
-fn range(variables: &Variables) -> Result<Option<(IpAddr, IpAddr)>, Impossible> {
+/// `10.0.3.2,10.0.3.254`, and what dnsmasq, to which LXC hands it, takes after it: the mask,
+/// and for how long an address is given out.
+fn range(
+    variables: &Variables,
+    home: Option<Subnet>,
+) -> Result<(Option<(IpAddr, IpAddr)>, String), Impossible> {
     let text = variables.get("LXC_DHCP_RANGE");
     if text.is_empty() {
-        return Ok(None);
+        return Ok((None, String::new()));
     }
-    let ends = text.split_once(',').and_then(|(first, last)| {
-        let v4 = |text: &str| text.trim().parse::<Ipv4Addr>().ok().map(IpAddr::V4);
-        Some((v4(first)?, v4(last)?))
-    });
-    let wrong = || variables.wrong("LXC_DHCP_RANGE", "a range such as 10.0.3.2,10.0.3.254");
-    ends.map(Some).ok_or_else(wrong)
+    let read = || {
+        let mut parts = text.split(',').map(str::trim);
+        let mut v4 = || parts.next()?.parse::<Ipv4Addr>().ok().map(IpAddr::V4);
+        let ends = (v4()?, v4()?);
+        let mut rest: Vec<&str> = parts.collect();
+        if let Some(mask) = rest.first().and_then(|word| word.parse::<Ipv4Addr>().ok()) {
+            if prefix(&mask.to_string()) != home.map(|home| home.prefix) {
+                return None;
+            }
+            rest.remove(0);
+        }
+        match rest.as_slice() {
+            [] => Some((Some(ends), String::new())),
+            [time] if is_time(time) => Some((Some(ends), (*time).to_owned())),
+            _ => None,
+        }
+    };
+    let wrong = || {
+        let what = "a range such as 10.0.3.2,10.0.3.254, with the bridge's mask and a lease time such as 12h if need be";
+        variables.wrong("LXC_DHCP_RANGE", what)
+    };
+    read().ok_or_else(wrong)
+}
+
+/// As dnsmasq has them: seconds, or another unit by its letter.
+fn is_time(text: &str) -> bool {
+    let digits = text.strip_suffix(['s', 'm', 'h', 'd', 'w']).unwrap_or(text);
+    let is_number = (1..=9).contains(&digits.len()) && digits.bytes().all(|c| c.is_ascii_digit());
+    is_number || text == "infinite"
 }
 
 /// The prefix of a net mask; LXC also takes a prefix in its place.
@@ -237,15 +263,20 @@ fn assignments(network: &Network) -> Vec<(&'static str, String)> {
             .checked_shl(32 - u32::from(home.prefix))
             .unwrap_or(0)
     });
+    let time = match network.lease_time.as_str() {
+        "" => String::new(),
+        time => format!(",{time}"),
+    };
     let range = network
         .range()
-        .map(|(first, last)| format!("{first},{last}"));
+        .map(|(first, last)| format!("{first},{last}{time}"));
     let (v6, net6) = (network.ipv6, network.nat6.or(network.ipv6.map(Subnet::net)));
     vec![
         ("LXC_ADDR", address(network.ipv4)),
         ("LXC_NETMASK", Ipv4Addr::from(mask).to_string()),
         ("LXC_NETWORK", text(network.nat4)),
         ("LXC_DHCP_RANGE", range.unwrap_or_default()),
+        ("LXC_DHCP_MAX", network.leases().to_string()),
         ("LXC_DOMAIN", network.domain.clone()),
         ("LXC_IPV6_ENABLE", v6.is_some().to_string()),
         ("LXC_IPV6_ADDR", address(v6)),
@@ -275,7 +306,41 @@ mod tests {
             network.ipv6.unwrap().to_string(),
             "fc42:5009:ba4b:5ab0::1/64"
         );
-        assert_eq!(network.lease_limit, 253);
+        assert_eq!((network.leases(), network.lease_time.as_str()), (253, ""));
+    }
+
+    #[test]
+    fn a_range_may_have_what_dnsmasq_takes_after_it() {
+        let read = |range: &str| read(&[&format!("LXC_DHCP_RANGE={range}\n")]);
+        for (after, time) in [
+            (",12h", "12h"),
+            (",255.255.255.0", ""),
+            (",255.255.255.0,infinite", "infinite"),
+            (", 3600", "3600"),
+        ] {
+            let network = read(&format!("'10.0.3.2,10.0.3.99{after}'"))
+                .unwrap()
+                .network;
+            assert_eq!(
+                (network.lease_time.as_str(), network.leases()),
+                (time, 253),
+                "{after}"
+            );
+            let mut new = network.clone();
+            new.lease_limit = None;
+            new.dhcp_range = Some(("10.0.3.2".parse().unwrap(), "10.0.3.9".parse().unwrap()));
+            let written = write("", &network, &new);
+            assert!(written.contains("LXC_DHCP_MAX=\"8\"\n"), "{written}");
+            let again = super::read(&[&written]).unwrap().network;
+            assert_eq!(
+                (again.lease_time, again.dhcp_range),
+                (new.lease_time, new.dhcp_range)
+            );
+        }
+        for bad in [",255.255.0.0", ",1h,1h", ",h", ",tag:x", ","] {
+            let error = read(&format!("'10.0.3.2,10.0.3.99{bad}'")).unwrap_err();
+            assert_eq!(error.key, "LXC_DHCP_RANGE", "{bad}");
+        }
     }
 
     #[test]

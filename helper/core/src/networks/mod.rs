@@ -88,8 +88,10 @@ pub struct Network {
     pub dhcp: bool,
     /// The first and the last of them.
     pub dhcp_range: Option<(IpAddr, IpAddr)>,
-    /// How many, at most.
-    pub lease_limit: u32,
+    /// How many, at most; as many as the range has if none.
+    pub lease_limit: Option<u32>,
+    /// How long one is given out, as dnsmasq says it (`12h`); its own time if empty.
+    pub lease_time: String,
     /// Whether an address is tried out before it is given out.
     pub dhcp_ping: bool,
     /// A file of dnsmasq's, for what is not said here; empty if none.
@@ -118,9 +120,6 @@ pub struct Network {
     pub forwards: Vec<Forward>,
 }
 
-/// Leases, where nothing is said of their number: as many as LXC gives out.
-const LEASES: u32 = 253;
-
 impl Network {
     /// A network of this name with nothing in it.
     pub fn new(name: InterfaceName) -> Self {
@@ -132,7 +131,8 @@ impl Network {
             ipv6: None,
             dhcp: false,
             dhcp_range: None,
-            lease_limit: LEASES,
+            lease_limit: None,
+            lease_time: String::new(),
             dhcp_ping: true,
             dnsmasq_file: String::new(),
             domain: String::new(),
@@ -164,6 +164,13 @@ impl Network {
         self.uplink.is_empty()
             && self.addresses().next().is_some()
             && (self.dhcp || self.ipv6.is_some() || !self.domain.is_empty())
+    }
+
+    /// How many addresses are given out at most.
+    pub fn leases(&self) -> u32 {
+        let span = |(first, last)| number(last).saturating_sub(number(first)).saturating_add(1);
+        let all = || self.range().map_or(0, span).try_into().unwrap_or(u32::MAX);
+        self.lease_limit.unwrap_or_else(all)
     }
 
     /// The addresses that are given out: what is said, or else all but the host's own.
@@ -270,5 +277,15 @@ mod tests {
         assert_eq!(range("10.0.3.1/24"), "10.0.3.2,10.0.3.254");
         assert_eq!(range("10.0.3.254/24"), "10.0.3.1,10.0.3.254");
         assert_eq!(range("10.9.0.1/30"), "10.9.0.2,10.9.0.2");
+    }
+
+    #[test]
+    fn as_many_addresses_are_given_out_as_there_are() {
+        assert_eq!(network("10.4.0.1/16", None).leases(), 65_533);
+        let mut few = network("10.4.0.1/16", Some(("10.4.0.2", "10.4.0.9")));
+        assert_eq!(few.leases(), 8);
+        few.lease_limit = Some(3);
+        assert_eq!(few.leases(), 3);
+        assert_eq!(Network::new(few.name).leases(), 0);
     }
 }

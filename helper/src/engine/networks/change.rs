@@ -3,6 +3,7 @@
 use super::up::{overlapping, refuse_used};
 use super::{network_name, no_network};
 use crate::engine::{Engine, Error, Result, disk};
+use crate::linux::listeners;
 use crate::network::definitions::{self, Definition, Source};
 use crate::network::{bridge, server};
 use gantry_core::name::ContainerName;
@@ -165,6 +166,14 @@ impl Engine {
             .map_err(|_| Error::NotFound(format!("there is no container '{}'", new.container)))?;
         let settings = Settings::from_config(&config.config)?;
         let leases = server::leases(&Places::of(&network_name(name)?))?;
+        if listeners::has(&new.protocol, new.host_port)
+            .map_err(|error| Error::io("looking at the host's ports", &error))?
+        {
+            return Err(Error::Exists(format!(
+                "a program of the host serves its {} port {}, and could be reached no more; choose another host port",
+                new.protocol, new.host_port
+            )));
+        }
         self.change_network(name, |network| {
             if let Some(taken) = network
                 .forwards
@@ -208,7 +217,7 @@ impl Engine {
     }
 
     /// Checks and writes a change, and has a network that is up go by it.
-    async fn change_network(
+    pub(super) async fn change_network(
         &self,
         name: &str,
         change: impl FnOnce(&mut Network) -> Result<()>,
@@ -328,10 +337,11 @@ fn apply(network: &mut Network, change: &NetworkChange, nat: bool) -> Result<()>
     }
     if change.ipv4.is_some() && change.dhcp_range.is_none() {
         // The old range would be one of another net.
-        network.dhcp_range = None;
+        (network.dhcp_range, network.lease_limit) = (None, None);
     }
     network.dhcp = change.dhcp.unwrap_or(network.dhcp);
     if let Some(text) = &change.dhcp_range {
+        network.lease_limit = None;
         network.dhcp_range = match text.as_str() {
             "" => None,
             text => Some(parse_range(text).ok_or_else(|| {

@@ -5,6 +5,7 @@
 //! it was killed, the next one finds the record, and either brings the network up, every
 //! step of which may be done again, or goes on taking it down.
 
+mod belongings;
 mod bridges;
 mod change;
 mod keeper;
