@@ -335,11 +335,11 @@ impl Engine {
             duplicate::copy(&self.0.programs, &from, &to, work).await?;
         }
         let path = place.here.join("config");
-        files::replace(&path, text.as_bytes(), 0o640)
+        files::create(&path, text.as_bytes(), 0o640)
             .map_err(|error| Error::path("writing", &path, &error))?;
         if made.depends {
             let path = place.here.join("lxc_rdepends");
-            files::replace(&path, source.origins().text().as_bytes(), 0o640)
+            files::create(&path, source.origins().text().as_bytes(), 0o640)
                 .map_err(|error| Error::path("writing", &path, &error))?;
         }
         work.check()?;
@@ -472,7 +472,7 @@ pub(super) fn own_files(source: &Source) -> Vec<PathBuf> {
                 .all(|part| matches!(part, std::path::Component::Normal(_)))
         })
         .filter(|path| {
-            !["rootfs", "overlay", "delta0", "snaps"]
+            !["rootfs", "overlay", "delta0", "snaps", "config"]
                 .iter()
                 .any(|root| path.starts_with(root))
         })

@@ -30,6 +30,10 @@ pub(crate) fn packer(compression: Compression) -> Result<Vec<String>> {
     if matches!(compression, Compression::Zstd | Compression::Xz) {
         words.extend(["-q".to_owned(), format!("-T{cores}")]);
     }
+    if compression == Compression::Zstd {
+        // A third less work than the usual third level, and still smaller than gzip's.
+        words.push("-2".to_owned());
+    }
     Ok(words)
 }
 
