@@ -5,7 +5,7 @@ import re
 
 import image_server
 import oci
-from gantry import run
+from gantry import run, until
 
 README = pathlib.Path(__file__).resolve().parents[2] / "README.md"
 
@@ -27,12 +27,13 @@ def test_the_busctl_session(bus):
     assert any('"memory_limit" t 268435456' in line for line in lines), lines
     assert any('"/dev/nil"' in line for line in lines), lines
     assert 's "STOPPED"' in lines
-    assert any('"before the upgrade"' in line and '"snap1"' in line for line in lines), lines
+    assert any('"before the upgrade to 13"' in line and '"snap1"' in line for line in lines), lines
     assert "gantry.json" in lines
     assert any('"changes" a(ss)' in line for line in lines), lines
     assert any(line.startswith("a(sssx) 0") for line in lines), lines
     assert any('"web1-lan"' in line and '"10.77.0.9/24"' in line for line in lines), lines
-    assert bus.list() == {}
+    assert 'a(susu) 1 "tcp" 8080 "web1" 80' in lines
+    until(lambda: bus.list() == {})
 
 
 def test_the_picture_is_there():
