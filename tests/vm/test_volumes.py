@@ -9,7 +9,7 @@ from machine import Machine
 # The test that tells most: each takes minutes in the machine. The others can be run in
 # it by hand, with GANTRY_BACKENDS.
 SUITE = ["test_conformance.py", "test_export.py", "test_moving.py"]
-OF_BACKENDS = "either_may_end_it or tells_its_room or written_last or another_backend"
+OF_BACKENDS = "either_may_end_it or tells_its_room or written_last or another_backend or ephemeral_one_leaves"
 
 GROUND = """
 dpkg -i /var/lib/gantry-test/debs/*.deb

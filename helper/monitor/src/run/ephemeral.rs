@@ -125,7 +125,7 @@ mod tests {
         .unwrap();
         remove_tree(&parent, c"c1", LEVELS).unwrap();
         assert!(!base.join("lxc/c1").exists());
-        let deep: std::path::PathBuf = std::iter::repeat_n("d", LEVELS + 1).collect();
+        let deep: PathBuf = std::iter::repeat_n("d", LEVELS + 1).collect();
         std::fs::create_dir_all(base.join("lxc/c2").join(deep)).unwrap();
         assert!(remove_tree(&parent, c"c2", LEVELS).is_err());
         assert!(outside.join("kept").exists());
