@@ -106,7 +106,7 @@ def test_the_signal_that_ends_it(box):
     containers.catches(box.get("InitPid"), 15)
     set_item(box, "lxc.signal.stop", "SIGTERM")
     run("lxc-stop", "-k", "-n", "box")
-    assert box.state == "STOPPED"
+    until(lambda: box.state == "STOPPED")
     with open(f"{LXC_PATH}/box/rootfs/got") as file:
         assert file.read() == "TERM\n"
 
