@@ -85,11 +85,14 @@ def test_every_way_to_find_names_is_told_and_untold(bus, calls):
 def test_what_a_host_that_lost_its_power_has_left_is_untold(bus, calls):
     for folder in MANAGERS, SYSTEM:
         with open(f"{folder}/gantry-old0", "w") as file:
-            file.write("server=/old/10.79.0.1\n")
+            file.write("# Written by gantry-helper while the network old0 is up.\nserver=/old/10.79.0.1\n")
+        # Somebody else's, whatever it is called.
+        with open(f"{folder}/gantry-theirs", "w") as file:
+            file.write("server=/theirs/10.79.0.1\n")
         with open(f"{folder}/mine", "w") as file:
             file.write("server=/mine/10.79.0.1\n")
     containers.kill_helper(bus)
     bus.list()
     for folder in MANAGERS, SYSTEM:
-        until(lambda: os.listdir(folder) == ["mine"])
+        until(lambda: sorted(os.listdir(folder)) == ["gantry-theirs", "mine"])
     until(lambda: ["TryRestartUnit", "dnsmasq.service", "replace"] in calls())

@@ -136,7 +136,7 @@ class Create(Case):
 
 
 class Clone(Create):
-    spared = ("fchmod,fchmodat", "fchown,fchownat,chown")
+    spared = ("rename,renameat", "fchown,fchownat,chown")
 
     def work(self):
         clone(self.web, "new")
