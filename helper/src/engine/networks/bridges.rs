@@ -2,7 +2,7 @@
 
 use super::change::refusal;
 use super::up::is_link_local;
-use super::{network_name, no_network};
+use super::{network_name, no_network, whose};
 use crate::engine::{Engine, Error, Result};
 use crate::linux::files;
 use crate::network::definitions::{self, Source};
@@ -70,8 +70,7 @@ impl Engine {
                     &error,
                 )
             })?;
-        let whose = link.alias.strip_prefix("gantry:");
-        let Some((container, interface)) = whose.and_then(|mark| mark.split_once(':')) else {
+        let Some((container, interface)) = whose(&link) else {
             return Ok(());
         };
         let layout = self.layout(&ContainerName::new(container)?);

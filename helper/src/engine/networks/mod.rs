@@ -228,13 +228,18 @@ fn ports(link: Option<&HostInterface>, links: &[HostInterface]) -> Vec<Port> {
     let plugged = links.iter().filter(|port| port.master == bridge.name);
     plugged
         .map(|port| {
-            let mark = port.alias.strip_prefix("gantry:").unwrap_or_default();
-            let (container, inside) = mark.split_once(':').unwrap_or((mark, ""));
+            let (container, inside) = whose(port).unwrap_or_default();
             // Where the kernel has numbered it, what was asked for is no name.
             let inside = if inside.contains('%') { "" } else { inside };
             (port.name.clone(), container.to_owned(), inside.to_owned())
         })
         .collect()
+}
+
+/// The container whose interface has its other end in a port, and that interface's name, as
+/// its monitor notes them on the port.
+fn whose(port: &HostInterface) -> Option<(&str, &str)> {
+    port.alias.strip_prefix("gantry:")?.split_once(':')
 }
 
 /// A name for a network, as an interface may have it.
