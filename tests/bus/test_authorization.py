@@ -49,7 +49,7 @@ def test_35_every_method_is_refused_to_those_without_authorization(bus, user):
             error, message = person.ask(call, interactive=True)[0]
             # An invalid request is refused without a dialog, for what it is.
             allowed = REFUSALS | {"InvalidArgument", "InvalidName", "InvalidConfig", "NotFound"}
-            if "/job/" in call[0]:
+            if "/job/" in call[0] and call[0] not in bus.objects():
                 # Those of earlier tests are forgotten some minutes after their end.
                 allowed |= {"org.freedesktop.DBus.Error.UnknownObject"}
             assert error in allowed, f"{call}: {error} {message}"
